@@ -1,0 +1,263 @@
+//! `DeliverFunction`: an alert event becomes one delivery for each matching integration of its organization, and each
+//! first attempt is made here and now, all of a batch at once.
+//!
+//! A first attempt is handed off to the slow lane instead when an alert event matches more integrations than one
+//! invocation should hold, or when too little of the invocation's time is left.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use lambda_runtime::LambdaEvent;
+use shared::address::AllowedNetworks;
+use shared::alert_event::AlertEvent;
+use shared::delivering::{Beginning, Course, Creation, Deadline, Delivering, Policy, Task};
+use shared::delivery::{CancelReason, Identity};
+use shared::ids::{DeliveryId, OrganizationId};
+use shared::integration::{Integration, Standing};
+use shared::io::batch::{Received, each_message};
+use shared::io::deliveries_table::DeliveriesTable;
+use shared::io::environment::{BadSetting, Environment};
+use shared::io::fault::Fault;
+use shared::io::integrations_table::{Integrations, IntegrationsTable};
+use shared::io::log;
+use shared::io::long_wait::LongWait;
+use shared::io::queues::{DeadLetterQueue, RetryMessages};
+use shared::io::scheduler::{DueAttempt, Scheduler};
+use shared::io::sender::{NoTrustedRoots, Sender, SenderConfig};
+use shared::io::vault::Vault;
+use tokio::sync::OnceCell;
+
+/// How many first attempts one invocation makes itself. Five for each message of a full batch, and few enough for the
+/// function's memory and file descriptors.
+const FIRST_ATTEMPTS_PER_INVOCATION: usize = 50;
+
+/// How many deliveries of one alert event are handed off at once; a batch of the slow lane's messages.
+const HANDED_OFF_AT_ONCE: usize = shared::io::queues::BATCH;
+
+/// The function's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    integrations_table: String,
+    deliveries_table: String,
+    retry_queue_url: String,
+    slow_lane_queue_url: String,
+    dead_letter_queue_url: String,
+    long_wait_arn: String,
+    policy: Policy,
+    retention: Duration,
+    allowed_networks: AllowedNetworks,
+}
+
+impl Settings {
+    /// # Errors
+    /// [`BadSetting`] for the first variable that is absent or cannot be used.
+    pub fn read(environment: &Environment<'_>) -> Result<Self, BadSetting> {
+        Ok(Self {
+            integrations_table: environment.text("INTEGRATIONS_TABLE")?,
+            deliveries_table: environment.text("DELIVERIES_TABLE")?,
+            retry_queue_url: environment.text("RETRY_QUEUE_URL")?,
+            slow_lane_queue_url: environment.text("SLOW_LANE_QUEUE_URL")?,
+            dead_letter_queue_url: environment.text("DEAD_LETTER_QUEUE_URL")?,
+            long_wait_arn: environment.text("LONG_WAIT_ARN")?,
+            policy: Policy::read(environment)?,
+            retention: environment.days("RETENTION_DAYS")?,
+            allowed_networks: environment.parsed("ALLOW_PRIVATE_NETWORKS")?,
+        })
+    }
+}
+
+/// What the function works with, for as long as it lives.
+pub struct Deliver {
+    delivering: Delivering,
+    scheduler: Scheduler,
+    slow_lane: RetryMessages,
+    dead_letters: DeadLetterQueue,
+    retention: Duration,
+}
+
+impl Deliver {
+    /// # Errors
+    /// [`NoTrustedRoots`] when the system has no certificate authorities to trust.
+    pub fn new(settings: Settings, aws: &SdkConfig) -> Result<Self, NoTrustedRoots> {
+        let dynamodb = aws_sdk_dynamodb::Client::new(aws);
+        let sqs = aws_sdk_sqs::Client::new(aws);
+        let retry_queue = RetryMessages::new(sqs.clone(), settings.retry_queue_url);
+        Ok(Self {
+            delivering: Delivering {
+                deliveries: DeliveriesTable::new(dynamodb.clone(), settings.deliveries_table),
+                integrations: IntegrationsTable::new(dynamodb, settings.integrations_table),
+                vault: Vault::new(aws_sdk_kms::Client::new(aws)),
+                sender: Sender::new(SenderConfig {
+                    request_timeout: settings.policy.request_timeout,
+                    allowed_networks: settings.allowed_networks,
+                })?,
+                policy: settings.policy,
+            },
+            scheduler: Scheduler::new(
+                retry_queue,
+                LongWait::new(aws_sdk_sfn::Client::new(aws), settings.long_wait_arn),
+            ),
+            slow_lane: RetryMessages::new(sqs.clone(), settings.slow_lane_queue_url),
+            dead_letters: DeadLetterQueue::new(sqs, settings.dead_letter_queue_url),
+            retention: settings.retention,
+        })
+    }
+}
+
+/// Handles a batch of alert events.
+///
+/// # Errors
+/// Never as a whole: the response names the messages that go back to their queue.
+pub async fn handle(deliver: Arc<Deliver>, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Infallible> {
+    let invocation = Arc::new(Invocation::new(event.context.deadline()));
+    Ok(each_message(event.payload, |message| {
+        let (deliver, invocation) = (Arc::clone(&deliver), Arc::clone(&invocation));
+        async move { deliver.alert(&invocation, message).await }
+    })
+    .await)
+}
+
+/// What the messages of one batch share.
+struct Invocation {
+    deadline: Deadline,
+    first_attempts_left: AtomicUsize,
+    organizations: Mutex<HashMap<OrganizationId, Arc<OnceCell<Integrations>>>>,
+}
+
+impl Invocation {
+    fn new(deadline: std::time::SystemTime) -> Self {
+        Self {
+            deadline: Deadline(Timestamp::try_from(deadline).unwrap_or(Timestamp::MAX)),
+            first_attempts_left: AtomicUsize::new(FIRST_ATTEMPTS_PER_INVOCATION),
+            organizations: Mutex::default(),
+        }
+    }
+
+    /// The organization's integrations: asked once, however many messages of the batch are its.
+    fn organization(&self, id: OrganizationId) -> Arc<OnceCell<Integrations>> {
+        Arc::clone(self.organizations.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default())
+    }
+
+    /// Takes one of the first attempts that this invocation makes itself, while there are any.
+    fn beginning(&self) -> Beginning {
+        let take = |left: usize| left.checked_sub(1);
+        match self.first_attempts_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => Beginning::Claimed,
+            Err(_) => Beginning::HandedOff,
+        }
+    }
+}
+
+/// Whether an alert event was received before: then a run of ours may have died half-way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Run {
+    First,
+    Again,
+}
+
+impl Deliver {
+    async fn alert(&self, invocation: &Invocation, message: Received) -> Result<(), Fault> {
+        let event = match AlertEvent::parse(&message.body) {
+            Ok(event) => event,
+            Err(bad) => {
+                self.dead_letters.bury(&message.body, bad.field, &bad.sentence).await?;
+                log::buried(&message.id, bad.field, &bad.sentence);
+                return Ok(());
+            }
+        };
+        let run = if message.receive_count > 1 { Run::Again } else { Run::First };
+        let organization = invocation.organization(event.organization_id);
+        let ask = || self.delivering.integrations.of_organization(event.organization_id);
+        let integrations = organization.get_or_try_init(ask).await?;
+
+        let received_at = Timestamp::now();
+        let deliveries = integrations.readable.iter().filter_map(|integration| {
+            let course = course(integration, &event, run)?;
+            let beginning = match course {
+                Course::Send(_) => invocation.beginning(),
+                Course::Cancel(_) => Beginning::Never,
+            };
+            Some((self.task(integration, &event, &message.body, received_at, beginning), course))
+        });
+        let (inline, elsewhere): (Vec<_>, Vec<_>) = deliveries
+            .partition(|(task, _)| matches!(task, Task::Alert(creation) if creation.beginning == Beginning::Claimed));
+
+        let deadline = invocation.deadline;
+        let inline = async { self.all(&inline, deadline).await };
+        let elsewhere = async {
+            let mut result = Ok(());
+            for chunk in elsewhere.chunks(HANDED_OFF_AT_ONCE) {
+                result = result.and(self.all(chunk, deadline).await);
+            }
+            result
+        };
+        let (inline, elsewhere) = tokio::join!(inline, elsewhere);
+        inline.and(elsewhere)?;
+        if integrations.unreadable > 0 {
+            return Err(Fault::UnreadableItem { table: "integrations" });
+        }
+        Ok(())
+    }
+
+    fn task<'a>(
+        &self,
+        integration: &Integration,
+        event: &AlertEvent,
+        body: &'a str,
+        received_at: Timestamp,
+        beginning: Beginning,
+    ) -> Task<'a> {
+        let body = body.as_bytes();
+        let delivery_id = DeliveryId::of_alert(event.organization_id, integration.id, event.timestamp, body);
+        Task::Alert(Creation {
+            identity: Identity {
+                integration_id: integration.id,
+                delivery_id,
+                organization_id: event.organization_id,
+                event_type: event.event_type,
+                alert_id: event.alert_id,
+                created_at: received_at,
+            },
+            body,
+            expires_at: received_at.saturating_add(self.retention).unwrap_or(Timestamp::MAX),
+            beginning,
+        })
+    }
+
+    /// Carries deliveries out, all at once. A fault of one leaves the others alone, and is told when all have ended.
+    async fn all(&self, deliveries: &[(Task<'_>, Course<'_>)], deadline: Deadline) -> Result<(), Fault> {
+        let each = deliveries.iter().map(|(task, course)| async {
+            let due = self.delivering.carry_out(task, *course, deadline).await?;
+            match due {
+                Some(due) if due.message.attempt > 1 => {
+                    self.scheduler.schedule(&due, Timestamp::now()).await?;
+                    Ok(None)
+                }
+                handed_off => Ok(handed_off),
+            }
+        });
+        let ended: Vec<Result<Option<DueAttempt>, Fault>> = join_all(each).await;
+        let handed_off: Vec<_> = ended.iter().flatten().flatten().map(|due| due.message).collect();
+        self.slow_lane.send_all(&handed_off).await?;
+        ended.into_iter().find_map(Result::err).map_or(Ok(()), Err)
+    }
+}
+
+/// What an alert event means for an integration; `None` when nothing. A run that comes again also looks at integrations
+/// that do not want the event now: they may have wanted it at the first run, and what that began has to end.
+fn course<'a>(integration: &'a Integration, event: &AlertEvent, run: Run) -> Option<Course<'a>> {
+    let unwanted = match integration.standing() {
+        Standing::Deleted => CancelReason::IntegrationDeleted,
+        Standing::Disabled => CancelReason::IntegrationDisabled,
+        Standing::Enabled if integration.filter.matches(event) => return Some(Course::Send(integration)),
+        Standing::Enabled => CancelReason::NoLongerMatches,
+    };
+    (run == Run::Again).then_some(Course::Cancel(unwanted))
+}

@@ -1,0 +1,14 @@
+//! `SweepFunction`: wiring only.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use shared::io::aws;
+use shared::io::environment::{Environment, of_this_process};
+use sweep::{Settings, Sweep, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let settings = Settings::read(&Environment::new(&of_this_process))?;
+    let sweep = Sweep::new(settings, &aws::config().await);
+    let handler = async |event: LambdaEvent<serde_json::Value>| handle(&sweep, event).await.map_err(Error::from);
+    run(service_fn(handler)).await
+}

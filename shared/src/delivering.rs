@@ -1,0 +1,444 @@
+//! Carrying a message out: the ledger's decision, then what it says, until nothing is left to do.
+//!
+//! Works optimistically. It presumes the state that the healthy path finds, decides, and writes on that condition; a
+//! write that is refused answers with the true state, which goes through the same decision. So the healthy path never
+//! reads before it writes, and every other path is the same few lines.
+//!
+//! The order within an attempt is what makes a crash harmless: claim, send, *record*, schedule, and only then does the
+//! caller acknowledge its message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::delivery::{Attempt, AttemptError, CancelReason, DeliveryKey, Identity, Record};
+use crate::endpoint_url::EndpointUrl;
+use crate::integration::{DisabledReason, Integration};
+use crate::io::aws::CALL_TIMEOUT;
+use crate::io::deliveries_table::{DeliveriesTable, From, Move, Written};
+use crate::io::environment::{BadSetting, Environment};
+use crate::io::fault::Fault;
+use crate::io::integrations_table::IntegrationsTable;
+use crate::io::log;
+use crate::io::scheduler::DueAttempt;
+use crate::io::sender::{BODY_TIMEOUT, Exchange, OutgoingRequest, Sender};
+use crate::io::vault::{OpenSecrets, Vault, random};
+use crate::ledger::{ClaimId, Decision, End, Freshness, Message, State, decide, lease_until};
+use crate::next_step::{NextStep, next_step};
+use crate::outcome::Outcome;
+use crate::payload::{Kept, keep};
+use crate::request::{self, Subject};
+use crate::retry_after;
+use crate::retry_message::RetryMessage;
+use crate::schedule::Schedule;
+
+/// How often a delivery may turn out to be in another state than presumed before we stop believing in races.
+const MAX_SURPRISES: usize = 6;
+
+/// The numbers that delivering goes by.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub schedule: Schedule,
+    /// How long a request may take, response headers included.
+    pub request_timeout: Duration,
+    /// How long a claim holds.
+    pub lease: Duration,
+}
+
+impl Policy {
+    /// # Errors
+    /// [`BadSetting`] when a variable is absent or cannot be used, or when a claim would not outlast its attempt.
+    pub fn read(environment: &Environment<'_>) -> Result<Self, BadSetting> {
+        let policy = Self {
+            schedule: environment.parsed("RETRY_SCHEDULE")?,
+            request_timeout: environment.seconds("REQUEST_TIMEOUT_SECONDS")?,
+            lease: environment.seconds("LEASE_SECONDS")?,
+        };
+        if policy.lease <= policy.attempt_takes() {
+            let takes = policy.attempt_takes().as_secs();
+            let problem = format!("must be more than {takes}, the longest that an attempt takes");
+            return Err(BadSetting::Unusable { name: "LEASE_SECONDS", problem });
+        }
+        Ok(policy)
+    }
+
+    /// The longest that an attempt takes from its claim on: request, response body, then recording and scheduling.
+    pub fn attempt_takes(&self) -> Duration {
+        self.request_timeout + BODY_TIMEOUT + 2 * CALL_TIMEOUT
+    }
+}
+
+/// When the invocation ends, whether or not we have.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(pub Timestamp);
+
+impl Deadline {
+    /// Whether something that takes so long, begun now, ends in time.
+    pub fn leaves(self, duration: Duration, now: Timestamp) -> bool {
+        now.saturating_add(duration).is_ok_and(|end| end <= self.0)
+    }
+}
+
+/// What is to become of a delivery.
+#[derive(Clone, Copy, Debug)]
+pub enum Course<'a> {
+    /// It goes to the endpoint of this integration.
+    Send(&'a Integration),
+    /// It is not wanted any more.
+    Cancel(CancelReason),
+}
+
+/// How a new delivery begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// Claimed, its first attempt made here and now.
+    Claimed,
+    /// Handed off to the slow lane.
+    HandedOff,
+    /// Not at all: only a delivery that exists already is of interest.
+    Never,
+}
+
+/// A delivery that may have to be created.
+#[derive(Clone, Debug)]
+pub struct Creation<'a> {
+    pub identity: Identity,
+    pub body: &'a [u8],
+    pub expires_at: Timestamp,
+    pub beginning: Beginning,
+}
+
+/// One message, about one delivery.
+#[derive(Clone, Debug)]
+pub enum Task<'a> {
+    Alert(Creation<'a>),
+    Due(RetryMessage),
+}
+
+impl Task<'_> {
+    fn message(&self) -> Message {
+        match self {
+            Self::Alert(_) => Message::AlertEvent,
+            Self::Due(message) => Message::Due { attempt: message.attempt },
+        }
+    }
+
+    fn key(&self) -> DeliveryKey {
+        match self {
+            Self::Alert(creation) => creation.identity.key(),
+            Self::Due(message) => {
+                DeliveryKey { integration_id: message.integration_id, delivery_id: message.delivery_id }
+            }
+        }
+    }
+}
+
+/// What both functions deliver with.
+pub struct Delivering {
+    pub deliveries: DeliveriesTable,
+    pub integrations: IntegrationsTable,
+    pub vault: Vault,
+    pub sender: Sender,
+    pub policy: Policy,
+}
+
+/// What the ledger is believed to hold.
+enum Belief {
+    /// What the healthy path finds; not looked at yet.
+    Presumed(Option<State>),
+    /// What was found.
+    Seen(Option<Box<Record>>),
+}
+
+impl Belief {
+    fn state(&self) -> Result<Option<State>, Fault> {
+        match self {
+            Self::Presumed(state) => Ok(*state),
+            Self::Seen(record) => Ok(record.as_ref().map(|record| record.state()).transpose()?),
+        }
+    }
+}
+
+/// What one step of carrying a message out came to.
+enum Step {
+    /// Nothing is left to do, but to schedule that.
+    Finished(Option<DueAttempt>),
+    /// The ledger was not as believed; this is what it holds.
+    Surprised(Option<Box<Record>>),
+}
+
+impl Delivering {
+    /// Carries a message out, up to the attempt that has to be scheduled before the message is acknowledged.
+    ///
+    /// # Errors
+    /// [`Fault`] when the message must come back: the failure was ours, or another worker is at it.
+    pub async fn carry_out(
+        &self,
+        task: &Task<'_>,
+        course: Course<'_>,
+        deadline: Deadline,
+    ) -> Result<Option<DueAttempt>, Fault> {
+        let own = ClaimId::new(random());
+        let mut belief = self.first_belief(task).await?;
+        for _ in 0..MAX_SURPRISES {
+            let state = belief.state()?;
+            let decision = decide(state.as_ref(), task.message(), own, Timestamp::now());
+            match self.execute(decision, state, belief, own, task, course, deadline).await? {
+                Step::Finished(due) => return Ok(due),
+                Step::Surprised(record) => belief = Belief::Seen(record),
+            }
+        }
+        Err(Fault::Contended)
+    }
+
+    async fn first_belief(&self, task: &Task<'_>) -> Result<Belief, Fault> {
+        match task {
+            Task::Alert(Creation { beginning: Beginning::Never, identity, .. }) => {
+                Ok(Belief::Seen(self.deliveries.find(identity.key()).await?))
+            }
+            Task::Alert(_) => Ok(Belief::Presumed(None)),
+            Task::Due(message) => Ok(Belief::Presumed(Some(State::Waiting {
+                attempt: message.attempt,
+                round_start: message.attempt,
+                due_at: Timestamp::now(),
+            }))),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one decision with all that it was made from")]
+    async fn execute(
+        &self,
+        decision: Decision,
+        state: Option<State>,
+        belief: Belief,
+        own: ClaimId,
+        task: &Task<'_>,
+        course: Course<'_>,
+        deadline: Deadline,
+    ) -> Result<Step, Fault> {
+        match (decision, course, task) {
+            (Decision::Busy, ..) => Err(Fault::Busy),
+            (Decision::Impossible, ..) => Err(Fault::Impossible),
+            (Decision::Drop(stale), ..) => {
+                log::dropped(task.key(), task.message().attempt(), stale);
+                Ok(Step::Finished(None))
+            }
+            (Decision::Create, Course::Send(integration), Task::Alert(creation)) => {
+                self.create(creation, integration, own, deadline).await
+            }
+            // Nothing is created for an integration that does not want it, nor by anything but an alert event.
+            (Decision::Create, ..) => Ok(Step::Finished(None)),
+            (_, Course::Cancel(reason), _) => self.cancel(task.key(), state, reason).await,
+            (Decision::Schedule { attempt, due_at }, Course::Send(integration), _) => {
+                Ok(Step::Finished(Some(due_attempt(integration, task.key(), attempt, due_at))))
+            }
+            (Decision::Claim(freshness), Course::Send(integration), _) => {
+                self.claim(task, integration, state, freshness, own, deadline).await
+            }
+            (Decision::GoOn, Course::Send(integration), _) => {
+                let Belief::Seen(Some(record)) = belief else { return Err(Fault::Contended) };
+                let secrets = self.vault.open(integration).await?;
+                self.attempt(task, integration, &secrets, record).await
+            }
+        }
+    }
+
+    async fn create(
+        &self,
+        creation: &Creation<'_>,
+        integration: &Integration,
+        own: ClaimId,
+        deadline: Deadline,
+    ) -> Result<Step, Fault> {
+        let now = Timestamp::now();
+        let inline = creation.beginning == Beginning::Claimed && deadline.leaves(self.policy.attempt_takes(), now);
+        let state = if inline {
+            State::Sending {
+                attempt: 1,
+                round_start: 1,
+                lease_until: lease_until(now, self.policy.lease),
+                claim_id: own,
+            }
+        } else {
+            State::Waiting { attempt: 1, round_start: 1, due_at: now }
+        };
+        // Before the claim: a failure of KMS must not leave a claim behind that looks like an attempt.
+        let secrets = if inline { self.vault.open(integration).await? } else { Arc::default() };
+
+        let key = creation.identity.key();
+        let mut record = Box::new(Record::new(creation.identity.clone(), &state, creation.expires_at));
+        match keep(creation.body) {
+            Kept::Inline(deflated) => record.payload = Some(deflated.into()),
+            Kept::Apart(deflated) => self.deliveries.keep_payload(key, deflated, creation.expires_at).await?,
+        }
+        match self.deliveries.create(record).await? {
+            Written::Refused(found) => Ok(Step::Surprised(found)),
+            Written::Applied(record) if inline => {
+                self.attempt_with_body(integration, &secrets, record, creation.body.to_vec()).await
+            }
+            Written::Applied(_) => Ok(Step::Finished(Some(due_attempt(integration, key, 1, now)))),
+        }
+    }
+
+    async fn claim(
+        &self,
+        task: &Task<'_>,
+        integration: &Integration,
+        state: Option<State>,
+        freshness: Freshness,
+        own: ClaimId,
+        deadline: Deadline,
+    ) -> Result<Step, Fault> {
+        let from = state.as_ref().and_then(From::seen).ok_or(Fault::Contended)?;
+        let secrets = self.vault.open(integration).await?;
+        let now = Timestamp::now();
+        if !deadline.leaves(self.policy.attempt_takes(), now) {
+            return Err(Fault::NoTimeLeft);
+        }
+        let claim = Move::Claim { claim_id: own, lease_until: lease_until(now, self.policy.lease), freshness };
+        match self.deliveries.advance(task.key(), from, &claim).await? {
+            Written::Applied(record) => self.attempt(task, integration, &secrets, record).await,
+            Written::Refused(found) => Ok(Step::Surprised(found)),
+        }
+    }
+
+    async fn cancel(&self, key: DeliveryKey, state: Option<State>, reason: CancelReason) -> Result<Step, Fault> {
+        let from = state.as_ref().and_then(From::seen).ok_or(Fault::Contended)?;
+        match self.deliveries.advance(key, from, &Move::Cancel { reason }).await? {
+            Written::Applied(record) => {
+                log::cancelled(&record, reason);
+                Ok(Step::Finished(None))
+            }
+            Written::Refused(found) => Ok(Step::Surprised(found)),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        task: &Task<'_>,
+        integration: &Integration,
+        secrets: &OpenSecrets,
+        record: Box<Record>,
+    ) -> Result<Step, Fault> {
+        let body = match task {
+            Task::Alert(creation) => creation.body.to_vec(),
+            Task::Due(_) => self.deliveries.payload(&record).await?,
+        };
+        self.attempt_with_body(integration, secrets, record, body).await
+    }
+
+    /// Sends, decides, records. The record is the one that holds our claim.
+    async fn attempt_with_body(
+        &self,
+        integration: &Integration,
+        secrets: &OpenSecrets,
+        mut record: Box<Record>,
+        body: Vec<u8>,
+    ) -> Result<Step, Fault> {
+        let state = record.state()?;
+        let Some(from @ From::Sending { .. }) = From::seen(&state) else { return Err(Fault::Contended) };
+
+        let started_at = Timestamp::now();
+        let exchange = self.send(integration, secrets, &record, body, started_at).await?;
+        let ended_at = Timestamp::now();
+
+        let asked_for = exchange.retry_after.as_deref().and_then(|value| retry_after::parse(value, ended_at));
+        let step = next_step(&exchange.outcome, state.index(), &self.policy.schedule, asked_for);
+        let attempt = attempt_made(&exchange, &record, started_at);
+        record.remember(attempt.clone());
+
+        if step == NextStep::DisableIntegration {
+            self.integrations.disable(integration, DisabledReason::Gone, ended_at).await?;
+        }
+        let key = record.identity.key();
+        let written = self.deliveries.advance(key, from, &next_move(step, &record, ended_at)).await?;
+        match written {
+            Written::Applied(recorded) => {
+                log::attempt(&recorded, &attempt);
+                Ok(Step::Finished(
+                    recorded.due_at.map(|due_at| due_attempt(integration, key, recorded.attempt, due_at)),
+                ))
+            }
+            Written::Refused(found) => Ok(Step::Surprised(found)),
+        }
+    }
+
+    async fn send(
+        &self,
+        integration: &Integration,
+        secrets: &OpenSecrets,
+        record: &Record,
+        body: Vec<u8>,
+        sent_at: Timestamp,
+    ) -> Result<Exchange, Fault> {
+        let url = match EndpointUrl::parse(&integration.url, self.sender.allowed_networks()) {
+            Ok(url) => url,
+            Err(refused) => return Ok(not_sent(refused.into())),
+        };
+        let subject = Subject {
+            event_type: record.identity.event_type,
+            delivery: record.identity.delivery_id,
+            attempt: record.attempt,
+            sent_at,
+        };
+        let headers = request::headers(&subject, &body, &secrets.headers, secrets.signing.as_ref());
+        let method = integration.method.into();
+        Ok(self.sender.send(&url, OutgoingRequest { method, headers, body: body.into() }).await?)
+    }
+}
+
+fn not_sent(outcome: Outcome) -> Exchange {
+    Exchange { outcome, duration: Duration::ZERO, retry_after: None, excerpt: None }
+}
+
+fn due_attempt(integration: &Integration, key: DeliveryKey, attempt: u32, due_at: Timestamp) -> DueAttempt {
+    let DeliveryKey { integration_id, delivery_id } = key;
+    let message = RetryMessage { organization_id: integration.organization_id, integration_id, delivery_id, attempt };
+    DueAttempt { message, due_at }
+}
+
+fn attempt_made(exchange: &Exchange, record: &Record, started_at: Timestamp) -> Attempt {
+    let outcome = &exchange.outcome;
+    Attempt {
+        number: record.attempt,
+        started_at,
+        duration_ms: exchange.shown_duration().map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        outcome: outcome.kind().to_owned(),
+        status_code: outcome.status(),
+        error: outcome
+            .code()
+            .zip(outcome.sentence())
+            .map(|(code, message)| AttemptError { code: code.to_owned(), message }),
+        response_excerpt: exchange.excerpt.clone(),
+        possible_duplicate: record.possible_duplicate,
+    }
+}
+
+fn next_move<'a>(step: NextStep, record: &'a Record, now: Timestamp) -> Move<'a> {
+    let attempts = &record.attempts;
+    match step {
+        NextStep::Done => Move::End { end: End::Delivered, attempts },
+        NextStep::GiveUp | NextStep::DisableIntegration => Move::End { end: End::Failed, attempts },
+        NextStep::Retry { after } => Move::Await {
+            attempt: record.attempt.saturating_add(1),
+            due_at: now.saturating_add(after).unwrap_or(Timestamp::MAX),
+            due_shard: record.identity.key().due_shard(),
+            attempts,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_leaves_only_what_ends_by_it() {
+        let now = Timestamp::from_second(1_736_500_000).unwrap();
+        let deadline = Deadline(Timestamp::from_second(1_736_500_060).unwrap());
+        assert!(deadline.leaves(Duration::from_secs(60), now));
+        assert!(!deadline.leaves(Duration::from_millis(60_001), now));
+        assert!(!deadline.leaves(Duration::MAX, now));
+    }
+}

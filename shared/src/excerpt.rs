@@ -1,0 +1,195 @@
+//! What is kept of a failed response's body: a short, harmless text for the integration log.
+//!
+//! The body is the endpoint's and may be anything. It is never parsed and never decompressed; what is not text is only
+//! counted, and what could disturb a page or a terminal (control characters, text-direction overrides, invisible
+//! characters) is taken out.
+
+use std::iter::once;
+
+/// The most of a response body that is read, in bytes.
+pub const MAX_BODY_BYTES: usize = 4 * 1024;
+
+/// The longest excerpt, in bytes of UTF-8.
+pub const MAX_EXCERPT_BYTES: usize = 1024;
+
+const ELLIPSIS: char = '…';
+const REDACTED: &str = "[redacted]";
+
+/// Shorter texts are not looked for: they would occur by chance, or are words like `Bearer`.
+const MIN_SECRET_BYTES: usize = 8;
+
+/// Whether the body went on behind the bytes at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    Whole,
+    Cut,
+}
+
+/// Makes an excerpt of what was read of a response body; `None` if there is nothing to show.
+///
+/// `secrets` are texts that must not be shown, whole or word by word, such as header values that an endpoint may echo.
+pub fn excerpt<'a>(body: &[u8], extent: Extent, secrets: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let text = String::from_utf8_lossy(without_torn_character(body, extent));
+    if is_binary(&text) {
+        return Some(describe_binary(body.len(), extent));
+    }
+    let cleaned = clean(&redact(text.into_owned(), secrets));
+    if cleaned.is_empty() { None } else { Some(shorten(cleaned, extent)) }
+}
+
+/// Leaves out the start of a character whose end was not read, at most three bytes.
+fn without_torn_character(body: &[u8], extent: Extent) -> &[u8] {
+    match (extent, std::str::from_utf8(body)) {
+        (Extent::Cut, Err(error)) if error.error_len().is_none() => &body[..error.valid_up_to()],
+        _ => body,
+    }
+}
+
+/// Text has no NUL, and hardly any other control characters or bytes that are no characters: at most one in ten.
+fn is_binary(text: &str) -> bool {
+    let is_odd = |c: char| c == char::REPLACEMENT_CHARACTER || (c.is_control() && !c.is_whitespace() && c != '\u{1b}');
+    let odd = text.chars().filter(|c| is_odd(*c)).count();
+    text.contains('\0') || odd * 10 > text.chars().count()
+}
+
+fn describe_binary(bytes: usize, extent: Extent) -> String {
+    match extent {
+        Extent::Whole => format!("(not text, {bytes} bytes)"),
+        Extent::Cut => format!("(not text, more than {bytes} bytes)"),
+    }
+}
+
+fn redact<'a>(text: String, secrets: impl IntoIterator<Item = &'a str>) -> String {
+    let whole_then_words = secrets.into_iter().flat_map(|secret| once(secret).chain(secret.split_ascii_whitespace()));
+    let long_enough = whole_then_words.filter(|text| text.len() >= MIN_SECRET_BYTES);
+    long_enough.fold(text, |text, secret| if text.contains(secret) { text.replace(secret, REDACTED) } else { text })
+}
+
+/// Takes out what cannot be seen and makes one blank of any run of white space and control characters.
+fn clean(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    let mut is_gap = false;
+    for c in text.chars().filter(|c| !is_invisible(*c)) {
+        if c.is_whitespace() || c.is_control() {
+            is_gap = true;
+            continue;
+        }
+        if is_gap && !cleaned.is_empty() {
+            cleaned.push(' ');
+        }
+        is_gap = false;
+        cleaned.push(c);
+    }
+    cleaned
+}
+
+/// Characters that change how others are shown, or that are not shown themselves (Unicode's default-ignorable format
+/// characters, the interlinear annotations and the tags). They are taken out although emoji sequences fall apart.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// Cuts at a character, and ends with an ellipsis whenever something is missing.
+fn shorten(mut text: String, extent: Extent) -> String {
+    if extent == Extent::Whole && text.len() <= MAX_EXCERPT_BYTES {
+        return text;
+    }
+    text.truncate(text.floor_char_boundary(MAX_EXCERPT_BYTES - ELLIPSIS.len_utf8()));
+    text.push(ELLIPSIS);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(body: &[u8], expected: Option<&str>) {
+        assert_eq!(excerpt(body, Extent::Whole, []).as_deref(), expected);
+    }
+
+    #[track_caller]
+    fn check_cut(body: &[u8], expected: Option<&str>) {
+        assert_eq!(excerpt(body, Extent::Cut, []).as_deref(), expected);
+    }
+
+    #[test]
+    fn text_stays_as_it_is() {
+        check(b"not found", Some("not found"));
+        check(br#"{"error":"no such robot"}"#, Some(r#"{"error":"no such robot"}"#));
+        check("Größe ≠ 5 €, ロボット 🤖".as_bytes(), Some("Größe ≠ 5 €, ロボット 🤖"));
+        check(b"<h1>404</h1>", Some("<h1>404</h1>"));
+    }
+
+    #[test]
+    fn nothing_to_show() {
+        check(b"", None);
+        check(b" \r\n\t ", None);
+        check("\u{200b}\u{feff}".as_bytes(), None);
+    }
+
+    #[test]
+    fn white_space_and_control_characters_become_one_blank() {
+        check(b"  a\r\n\r\n\tb  \x0b c\n", Some("a b c"));
+        check("a\u{a0}\u{2028}b\u{85}c".as_bytes(), Some("a b c"));
+        check(b"error: \x1b[31mred\x1b[0m, not a colour", Some("error: [31mred [0m, not a colour"));
+        check(b"ding\x07dong and more text", Some("ding dong and more text"));
+    }
+
+    #[test]
+    fn invisible_characters_are_taken_out() {
+        check("user\u{202e}gpj.exe\u{202c}".as_bytes(), Some("usergpj.exe"));
+        check("a\u{200b}b\u{2066}c\u{2069}d\u{feff}e\u{ad}f\u{e0041}g".as_bytes(), Some("abcdefg"));
+        check("a \u{200b} b".as_bytes(), Some("a b"));
+    }
+
+    #[test]
+    fn what_is_not_text_is_counted() {
+        check(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3], Some("(not text, 10 bytes)"));
+        check(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", Some("(not text, 16 bytes)"));
+        check(&[0xff; 100], Some("(not text, 100 bytes)"));
+        check_cut(&[0xff; 4096], Some("(not text, more than 4096 bytes)"));
+    }
+
+    #[test]
+    fn a_few_wrong_bytes_are_replaced() {
+        check(b"Latin-1: Gr\xf6sse, all the rest is ASCII", Some("Latin-1: Gr\u{fffd}sse, all the rest is ASCII"));
+    }
+
+    #[test]
+    fn a_character_torn_by_the_limit_is_left_out() {
+        check_cut(&"ab€".as_bytes()[..4], Some("ab…"));
+        check(&"0123456789ab€".as_bytes()[..14], Some("0123456789ab\u{fffd}"));
+    }
+
+    #[test]
+    fn at_most_a_kibibyte() {
+        check(&[b'a'; MAX_EXCERPT_BYTES], Some(&"a".repeat(MAX_EXCERPT_BYTES)));
+        check(&[b'a'; MAX_EXCERPT_BYTES + 1], Some(&format!("{}…", "a".repeat(MAX_EXCERPT_BYTES - 3))));
+        check_cut(b"short but cut", Some("short but cut…"));
+        for character in ["é", "€", "🤖"] {
+            let text = excerpt(character.repeat(1000).as_bytes(), Extent::Whole, []).expect("there is text");
+            assert!(text.len() <= MAX_EXCERPT_BYTES && text.len() > MAX_EXCERPT_BYTES - 8, "{}", text.len());
+            assert!(text.ends_with(&format!("{character}…")));
+        }
+    }
+
+    #[test]
+    fn echoed_secrets_are_redacted() {
+        let shown = excerpt(b"got Bearer s3cr3t, Bearer s3cr3t!", Extent::Whole, ["Bearer s3cr3t", "other"]);
+        assert_eq!(shown.as_deref(), Some("got [redacted], [redacted]!"));
+        let a_word_of_it = excerpt(b"no such token: 0123456789", Extent::Whole, ["Bearer 0123456789"]);
+        assert_eq!(a_word_of_it.as_deref(), Some("no such token: [redacted]"));
+        let by_chance = excerpt(b"1 error in 1 robot", Extent::Whole, ["1", ""]);
+        assert_eq!(by_chance.as_deref(), Some("1 error in 1 robot"));
+        let at_the_limit = [&[b'a'; MAX_EXCERPT_BYTES - 8][..], b"s3cr3t-token"].concat();
+        let shown = excerpt(&at_the_limit, Extent::Whole, ["s3cr3t-token"]).expect("there is text");
+        assert!(!shown.contains("s3c"), "{shown}");
+    }
+}

@@ -1,0 +1,137 @@
+//! The DynamoDB table of integrations.
+//!
+//! Not cached: an integration created or switched off a moment ago counts.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
+
+use crate::ids::{IntegrationId, OrganizationId};
+use crate::integration::{DisabledReason, Integration};
+use crate::io::fault::Fault;
+
+/// The integrations table.
+#[derive(Clone, Debug)]
+pub struct IntegrationsTable {
+    client: Client,
+    table: String,
+}
+
+/// All integrations of an organization: the readable ones, and how many could not be read.
+#[derive(Debug)]
+pub struct Integrations {
+    pub readable: Vec<Integration>,
+    /// One broken item must not keep the others from being delivered to, nor be forgotten.
+    pub unreadable: usize,
+}
+
+/// Whether an integration was switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disabling {
+    Done,
+    /// It was changed since; what we learned is about a version that is gone.
+    Outdated,
+}
+
+impl IntegrationsTable {
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// Every integration of an organization, disabled ones and tombstones included. One strongly consistent query:
+    /// one read unit for each 4 KB.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails.
+    pub async fn of_organization(&self, organization: OrganizationId) -> Result<Integrations, Fault> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("organization_id = :organization")
+            .expression_attribute_values(":organization", AttributeValue::N(organization.to_string()))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut integrations = Integrations { readable: Vec::new(), unreadable: 0 };
+        while let Some(item) = pages.next().await {
+            match from_item(item.map_err(Fault::of("Query"))?) {
+                Ok(integration) => integrations.readable.push(integration),
+                Err(_) => integrations.unreadable += 1,
+            }
+        }
+        Ok(integrations)
+    }
+
+    /// One integration; `None` when it was never there or its tombstone has expired.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails or the item is broken.
+    pub async fn find(&self, organization: OrganizationId, id: IntegrationId) -> Result<Option<Integration>, Fault> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(item_key(organization, id)));
+        let answer = get.consistent_read(true).send().await.map_err(Fault::of("GetItem"))?;
+        answer.item.map(|item| from_item(item).map_err(|_| UNREADABLE)).transpose()
+    }
+
+    /// Writes an integration whole.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails.
+    pub async fn put(&self, integration: &Integration) -> Result<(), Fault> {
+        let item = to_item(integration).map_err(|_| UNREADABLE)?;
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        put.send().await.map(drop).map_err(Fault::of("PutItem"))
+    }
+
+    /// Switches an integration off, if it is still the version that was used.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails.
+    pub async fn disable(
+        &self,
+        used: &Integration,
+        reason: DisabledReason,
+        now: Timestamp,
+    ) -> Result<Disabling, Fault> {
+        let answer = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item_key(used.organization_id, used.id)))
+            .update_expression(
+                "SET enabled = :false, disabled_reason = :reason, updated_at = :now, version = version + :one",
+            )
+            .condition_expression("version = :used")
+            .expression_attribute_values(":false", AttributeValue::Bool(false))
+            .expression_attribute_values(":reason", to_attribute_value(reason).map_err(|_| UNREADABLE)?)
+            .expression_attribute_values(":now", AttributeValue::N(now.as_millisecond().to_string()))
+            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+            .expression_attribute_values(":used", AttributeValue::N(used.version.to_string()))
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(Disabling::Done),
+            Err(SdkError::ServiceError(context))
+                if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Ok(Disabling::Outdated)
+            }
+            Err(error) => Err(Fault::of("UpdateItem")(error)),
+        }
+    }
+}
+
+const UNREADABLE: Fault = Fault::UnreadableItem { table: "integrations" };
+
+fn item_key(organization: OrganizationId, id: IntegrationId) -> HashMap<String, AttributeValue> {
+    HashMap::from([
+        ("organization_id".to_owned(), AttributeValue::N(organization.to_string())),
+        ("integration_id".to_owned(), AttributeValue::S(id.to_string())),
+    ])
+}

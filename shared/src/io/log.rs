@@ -1,0 +1,237 @@
+//! What the functions log: one JSON line for each attempt, and one for each thing that is our own fault.
+//!
+//! A line's fields are the vocabulary's words. No line holds a secret, a header value, a payload, a response or a URL.
+//! `level` is `ERROR` for what a person should look at: a delivery that ended failed, a buried message, a fault.
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::alert_event::EventType;
+use crate::delivery::{Attempt, CancelReason, Identity, Record, Status};
+use crate::ids::{DeliveryId, IntegrationId, OrganizationId};
+use crate::io::fault::Fault;
+use crate::ledger::Stale;
+
+/// How urgent a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Level {
+    Info,
+    Warn,
+    Error,
+}
+
+/// One attempt that is over.
+#[derive(Debug, Serialize)]
+struct AttemptLine<'a> {
+    level: Level,
+    message: &'static str,
+    organization_id: OrganizationId,
+    integration_id: IntegrationId,
+    delivery_id: DeliveryId,
+    event_type: EventType,
+    alert_id: u64,
+    attempt: u32,
+    outcome: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    possible_duplicate: bool,
+}
+
+/// Logs an attempt that was recorded. `record` is the delivery as it stands after it.
+pub fn attempt(record: &Record, attempt: &Attempt) {
+    write(&attempt_line(record, attempt));
+}
+
+fn attempt_line<'a>(record: &Record, attempt: &'a Attempt) -> AttemptLine<'a> {
+    let Identity { integration_id, delivery_id, organization_id, event_type, alert_id, .. } = record.identity;
+    let (level, message) = match record.status {
+        Status::Delivered => (Level::Info, "delivered"),
+        Status::Failed => (Level::Error, "delivery failed: no attempt is left"),
+        _ => (Level::Warn, "attempt failed, another follows"),
+    };
+    AttemptLine {
+        level,
+        message,
+        organization_id,
+        integration_id,
+        delivery_id,
+        event_type,
+        alert_id,
+        attempt: attempt.number,
+        outcome: &attempt.outcome,
+        status_code: attempt.status_code,
+        error: attempt.error.as_ref().map(|error| error.code.as_str()),
+        duration_ms: attempt.duration_ms,
+        status: record.status,
+        next_attempt_at: record.due_at,
+        possible_duplicate: attempt.possible_duplicate,
+    }
+}
+
+#[derive(Serialize)]
+struct CancelledLine {
+    level: Level,
+    message: &'static str,
+    organization_id: OrganizationId,
+    integration_id: IntegrationId,
+    delivery_id: DeliveryId,
+    attempt: u32,
+    status: Status,
+    reason: CancelReason,
+}
+
+/// Logs a delivery that was cancelled.
+pub fn cancelled(record: &Record, reason: CancelReason) {
+    write(&CancelledLine {
+        level: Level::Info,
+        message: "delivery cancelled",
+        organization_id: record.identity.organization_id,
+        integration_id: record.identity.integration_id,
+        delivery_id: record.identity.delivery_id,
+        attempt: record.attempt,
+        status: record.status,
+        reason,
+    });
+}
+
+#[derive(Serialize)]
+struct DroppedLine {
+    level: Level,
+    message: &'static str,
+    integration_id: IntegrationId,
+    delivery_id: DeliveryId,
+    attempt: u32,
+}
+
+/// Logs a message that had nothing left to do.
+pub fn dropped(key: crate::delivery::DeliveryKey, attempt: u32, stale: Stale) {
+    write(&DroppedLine {
+        level: Level::Info,
+        message: match stale {
+            Stale::NoSuchDelivery => "message dropped: there is no such delivery",
+            Stale::Overtaken => "message dropped: its attempt is over",
+        },
+        integration_id: key.integration_id,
+        delivery_id: key.delivery_id,
+        attempt,
+    });
+}
+
+#[derive(Serialize)]
+struct BuriedLine<'a> {
+    level: Level,
+    message: &'static str,
+    message_id: &'a str,
+    field: &'a str,
+    error: &'a str,
+}
+
+/// Logs a message that went to the dead-letter queue.
+pub fn buried(message_id: &str, field: &str, error: &str) {
+    let message = "message sent to the dead-letter queue";
+    write(&BuriedLine { level: Level::Error, message, message_id, field, error });
+}
+
+#[derive(Serialize)]
+struct FaultLine<'a> {
+    level: Level,
+    message: &'static str,
+    message_id: &'a str,
+    error: String,
+}
+
+/// Logs a message that goes back to its queue.
+pub fn given_back(message_id: &str, fault: &Fault) {
+    let level = match fault {
+        Fault::Busy => Level::Info,
+        Fault::NoTimeLeft | Fault::Contended => Level::Warn,
+        _ => Level::Error,
+    };
+    let message = "message given back to its queue";
+    write(&FaultLine { level, message, message_id, error: fault.to_string() });
+}
+
+/// Logs a message whose handling panicked; it goes back to its queue. The panic's text is on standard error.
+pub fn panicked(message_id: &str) {
+    let message = "message given back to its queue";
+    write(&FaultLine { level: Level::Error, message, message_id, error: "a bug: its handling panicked".to_owned() });
+}
+
+#[derive(Serialize)]
+struct SweptLine {
+    level: Level,
+    message: &'static str,
+    overdue: usize,
+}
+
+/// Logs what a sweep sent again; nothing when there was nothing.
+pub fn swept(overdue: usize) {
+    if overdue > 0 {
+        write(&SweptLine { level: Level::Warn, message: "overdue deliveries sent again", overdue });
+    }
+}
+
+fn write(line: &impl Serialize) {
+    let Ok(mut text) = serde_json::to_vec(line) else { return };
+    text.push(b'\n');
+    // A log that cannot be written is no reason to stop delivering.
+    let _ = std::io::stdout().lock().write_all(&text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::AttemptError;
+    use crate::ledger::{End, State};
+
+    fn record(state: &State) -> Record {
+        let identity = Identity {
+            integration_id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
+            delivery_id: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().unwrap(),
+            organization_id: OrganizationId::new(1).unwrap(),
+            event_type: EventType::Triggered,
+            alert_id: 123,
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        Record::new(identity, state, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn an_attempts_line_has_the_vocabularys_fields_and_no_content() {
+        let due_at = "2025-01-10T10:28:45Z".parse().unwrap();
+        let failed = Attempt {
+            number: 1,
+            started_at: Timestamp::UNIX_EPOCH,
+            duration_ms: Some(12),
+            outcome: "rejected".into(),
+            status_code: Some(500),
+            error: Some(AttemptError { code: "server_error".into(), message: "The endpoint…".into() }),
+            response_excerpt: Some("a secret".into()),
+            possible_duplicate: false,
+        };
+        let waiting = record(&State::Waiting { attempt: 2, round_start: 1, due_at });
+        assert_eq!(
+            serde_json::to_string(&attempt_line(&waiting, &failed)).unwrap(),
+            concat!(
+                r#"{"level":"WARN","message":"attempt failed, another follows","organization_id":1,"#,
+                r#""integration_id":"int_01JH7Z5A8M0000000000000001","#,
+                r#""delivery_id":"dlv_01JH7VVHV81KJMEKY94GFHBBTY","event_type":"alert.triggered","alert_id":123,"#,
+                r#""attempt":1,"outcome":"rejected","status_code":500,"error":"server_error","duration_ms":12,"#,
+                r#""status":"waiting","next_attempt_at":"2025-01-10T10:28:45Z"}"#
+            )
+        );
+        let ended = record(&State::Ended { attempt: 5, round_start: 1, end: End::Failed });
+        assert_eq!(attempt_line(&ended, &failed).level, Level::Error);
+    }
+}

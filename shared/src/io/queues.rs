@@ -1,0 +1,103 @@
+//! Sending to the queues.
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+
+use crate::io::fault::Fault;
+use crate::retry_message::RetryMessage;
+
+/// The most messages that SQS takes in one batch.
+pub const BATCH: usize = 10;
+
+/// A queue of retry messages: due attempts, or the slow lane's first ones.
+#[derive(Clone, Debug)]
+pub struct RetryMessages {
+    client: Client,
+    url: String,
+}
+
+impl RetryMessages {
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    /// Sends one message. `delay_seconds` is 0 to 900.
+    ///
+    /// # Errors
+    /// [`Fault`] when SQS fails; whether the message was sent is then unknown.
+    pub async fn send(&self, message: &RetryMessage, delay_seconds: i32) -> Result<(), Fault> {
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(message.to_json())
+            .message_group_id(message.integration_id.to_string())
+            .delay_seconds(delay_seconds)
+            .send()
+            .await
+            .map(drop)
+            .map_err(Fault::of("SendMessage"))
+    }
+
+    /// Sends messages without delay, in as many batches as needed.
+    ///
+    /// # Errors
+    /// [`Fault`] when SQS fails or refuses one of them; which were sent is then unknown.
+    pub async fn send_all(&self, messages: &[RetryMessage]) -> Result<(), Fault> {
+        for batch in messages.chunks(BATCH) {
+            let mut request = self.client.send_message_batch().queue_url(&self.url);
+            for (index, message) in batch.iter().enumerate() {
+                let entry = SendMessageBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .message_body(message.to_json())
+                    .message_group_id(message.integration_id.to_string())
+                    .build()
+                    .expect("a batch entry has an id and a body");
+                request = request.entries(entry);
+            }
+            let answer = request.send().await.map_err(Fault::of("SendMessageBatch"))?;
+            if let Some(refused) = answer.failed.first() {
+                return Err(Fault::Aws { operation: "SendMessageBatch", code: refused.code.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A dead-letter queue: where a message goes that no retry mends.
+#[derive(Clone, Debug)]
+pub struct DeadLetterQueue {
+    client: Client,
+    url: String,
+}
+
+impl DeadLetterQueue {
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    /// Lays a message to rest: its body untouched, what is wrong with it as the attributes `field` and `error`.
+    ///
+    /// # Errors
+    /// [`Fault`] when SQS fails. A message that does not fit with its attributes fails too; it goes back to its queue,
+    /// whose redrive policy takes it as it is.
+    pub async fn bury(&self, body: &str, field: &str, error: &str) -> Result<(), Fault> {
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(body)
+            .message_attributes("field", text(field))
+            .message_attributes("error", text(error))
+            .send()
+            .await
+            .map(drop)
+            .map_err(Fault::of("SendMessage"))
+    }
+}
+
+fn text(value: &str) -> MessageAttributeValue {
+    MessageAttributeValue::builder()
+        .data_type("String")
+        .string_value(value)
+        .build()
+        .expect("a message attribute has a type")
+}

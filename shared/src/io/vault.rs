@@ -1,0 +1,157 @@
+//! Opening and sealing an integration's secrets: KMS guards the data key, the data key the values.
+//!
+//! What was opened is kept in memory by integration and version, so that a warm function asks KMS nothing; it is zeroed
+//! when dropped.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_kms::Client;
+use aws_sdk_kms::primitives::Blob;
+use aws_sdk_kms::types::DataKeySpec;
+use jiff::Timestamp;
+use lru::LruCache;
+use serde_bytes::ByteBuf;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::customer_headers::CustomerHeaders;
+use crate::ids::IntegrationId;
+use crate::integration::Integration;
+use crate::io::fault::Fault;
+use crate::sealed::{DATA_KEY_BYTES, DataKey, DoesNotOpen, Owner, Place, SealedSecrets, open, seal};
+use crate::signature::{PreviousSecret, SigningSecret, SigningSecrets};
+
+/// How many integrations' secrets are kept in memory. At a few hundred bytes each, well below a megabyte.
+const KEPT: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
+
+/// An integration's secrets in clear.
+#[derive(Debug, Default)]
+pub struct OpenSecrets {
+    pub signing: Option<SigningSecrets>,
+    pub headers: CustomerHeaders,
+}
+
+/// Opens and seals secrets.
+#[derive(Debug)]
+pub struct Vault {
+    client: Client,
+    opened: Mutex<LruCache<(IntegrationId, u64), Arc<OpenSecrets>>>,
+}
+
+impl Vault {
+    pub fn new(client: Client) -> Self {
+        Self { client, opened: Mutex::new(LruCache::new(KEPT)) }
+    }
+
+    /// The secrets of an integration, from memory if this version was opened before. One that has none costs nothing.
+    ///
+    /// # Errors
+    /// [`Fault`] when KMS fails, or the values are not what was sealed for this integration.
+    pub async fn open(&self, integration: &Integration) -> Result<Arc<OpenSecrets>, Fault> {
+        let Some(sealed) = &integration.secrets else {
+            return Ok(Arc::default());
+        };
+        let name = (integration.id, integration.version);
+        if let Some(opened) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&name) {
+            return Ok(Arc::clone(opened));
+        }
+        let owner = Owner { organization: integration.organization_id, integration: integration.id };
+        let key = self.decrypt(&owner, &sealed.data_key).await?;
+        let opened = Arc::new(open_all(&key, &owner, sealed)?);
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).put(name, Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Seals a new integration's secrets under a data key of its own. `kms_key` is the key's ARN.
+    ///
+    /// # Errors
+    /// [`Fault`] when KMS fails.
+    pub async fn seal(
+        &self,
+        kms_key: &str,
+        owner: &Owner,
+        signing_secret: Option<&SigningSecret>,
+        headers: &[(&str, &str)],
+    ) -> Result<SealedSecrets, Fault> {
+        let answer = self
+            .client
+            .generate_data_key()
+            .key_id(kms_key)
+            .key_spec(DataKeySpec::Aes256)
+            .set_encryption_context(Some(context(owner)))
+            .send()
+            .await
+            .map_err(Fault::of("GenerateDataKey"))?;
+        let key = data_key(answer.plaintext)?;
+        let data_key = ByteBuf::from(answer.ciphertext_blob.ok_or(DoesNotOpen)?.into_inner());
+        let seal_at = |place, value: &str| seal(&key, owner, place, value, random());
+        Ok(SealedSecrets {
+            data_key,
+            signing_secret: signing_secret.map(|secret| seal_at(Place::SigningSecret, secret.reveal())),
+            previous_signing_secret: None,
+            previous_valid_until: None,
+            headers: headers
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), seal_at(Place::Header(name), value)))
+                .collect(),
+        })
+    }
+
+    async fn decrypt(&self, owner: &Owner, data_key_blob: &[u8]) -> Result<DataKey, Fault> {
+        let answer = self
+            .client
+            .decrypt()
+            .ciphertext_blob(Blob::new(data_key_blob))
+            .set_encryption_context(Some(context(owner)))
+            .send()
+            .await
+            .map_err(Fault::of("Decrypt"))?;
+        data_key(answer.plaintext)
+    }
+}
+
+/// Random bytes from the operating system.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
+/// The encryption context: KMS gives the data key only to who names the same owner, and logs the name.
+fn context(owner: &Owner) -> HashMap<String, String> {
+    HashMap::from([
+        ("organization_id".to_owned(), owner.organization.to_string()),
+        ("integration_id".to_owned(), owner.integration.to_string()),
+    ])
+}
+
+fn data_key(plaintext: Option<Blob>) -> Result<DataKey, Fault> {
+    let mut plaintext = plaintext.ok_or(DoesNotOpen)?.into_inner();
+    let key = <[u8; DATA_KEY_BYTES]>::try_from(plaintext.as_slice()).map(Zeroizing::new);
+    plaintext.zeroize();
+    Ok(key.map_err(|_| DoesNotOpen)?)
+}
+
+fn open_all(key: &DataKey, owner: &Owner, sealed: &SealedSecrets) -> Result<OpenSecrets, Fault> {
+    let unusable = |what| Fault::UnusableIntegration { integration_id: owner.integration, what };
+    let secret_at = |place, value: &[u8]| -> Result<SigningSecret, Fault> {
+        SigningSecret::parse(&open(key, owner, place, value)?).map_err(|_| unusable("signing secret"))
+    };
+
+    let current = sealed.signing_secret.as_ref().map(|value| secret_at(Place::SigningSecret, value)).transpose()?;
+    let previous = match &sealed.previous_signing_secret {
+        Some(value) => Some(PreviousSecret {
+            secret: secret_at(Place::PreviousSigningSecret, value)?,
+            valid_until: sealed.previous_valid_until.unwrap_or(Timestamp::MIN),
+        }),
+        None => None,
+    };
+    let mut values = Vec::with_capacity(sealed.headers.len());
+    for (name, value) in &sealed.headers {
+        values.push((name.as_str(), open(key, owner, Place::Header(name), value)?));
+    }
+    let headers = CustomerHeaders::parse(values.iter().map(|(name, value)| (*name, value.as_str())))
+        .map_err(|_| unusable("header"))?;
+    Ok(OpenSecrets { signing: current.map(|current| SigningSecrets { current, previous }), headers })
+}

@@ -1,0 +1,270 @@
+//! The ledger protocol's one decision: what a message means for a delivery in the state it is found in.
+//!
+//! Messages are at-least-once; attempts are made once unless a worker died in the middle of one. Whatever instant a
+//! worker dies at, the message that it held comes back, and this table continues from there.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Names one worker's hold on one attempt. Random, so that a worker recognises its own claim when the answer to it was
+/// lost, and nobody else's.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClaimId(#[serde(with = "serde_bytes")] [u8; 16]);
+
+impl ClaimId {
+    pub fn new(random: [u8; 16]) -> Self {
+        Self(random)
+    }
+
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ClaimId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClaimId({:032x})", u128::from_be_bytes(self.0))
+    }
+}
+
+/// The state of a delivery. Attempts count from 1; `round_start` is the first attempt of the current round (1, or what
+/// a redelivery by hand began with), so that the schedule's index is `attempt - round_start`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// A worker makes the attempt, and has until `lease_until` to record its outcome.
+    Sending { attempt: u32, round_start: u32, lease_until: Timestamp, claim_id: ClaimId },
+    /// The attempt is to be made at `due_at`.
+    Waiting { attempt: u32, round_start: u32, due_at: Timestamp },
+    /// Over, after that many attempts.
+    Ended { attempt: u32, round_start: u32, end: End },
+}
+
+/// How a delivery ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Delivered,
+    Failed,
+    Cancelled,
+}
+
+impl State {
+    pub fn attempt(&self) -> u32 {
+        match *self {
+            Self::Sending { attempt, .. } | Self::Waiting { attempt, .. } | Self::Ended { attempt, .. } => attempt,
+        }
+    }
+
+    pub fn round_start(&self) -> u32 {
+        match *self {
+            Self::Sending { round_start, .. } | Self::Waiting { round_start, .. } | Self::Ended { round_start, .. } => {
+                round_start
+            }
+        }
+    }
+
+    /// The attempt's index within its round, from 0: the index into the schedule.
+    pub fn index(&self) -> u32 {
+        self.attempt().saturating_sub(self.round_start())
+    }
+}
+
+/// What a worker holds in its hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// An alert event: the first attempt of a delivery that may not exist yet.
+    AlertEvent,
+    /// "This attempt of this delivery is due."
+    Due { attempt: u32 },
+}
+
+impl Message {
+    /// The attempt that the message is about.
+    pub fn attempt(self) -> u32 {
+        match self {
+            Self::AlertEvent => 1,
+            Self::Due { attempt } => attempt,
+        }
+    }
+}
+
+/// Whether the endpoint may have seen this attempt before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    First,
+    /// A worker died while it made this attempt.
+    PossibleDuplicate,
+}
+
+/// What to do with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// There is no such delivery yet: create it, claimed or handed off.
+    Create,
+    /// Claim the attempt, on condition that the state is still the one that was seen.
+    Claim(Freshness),
+    /// The claim is ours, only the answer to it was lost: go on as its holder.
+    GoOn,
+    /// Send the message for that attempt (again): the one who recorded it may have died before.
+    Schedule { attempt: u32, due_at: Timestamp },
+    /// Somebody else is at it: give the message back to its queue.
+    Busy,
+    /// Nothing is left to do.
+    Drop(Stale),
+    /// A message from the future: an error that no retry mends.
+    Impossible,
+}
+
+/// Why a message has nothing left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// The delivery is not there: expired, or never created.
+    NoSuchDelivery,
+    /// A later attempt, or the end, has been reached.
+    Overtaken,
+}
+
+/// Decides what a message means, given the delivery's state (`None`: there is no such delivery), the id that this worker
+/// claims with, and the time. Total: every pair of message and state has an answer.
+pub fn decide(state: Option<&State>, message: Message, own: ClaimId, now: Timestamp) -> Decision {
+    let Some(state) = state else {
+        return match message {
+            Message::AlertEvent => Decision::Create,
+            Message::Due { .. } => Decision::Drop(Stale::NoSuchDelivery),
+        };
+    };
+    let due = message.attempt();
+    match *state {
+        State::Ended { .. } => Decision::Drop(Stale::Overtaken),
+
+        State::Waiting { attempt, due_at, .. } if attempt == due => match message {
+            // Its own hand-off, whose message to the slow lane may not have been sent.
+            Message::AlertEvent => Decision::Schedule { attempt, due_at },
+            Message::Due { .. } => Decision::Claim(Freshness::First),
+        },
+        State::Waiting { attempt, due_at, .. } if Some(attempt) == due.checked_add(1) => {
+            Decision::Schedule { attempt, due_at }
+        }
+
+        State::Sending { attempt, claim_id, .. } if attempt == due && claim_id == own => Decision::GoOn,
+        State::Sending { attempt, lease_until, .. } if attempt == due => {
+            if now < lease_until {
+                Decision::Busy
+            } else {
+                Decision::Claim(Freshness::PossibleDuplicate)
+            }
+        }
+
+        State::Waiting { attempt, .. } | State::Sending { attempt, .. } if attempt > due => {
+            Decision::Drop(Stale::Overtaken)
+        }
+        State::Waiting { .. } | State::Sending { .. } => Decision::Impossible,
+    }
+}
+
+/// The instant until which a claim made now holds.
+pub fn lease_until(now: Timestamp, lease: Duration) -> Timestamp {
+    now.saturating_add(lease).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: ClaimId = ClaimId([1; 16]);
+    const OTHER: ClaimId = ClaimId([2; 16]);
+    const ALERT: Message = Message::AlertEvent;
+    const GONE: Decision = Decision::Drop(Stale::NoSuchDelivery);
+    const STALE: Decision = Decision::Drop(Stale::Overtaken);
+
+    fn due(attempt: u32) -> Message {
+        Message::Due { attempt }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_736_500_000 + second).unwrap()
+    }
+
+    fn waiting(attempt: u32) -> Option<State> {
+        Some(State::Waiting { attempt, round_start: 1, due_at: at(60) })
+    }
+
+    fn sending(attempt: u32, claim_id: ClaimId, lease: i64) -> Option<State> {
+        Some(State::Sending { attempt, round_start: 1, lease_until: at(lease), claim_id })
+    }
+
+    fn ended(attempt: u32, end: End) -> Option<State> {
+        Some(State::Ended { attempt, round_start: 1, end })
+    }
+
+    fn schedule(attempt: u32) -> Decision {
+        Decision::Schedule { attempt, due_at: at(60) }
+    }
+
+    #[track_caller]
+    fn check(state: Option<State>, message: Message, expected: Decision) {
+        assert_eq!(decide(state.as_ref(), message, OWN, at(0)), expected);
+    }
+
+    #[test]
+    fn without_a_delivery_only_an_alert_event_makes_one() {
+        check(None, ALERT, Decision::Create);
+        check(None, due(1), GONE);
+        check(None, due(2), GONE);
+    }
+
+    #[test]
+    fn what_waits_is_claimed_by_its_message() {
+        check(waiting(1), due(1), Decision::Claim(Freshness::First));
+        check(waiting(5), due(5), Decision::Claim(Freshness::First));
+        check(waiting(1), ALERT, schedule(1));
+    }
+
+    #[test]
+    fn an_attempt_that_is_over_has_its_follow_up_scheduled_again() {
+        check(waiting(2), ALERT, schedule(2));
+        check(waiting(2), due(1), schedule(2));
+        check(waiting(5), due(4), schedule(5));
+    }
+
+    #[test]
+    fn a_claim_holds_until_its_lease_is_over() {
+        check(sending(1, OTHER, 1), ALERT, Decision::Busy);
+        check(sending(3, OTHER, 1), due(3), Decision::Busy);
+        check(sending(3, OTHER, 0), due(3), Decision::Claim(Freshness::PossibleDuplicate));
+        check(sending(1, OTHER, -5), ALERT, Decision::Claim(Freshness::PossibleDuplicate));
+        check(sending(3, OWN, 1), due(3), Decision::GoOn);
+        check(sending(1, OWN, -5), ALERT, Decision::GoOn);
+    }
+
+    #[test]
+    fn what_was_overtaken_is_dropped() {
+        check(waiting(3), ALERT, STALE);
+        check(waiting(4), due(2), STALE);
+        check(sending(2, OTHER, -5), ALERT, STALE);
+        check(sending(2, OWN, 1), due(1), STALE);
+        for end in [End::Delivered, End::Failed, End::Cancelled] {
+            check(ended(5, end), due(5), STALE);
+            check(ended(1, end), ALERT, STALE);
+            check(ended(1, end), due(2), STALE);
+        }
+    }
+
+    #[test]
+    fn a_message_ahead_of_its_delivery_is_an_error() {
+        check(waiting(1), due(2), Decision::Impossible);
+        check(sending(1, OTHER, -5), due(2), Decision::Impossible);
+        check(sending(4, OWN, 1), due(5), Decision::Impossible);
+        check(waiting(1), due(u32::MAX), Decision::Impossible);
+    }
+
+    #[test]
+    fn the_schedule_counts_within_the_round() {
+        let first = State::Waiting { attempt: 3, round_start: 1, due_at: at(0) };
+        let redelivered = State::Waiting { attempt: 6, round_start: 6, due_at: at(0) };
+        assert_eq!((first.index(), redelivered.index()), (2, 0));
+    }
+}

@@ -1,0 +1,578 @@
+//! The sender against real listeners that answer, fail and misbehave on cue.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use http::{HeaderName, Method};
+use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use shared::endpoint_url::EndpointUrl;
+use shared::io::sender::{Exchange, MAX_RESPONSE_HEAD, OutgoingRequest, Sender, SenderConfig};
+use shared::outcome::{Blocked, Outcome, Phase, TlsFault, Unreachable};
+
+/// Enough for anything that is to succeed here, and for the body's own second.
+const GENEROUS: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(300);
+const PAYLOAD: &[u8] = br#"{"event_type":"alert.triggered"}"#;
+
+/// What an endpoint does with each request.
+#[derive(Clone)]
+enum Answer {
+    /// Writes these bytes and keeps the connection open for another request.
+    Write(Vec<u8>),
+    /// Writes these bytes and closes.
+    WriteAndClose(Vec<u8>),
+    /// Writes these bytes one at a time, ten a second.
+    Drip(Vec<u8>),
+    /// Writes these bytes and then garbage without end.
+    Flood(Vec<u8>),
+    /// Says nothing.
+    Hang,
+    /// Sends the request back as the body of a 400.
+    Echo,
+    /// Answers 413 to the head alone, and closes with the body unread.
+    RefuseBody,
+}
+
+fn write(text: &str) -> Answer {
+    Answer::Write(text.as_bytes().to_vec())
+}
+
+/// A listening endpoint, and what reached it.
+struct Endpoint {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    requests: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Endpoint {
+    async fn start(answer: Answer) -> Self {
+        Self::accept(answer, async |stream| Ok(stream)).await
+    }
+
+    async fn start_tls(answer: Answer, config: ServerConfig) -> Self {
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Self::accept(answer, async move |stream| acceptor.accept(stream).await).await
+    }
+
+    async fn accept<S, A>(answer: Answer, handshake: A) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+        A: AsyncFn(TcpStream) -> io::Result<S> + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (connections, requests) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let endpoint = Self { address, connections: Arc::clone(&connections), requests: Arc::clone(&requests) };
+        let handshake = Arc::new(handshake);
+        tokio::task::spawn_local(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::SeqCst);
+                let (answer, requests, handshake) = (answer.clone(), Arc::clone(&requests), Arc::clone(&handshake));
+                // An endpoint's own failures are the sender's to report.
+                tokio::task::spawn_local(async move { serve(handshake(stream).await?, answer, &requests).await });
+            }
+        });
+        endpoint
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    fn request(&self, index: usize) -> String {
+        String::from_utf8(self.requests.lock().expect("nothing panicked")[index].clone()).expect("a request is text")
+    }
+
+    fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://{}/hook?key=1", self.address)
+    }
+
+    fn named_url(&self, scheme: &str) -> String {
+        format!("{scheme}://localhost:{}/hook", self.address.port())
+    }
+}
+
+async fn serve<S>(mut stream: S, answer: Answer, requests: &Mutex<Vec<Vec<u8>>>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        let request = match answer {
+            Answer::RefuseBody => read_head(&mut stream).await?,
+            _ => read_request(&mut stream).await?,
+        };
+        requests.lock().expect("nothing panicked").push(request.clone());
+        match &answer {
+            Answer::Write(bytes) => stream.write_all(bytes).await?,
+            Answer::WriteAndClose(bytes) => {
+                stream.write_all(bytes).await?;
+                return stream.shutdown().await;
+            }
+            Answer::Drip(bytes) => {
+                for byte in bytes {
+                    stream.write_all(&[*byte]).await?;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+            Answer::Flood(head) => {
+                stream.write_all(head).await?;
+                loop {
+                    stream.write_all(&[b'x'; 1000]).await?;
+                }
+            }
+            Answer::Hang => std::future::pending().await,
+            Answer::Echo => {
+                let head = format!("HTTP/1.1 400 Bad\r\nContent-Length: {}\r\n\r\n", request.len());
+                stream.write_all(&[head.as_bytes(), &request].concat()).await?;
+            }
+            Answer::RefuseBody => {
+                let answer = b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+                return stream.write_all(answer).await;
+            }
+        }
+    }
+}
+
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    Ok(head)
+}
+
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut request = read_head(stream).await?;
+    let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a length"))];
+    stream.read_exact(&mut body).await?;
+    request.extend(body);
+    Ok(request)
+}
+
+/// A sender for these tests' listeners.
+fn sender(request_timeout: Duration) -> Sender {
+    sender_trusting(request_timeout, RootCertStore::empty())
+}
+
+fn sender_trusting(request_timeout: Duration, roots: RootCertStore) -> Sender {
+    let allowed_networks = "127.0.0.0/8,::1/128".parse().expect("networks parse");
+    Sender::with_roots(SenderConfig { request_timeout, allowed_networks }, roots)
+}
+
+/// A sender as in production: nothing private.
+fn strict_sender() -> Sender {
+    let config = SenderConfig { request_timeout: GENEROUS, allowed_networks: Default::default() };
+    Sender::with_roots(config, RootCertStore::empty())
+}
+
+async fn send(sender: &Sender, url: &str) -> Exchange {
+    send_body(sender, url, Bytes::from_static(PAYLOAD)).await
+}
+
+async fn send_body(sender: &Sender, url: &str, body: Bytes) -> Exchange {
+    // As an integration stored while its network was allowed.
+    let any = "0.0.0.0/0,::/0".parse().expect("networks parse");
+    let url = EndpointUrl::parse(url, &any).expect("a test URL is valid");
+    let mut secret = HeaderValue::from_static("Bearer s3cr3t-token");
+    secret.set_sensitive(true);
+    let headers = HeaderMap::from_iter([
+        (HeaderName::from_static("x-roboticks-attempt"), HeaderValue::from_static("1")),
+        (AUTHORIZATION, secret),
+    ]);
+    let request = OutgoingRequest { method: Method::PUT, headers, body };
+    let sending = tokio::time::timeout(Duration::from_secs(15), sender.send(&url, request));
+    sending.await.expect("sending ends in time").expect("no fault of our own")
+}
+
+/// Runs a test with its endpoints on one thread.
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    tokio::task::LocalSet::new().block_on(&runtime, test);
+}
+
+#[track_caller]
+fn check(answer: Answer, request_timeout: Duration, expected: Outcome, excerpt: Option<&str>) {
+    let caller = std::panic::Location::caller();
+    run(async {
+        let endpoint = Endpoint::start(answer).await;
+        let exchange = send(&sender(request_timeout), &endpoint.url("http")).await;
+        assert_eq!(exchange.outcome, expected, "{caller}");
+        assert_eq!(exchange.excerpt.as_deref(), excerpt, "{caller}");
+    });
+}
+
+fn unreachable(reason: Unreachable) -> Outcome {
+    Outcome::Unreachable(reason)
+}
+
+#[test]
+fn a_2xx_is_accepted() {
+    check(write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"), GENEROUS, Outcome::Accepted { status: 200 }, None);
+    check(write("HTTP/1.1 204 No Content\r\n\r\n"), GENEROUS, Outcome::Accepted { status: 204 }, None);
+    check(write("HTTP/1.1 202\r\nContent-Length: 0\r\n\r\n"), GENEROUS, Outcome::Accepted { status: 202 }, None);
+    let old = Answer::WriteAndClose(b"HTTP/1.0 200 OK\r\n\r\nold".to_vec());
+    check(old, GENEROUS, Outcome::Accepted { status: 200 }, None);
+    let informed = write("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    check(informed, GENEROUS, Outcome::Accepted { status: 200 }, None);
+}
+
+#[test]
+fn any_other_status_is_rejected() {
+    let not_found = write("HTTP/1.1 404 Not Found\r\nContent-Length: 13\r\n\r\nno\r\nsuch hook");
+    check(not_found, GENEROUS, Outcome::Rejected { status: 404 }, Some("no such hook"));
+    let chunked = write("HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na b\r\n2\r\n c\r\n0\r\n\r\n");
+    check(chunked, GENEROUS, Outcome::Rejected { status: 500 }, Some("a b c"));
+    let gone = write("HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n");
+    check(gone, GENEROUS, Outcome::Rejected { status: 410 }, None);
+    let unfinished = Answer::WriteAndClose(b"HTTP/1.1 400 Bad\r\nContent-Length: 100\r\n\r\nhalf of it".to_vec());
+    check(unfinished, GENEROUS, Outcome::Rejected { status: 400 }, Some("half of it…"));
+    let gzip = b"HTTP/1.1 500 Oops\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00";
+    check(Answer::Write(gzip.to_vec()), GENEROUS, Outcome::Rejected { status: 500 }, Some("(not text, 4 bytes)"));
+}
+
+#[test]
+fn redirects_are_not_followed() {
+    run(async {
+        let target = Endpoint::start(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).await;
+        for status in [301, 302, 303, 307, 308] {
+            let location = target.url("http");
+            let answer = format!("HTTP/1.1 {status} Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+            let endpoint = Endpoint::start(write(&answer)).await;
+            let exchange = send(&sender(GENEROUS), &endpoint.url("http")).await;
+            assert_eq!(exchange.outcome, Outcome::Rejected { status });
+        }
+        assert_eq!(target.connections(), 0);
+    });
+}
+
+#[test]
+fn retry_after_is_handed_on() {
+    run(async {
+        let answer = "HTTP/1.1 429 Slow\r\nRetry-After: 120\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
+        let endpoint = Endpoint::start(write(answer)).await;
+        let exchange = send(&sender(GENEROUS), &endpoint.url("http")).await;
+        assert_eq!(exchange.outcome, Outcome::Rejected { status: 429 });
+        assert_eq!(exchange.retry_after.as_deref(), Some("120"));
+    });
+}
+
+#[test]
+fn the_request_is_what_was_given_and_no_more() {
+    run(async {
+        let endpoint = Endpoint::start(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).await;
+        send(&sender(GENEROUS), &endpoint.url("http")).await;
+        let (head, body) =
+            endpoint.request(0).split_once("\r\n\r\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let (first, headers) = head.split_once("\r\n").expect("a request line and headers");
+        let mut headers: Vec<_> = headers.split("\r\n").collect();
+        headers.sort_unstable();
+        assert_eq!(first, "PUT /hook?key=1 HTTP/1.1");
+        let length = format!("content-length: {}", PAYLOAD.len());
+        let host = format!("host: {}", endpoint.address);
+        assert_eq!(headers, ["authorization: Bearer s3cr3t-token", &length, &host, "x-roboticks-attempt: 1"]);
+        assert_eq!(body.as_bytes(), PAYLOAD);
+    });
+}
+
+#[test]
+fn secrets_that_an_endpoint_echoes_are_not_kept() {
+    run(async {
+        let endpoint = Endpoint::start(Answer::Echo).await;
+        let exchange = send(&sender(GENEROUS), &endpoint.url("http")).await;
+        let excerpt = exchange.excerpt.clone().expect("an excerpt");
+        assert!(excerpt.contains("authorization: [redacted]") && !excerpt.contains("s3cr3t"), "{excerpt}");
+        assert!(!format!("{exchange:?}").contains("alert.triggered"));
+    });
+}
+
+#[test]
+fn slow_endpoints_time_out() {
+    let timed_out = Outcome::TimedOut { phase: Phase::Response, limit: SHORT };
+    check(Answer::Hang, SHORT, timed_out.clone(), None);
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
+    check(Answer::Drip(head), SHORT, timed_out.clone(), None);
+    check(Answer::Flood(b"HTTP/1.1 100 Continue\r\n\r\n".repeat(3)), GENEROUS, unreachable(Unreachable::NotHttp), None);
+}
+
+#[test]
+fn the_body_gets_a_second_and_4_kib() {
+    let endless = b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\nffffff\r\n".to_vec();
+    let shown = format!("{}…", "x".repeat(1021));
+    check(Answer::Flood(endless), GENEROUS, Outcome::Rejected { status: 500 }, Some(&shown));
+    let big = [b"HTTP/1.1 404 No\r\nContent-Length: 1048576\r\n\r\n".to_vec(), vec![b'x'; 1 << 20]].concat();
+    check(Answer::Write(big), GENEROUS, Outcome::Rejected { status: 404 }, Some(&shown));
+    let never_ends = write("HTTP/1.1 404 No\r\nContent-Length: 100\r\n\r\nso far");
+    check(never_ends, GENEROUS, Outcome::Rejected { status: 404 }, Some("so far…"));
+    let accepted_anyway = write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nso far");
+    check(accepted_anyway, GENEROUS, Outcome::Accepted { status: 200 }, None);
+}
+
+#[test]
+fn what_is_no_response() {
+    check(Answer::WriteAndClose(vec![]), GENEROUS, unreachable(Unreachable::ClosedEarly), None);
+    let torn = Answer::WriteAndClose(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec());
+    check(torn, GENEROUS, unreachable(Unreachable::ClosedEarly), None);
+    check(write("220 mail.example.com ESMTP\r\n"), GENEROUS, unreachable(Unreachable::NotHttp), None);
+    check(write("HTTP/2.0 200 OK\r\n\r\n"), GENEROUS, unreachable(Unreachable::NotHttp), None);
+    check(write("HTTP/1.1 abc\r\n\r\n"), GENEROUS, unreachable(Unreachable::NotHttp), None);
+}
+
+#[test]
+fn response_heads_are_bounded() {
+    let one_header = |bytes| format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: {}\r\n\r\n", "x".repeat(bytes));
+    check(write(&one_header(MAX_RESPONSE_HEAD / 2)), GENEROUS, Outcome::Accepted { status: 200 }, None);
+    check(write(&one_header(MAX_RESPONSE_HEAD)), GENEROUS, unreachable(Unreachable::HeadTooLarge), None);
+    let endless = Answer::Flood(b"HTTP/1.1 200 OK\r\nX: ".to_vec());
+    check(endless, GENEROUS, unreachable(Unreachable::HeadTooLarge), None);
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(200));
+    check(write(&many), GENEROUS, unreachable(Unreachable::HeadTooLarge), None);
+}
+
+#[test]
+fn an_answer_before_the_body_is_read_counts() {
+    run(async {
+        let endpoint = Endpoint::start(Answer::RefuseBody).await;
+        let alert = Bytes::from(vec![b'x'; 256 * 1024]);
+        let exchange = send_body(&sender(GENEROUS), &endpoint.url("http"), alert).await;
+        assert_eq!(exchange.outcome, Outcome::Rejected { status: 413 });
+    });
+}
+
+#[test]
+fn refused_connections() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let closed = listener.local_addr().expect("it is bound");
+        drop(listener);
+        let exchange = send(&sender(GENEROUS), &format!("http://{closed}/")).await;
+        assert_eq!(exchange.outcome, unreachable(Unreachable::ConnectionRefused));
+        assert!(exchange.shown_duration().is_some());
+    });
+}
+
+#[test]
+fn names_that_do_not_resolve() {
+    run(async {
+        let exchange = send(&sender(GENEROUS), "http://no-such-host.invalid/").await;
+        assert_eq!(exchange.outcome, unreachable(Unreachable::Dns));
+        assert_eq!(exchange.shown_duration(), None);
+    });
+}
+
+#[test]
+fn forbidden_addresses_are_never_connected_to() {
+    run(async {
+        let endpoint = Endpoint::start(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).await;
+        let port = endpoint.address.port();
+        for host in ["127.0.0.1", "localhost", "LOCALHOST", "2130706433", "[::ffff:127.0.0.1]", "[::1]", "0.0.0.0"] {
+            for scheme in ["http", "https"] {
+                let exchange = send(&strict_sender(), &format!("{scheme}://{host}:{port}/")).await;
+                assert_eq!(exchange.outcome, Outcome::Blocked(Blocked::Address), "{scheme} {host}");
+                assert_eq!(exchange.shown_duration(), None);
+            }
+        }
+        assert_eq!(endpoint.connections(), 0);
+        assert!(send(&sender(GENEROUS), &endpoint.named_url("http")).await.outcome.is_success());
+    });
+}
+
+/// A child process runs one of the tests above with a proxy in its environment that nobody listens at.
+#[test]
+fn proxies_of_the_environment_are_not_used() {
+    let nobody = "http://127.0.0.1:9";
+    let status = Command::new(std::env::current_exe().expect("this test's program"))
+        .args(["--exact", "the_request_is_what_was_given_and_no_more", "--quiet"])
+        .envs(["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"].map(|name| (name, nobody)))
+        .output()
+        .expect("it starts");
+    assert!(status.status.success() && String::from_utf8_lossy(&status.stdout).contains("1 passed"), "{status:?}");
+}
+
+#[track_caller]
+fn check_connections(answer: Answer, expected: usize) {
+    run(async {
+        let endpoint = Endpoint::start(answer).await;
+        let sender = sender(GENEROUS);
+        for _ in 0..3 {
+            send(&sender, &endpoint.url("http")).await;
+            // The connection goes back to the pool in a task of its own.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(endpoint.connections(), expected);
+    });
+}
+
+#[test]
+fn connections_are_used_again_if_their_response_was_read() {
+    check_connections(write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"), 1);
+    check_connections(write("HTTP/1.1 204 No Content\r\n\r\n"), 1);
+    check_connections(write("HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nno"), 1);
+    check_connections(write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), 3);
+    let big = [b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n".to_vec(), vec![b'x'; 1 << 20]].concat();
+    check_connections(Answer::Write(big), 3);
+}
+
+#[test]
+fn connections_that_were_idle_too_long_are_not_used_again() {
+    run(async {
+        let endpoint = Endpoint::start(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).await;
+        let sender = sender(GENEROUS);
+        send(&sender, &endpoint.url("http")).await;
+        tokio::time::sleep(Duration::from_millis(2700)).await;
+        send(&sender, &endpoint.url("http")).await;
+        assert_eq!(endpoint.connections(), 2);
+    });
+}
+
+/// What a certificate of these tests is like.
+struct Certificate {
+    name: &'static str,
+    years: [i32; 2],
+    signed_by: SignedBy,
+}
+
+enum SignedBy {
+    /// The authority that the sender trusts.
+    Trusted,
+    Itself,
+    /// Itself, and marked as an authority, as `openssl req -x509` does.
+    ItselfAsAuthority,
+}
+
+const GOOD: Certificate = Certificate { name: "localhost", years: [2020, 2100], signed_by: SignedBy::Trusted };
+
+struct Tls {
+    roots: RootCertStore,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Tls {
+    fn new(certificate: Certificate) -> Self {
+        let mut authority = CertificateParams::new([]).expect("no names");
+        authority.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        authority.distinguished_name.push(rcgen::DnType::CommonName, "the authority of this test");
+        let authority =
+            CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("an authority");
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der().clone()).expect("it is an authority");
+
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new([certificate.name.to_owned()]).expect("a valid name");
+        let [from, until] = certificate.years;
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let signed = match certificate.signed_by {
+            SignedBy::Trusted => params.signed_by(&key, &authority),
+            SignedBy::Itself => params.self_signed(&key),
+            SignedBy::ItselfAsAuthority => {
+                params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+                params.self_signed(&key)
+            }
+        };
+        let chain = vec![signed.expect("a certificate").der().clone()];
+        Self { roots, chain, key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) }
+    }
+
+    fn config(&self) -> ServerConfig {
+        let builder = ServerConfig::builder().with_no_client_auth();
+        builder.with_single_cert(self.chain.clone(), self.key.clone_key()).expect("they belong together")
+    }
+
+    fn config_with_client_certificates(&self) -> ServerConfig {
+        let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots.clone())).build().expect("a verifier");
+        let builder = ServerConfig::builder().with_client_cert_verifier(verifier);
+        builder.with_single_cert(self.chain.clone(), self.key.clone_key()).expect("they belong together")
+    }
+
+    fn sender(&self, request_timeout: Duration) -> Sender {
+        sender_trusting(request_timeout, self.roots.clone())
+    }
+}
+
+#[track_caller]
+fn check_certificate(certificate: Certificate, expected: Outcome) {
+    let caller = std::panic::Location::caller();
+    run(async {
+        let tls = Tls::new(certificate);
+        let endpoint = Endpoint::start_tls(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), tls.config()).await;
+        let exchange = send(&tls.sender(GENEROUS), &endpoint.named_url("https")).await;
+        assert_eq!(exchange.outcome, expected, "{caller}");
+    });
+}
+
+#[test]
+fn certificates_are_verified() {
+    let faulty = |fault| unreachable(Unreachable::Tls(fault));
+    check_certificate(GOOD, Outcome::Accepted { status: 200 });
+    check_certificate(Certificate { years: [2020, 2021], ..GOOD }, faulty(TlsFault::CertificateExpired));
+    check_certificate(Certificate { years: [2099, 2100], ..GOOD }, faulty(TlsFault::CertificateNotYetValid));
+    check_certificate(Certificate { name: "example.com", ..GOOD }, faulty(TlsFault::WrongHost));
+    check_certificate(Certificate { signed_by: SignedBy::Itself, ..GOOD }, faulty(TlsFault::UnknownIssuer));
+    check_certificate(Certificate { signed_by: SignedBy::ItselfAsAuthority, ..GOOD }, faulty(TlsFault::UnknownIssuer));
+}
+
+#[test]
+fn https_connections_are_used_again() {
+    run(async {
+        let tls = Tls::new(GOOD);
+        let endpoint = Endpoint::start_tls(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), tls.config()).await;
+        let sender = tls.sender(GENEROUS);
+        for _ in 0..3 {
+            assert!(send(&sender, &endpoint.named_url("https")).await.outcome.is_success());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(endpoint.connections(), 1);
+    });
+}
+
+#[test]
+fn handshakes_that_fail() {
+    run(async {
+        let tls = Tls::new(GOOD);
+        let wants_certificate = Endpoint::start_tls(Answer::Hang, tls.config_with_client_certificates()).await;
+        let exchange = send(&tls.sender(GENEROUS), &wants_certificate.named_url("https")).await;
+        assert_eq!(exchange.outcome, unreachable(Unreachable::Tls(TlsFault::Handshake)));
+
+        let hangs_up =
+            Endpoint::accept(Answer::Hang, async |_stream| Err::<TcpStream, _>(io::ErrorKind::Other.into())).await;
+        let exchange = send(&tls.sender(GENEROUS), &hangs_up.named_url("https")).await;
+        assert_eq!(exchange.outcome, unreachable(Unreachable::Tls(TlsFault::Handshake)));
+
+        let says_nothing = Endpoint::start(Answer::Hang).await;
+        let exchange = send(&tls.sender(SHORT), &says_nothing.named_url("https")).await;
+        assert_eq!(exchange.outcome, Outcome::TimedOut { phase: Phase::Connect, limit: SHORT });
+    });
+}
+
+#[test]
+fn https_where_http_is_spoken_and_the_other_way_round() {
+    run(async {
+        let tls = Tls::new(GOOD);
+        let greeting = Endpoint::accept(Answer::Hang, async |mut stream: TcpStream| {
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await?;
+            Ok(stream)
+        });
+        let exchange = send(&tls.sender(GENEROUS), &greeting.await.named_url("https")).await;
+        assert_eq!(exchange.outcome, unreachable(Unreachable::Tls(TlsFault::NotTls)));
+
+        let speaks_tls = Endpoint::start_tls(Answer::Hang, tls.config()).await;
+        let exchange = send(&tls.sender(GENEROUS), &speaks_tls.named_url("http")).await;
+        assert_eq!(exchange.outcome, unreachable(Unreachable::NotHttp));
+    });
+}
