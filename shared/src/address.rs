@@ -36,13 +36,14 @@ pub enum Forbidden {
     /// Set aside by IANA, deprecated, or not (yet) assigned to hosts.
     Reserved,
     /// An IPv6 address that stands for an IPv4 one: mapped, compatible, local NAT64, 6to4, Teredo, or a public NAT64 or
-    /// ISATAP form of a forbidden IPv4 address.
+    /// ISATAP form of a forbidden IPv4 address. Never opened.
     EmbedsIpv4,
 }
 
 /// Networks that are opened although they are not public, for local runs: the parameter `AllowPrivateNetworks`.
 ///
-/// Link-local addresses, the metadata service, and every IPv6 form of them stay closed whatever is listed here.
+/// Link-local addresses, the metadata service, and the IPv6 forms of IPv4 addresses stay closed whatever is listed here:
+/// no local run needs them, and one of the forms might lead to the metadata service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedNetworks(Vec<IpNet>);
 
@@ -59,8 +60,9 @@ impl AllowedNetworks {
         Self::default()
     }
 
-    fn contain(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+    fn open(&self, address: IpAddr, family: Forbidden) -> bool {
+        let is_never_opened = matches!(family, Forbidden::LinkLocal | Forbidden::Metadata | Forbidden::EmbedsIpv4);
+        !is_never_opened && self.0.iter().any(|network| network.contains(&address))
     }
 }
 
@@ -109,7 +111,7 @@ pub fn check(address: IpAddr, allowed: &AllowedNetworks) -> Result<(), Forbidden
     };
     match family {
         None => Ok(()),
-        Some(_) if allowed.contain(address) && !is_never_opened(address) => Ok(()),
+        Some(family) if allowed.open(address, family) => Ok(()),
         Some(family) => Err(family),
     }
 }
@@ -190,57 +192,23 @@ fn family_v6(address: Ipv6Addr) -> Option<Forbidden> {
     if let Some(named) = FORBIDDEN_V6.iter().find(|(network, _)| network.contains(&address)) {
         return Some(named.1);
     }
-    // NAT64's public prefix is how an IPv6-only network reaches IPv4-only hosts, and ISATAP hides in ordinary prefixes:
-    // both are as good as the address inside.
-    let is_nat64 = NAT64.contains(&address);
-    let embeds_forbidden = embedded_v4(address).into_iter().flatten().any(|inner| family_v4(inner).is_some());
-    let is_whole_form_refused = !is_nat64 && high_96_bits_embed(address);
-    if embeds_forbidden || is_whole_form_refused {
+    if matches!(address.segments(), [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _]) {
+        // Compatible, mapped, translated.
         return Some(Forbidden::EmbedsIpv4);
     }
-    (!is_nat64 && !GLOBAL_UNICAST.contains(&address)).then_some(Forbidden::Reserved)
+    if inner_v4(address).is_some_and(|inner| family_v4(inner).is_some()) {
+        return Some(Forbidden::EmbedsIpv4);
+    }
+    (!NAT64.contains(&address) && !GLOBAL_UNICAST.contains(&address)).then_some(Forbidden::Reserved)
 }
 
-/// Whether an address is IPv4-compatible (`::/96`), mapped (`::ffff:0:0/96`) or translated (`::ffff:0:0:0/96`).
-fn high_96_bits_embed(address: Ipv6Addr) -> bool {
-    matches!(address.segments(), [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _])
-}
-
-/// The IPv4 addresses that an IPv6 address stands for, if it is of a form that embeds any. Teredo has two: its server's,
-/// and its client's with all bits flipped. NAT64 with a network's own prefix (RFC 6052) cannot be told from an
-/// ordinary address.
-fn embedded_v4(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
-    let pair = |high: u16, low: u16| Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
-    let [_, s1, s2, s3, s4, s5, s6, s7] = address.segments();
-    if high_96_bits_embed(address) || NAT64.contains(&address) {
-        return [pair(s6, s7), None];
-    }
-    // A local NAT64 prefix may be 48, 56, 64 or 96 bits long; RFC 6052 says where the address is in each.
-    if NAT64_LOCAL.contains(&address) {
-        return [pair(s6, s7), pair(s3, (s4 << 8) | (s5 >> 8))];
-    }
-    if SIX_TO_FOUR.contains(&address) {
-        return [pair(s1, s2), None];
-    }
-    if TEREDO.contains(&address) {
-        return [pair(s2, s3), pair(!s6, !s7)];
-    }
-    // ISATAP: the interface identifier is `0:5efe` or `200:5efe`, then the address.
-    if matches!((s4, s5), (0 | 0x0200, 0x5efe)) {
-        return [pair(s6, s7), None];
-    }
-    [None, None]
-}
-
-fn is_never_opened(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => LINK_LOCAL_V4.contains(&address),
-        IpAddr::V6(address) => {
-            LINK_LOCAL_V6.contains(&address)
-                || METADATA_V6.contains(&address)
-                || embedded_v4(address).into_iter().flatten().any(|inner| LINK_LOCAL_V4.contains(&inner))
-        }
-    }
+/// The IPv4 address inside of an address that is only as good as it. NAT64's public prefix is how an IPv6-only network
+/// reaches IPv4-only hosts, and ISATAP (interface identifier `0:5efe` or `200:5efe`) hides in ordinary prefixes. NAT64
+/// with a network's own prefix (RFC 6052) cannot be told from an ordinary address.
+fn inner_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [.., s4, s5, s6, s7] = address.segments();
+    let embeds = NAT64.contains(&address) || matches!((s4, s5), (0 | 0x0200, 0x5efe));
+    embeds.then(|| Ipv4Addr::from_bits(u32::from(s6) << 16 | u32::from(s7)))
 }
 
 #[cfg(test)]
@@ -381,7 +349,6 @@ mod tests {
             "::ffff:0:169.254.169.254",
             "64:ff9b::169.254.169.254",
             "64:ff9b:1::169.254.169.254",
-            // In a local NAT64 prefix of 48 bits, around the octet that RFC 6052 leaves out.
             "64:ff9b:1:a9fe:a9:fe00::",
             "2002:a9fe:a9fe::1",
             // Teredo: as the server, and as the client with its bits flipped.

@@ -360,7 +360,10 @@ impl Delivering {
                     recorded.due_at.map(|due_at| due_attempt(integration, key, recorded.attempt, due_at)),
                 ))
             }
-            Written::Refused(found) => Ok(Step::Surprised(found)),
+            Written::Refused(found) => {
+                log::unrecorded_attempt(&record, &attempt);
+                Ok(Step::Surprised(found))
+            }
         }
     }
 

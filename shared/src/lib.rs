@@ -31,6 +31,8 @@ pub mod payload;
 pub mod retry_message;
 pub mod wait;
 
+#[allow(clippy::disallowed_methods, reason = "the world: it has a clock, dice and an environment")]
 pub mod io;
 
+#[allow(clippy::disallowed_methods, reason = "drives the world, and reads the clock for the decisions")]
 pub mod delivering;

@@ -53,6 +53,13 @@ pub fn attempt(record: &Record, attempt: &Attempt) {
     write(&attempt_line(record, attempt));
 }
 
+/// Logs an attempt that was made, but not recorded: the ledger had moved on meanwhile. `record` is the delivery as it
+/// stood before.
+pub fn unrecorded_attempt(record: &Record, attempt: &Attempt) {
+    let message = "attempt made, but its claim was lost meanwhile";
+    write(&AttemptLine { level: Level::Warn, message, ..attempt_line(record, attempt) });
+}
+
 fn attempt_line<'a>(record: &Record, attempt: &'a Attempt) -> AttemptLine<'a> {
     let Identity { integration_id, delivery_id, organization_id, event_type, alert_id, .. } = record.identity;
     let (level, message) = match record.status {

@@ -24,8 +24,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
-use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::crypto::aws_lc_rs;
 use rustls::{CertificateError, ClientConfig, InvalidMessage, OtherError, RootCertStore};
@@ -136,7 +136,8 @@ impl Sender {
     pub fn with_roots(config: SenderConfig, roots: RootCertStore) -> Self {
         let SenderConfig { request_timeout, allowed_networks } = config;
         let allowed_networks = Arc::new(allowed_networks);
-        let connector = Connector::new(roots, Arc::clone(&allowed_networks), CONNECT_TIMEOUT.min(request_timeout));
+        let connect_limit = CONNECT_TIMEOUT.min(most_of(request_timeout));
+        let connector = Connector::new(roots, Arc::clone(&allowed_networks), connect_limit);
         let pool = Mutex::new(Pool::new(&connector, Clocks::read()));
         Self { request_timeout, allowed_networks, connector, pool }
     }
@@ -184,18 +185,14 @@ impl Sender {
         *request.method_mut() = outgoing.method;
         *request.uri_mut() = url.uri().clone();
         *request.headers_mut() = outgoing.headers;
-        let connection = capture_connection(&mut request);
         match timeout(self.request_timeout, self.client().request(request)).await {
             Ok(Ok(response)) => Ok(Ok(response)),
             Ok(Err(error)) => {
                 let phase = if error.is_connect() { Phase::Connect } else { Phase::Response };
                 classify(&error, phase, self.connector.limit).map(Err)
             }
-            Err(_elapsed) => {
-                let is_connected = connection.connection_metadata().is_some();
-                let phase = if is_connected { Phase::Response } else { Phase::Connect };
-                Ok(Err(Outcome::TimedOut { phase, limit: self.request_timeout }))
-            }
+            // The connector's own limit is shorter: there is a connection.
+            Err(_elapsed) => Ok(Err(Outcome::TimedOut { phase: Phase::Response, limit: self.request_timeout })),
         }
     }
 
@@ -208,6 +205,11 @@ impl Sender {
         }
         pool.client.clone()
     }
+}
+
+/// The limit of a part, such that the part is known to be over before the whole is.
+fn most_of(limit: Duration) -> Duration {
+    limit * 4 / 5
 }
 
 /// The system's certificate authorities, as `SSL_CERT_FILE` and OpenSSL's usual places give them.
@@ -273,7 +275,7 @@ struct Connector {
 impl Connector {
     fn new(roots: RootCertStore, allowed_networks: Arc<AllowedNetworks>, limit: Duration) -> Self {
         // A lookup that hangs is reported as one: it gets less than the whole limit.
-        let resolver = Resolver { allowed_networks: Arc::clone(&allowed_networks), limit: limit * 4 / 5 };
+        let resolver = Resolver { allowed_networks: Arc::clone(&allowed_networks), limit: most_of(limit) };
         let mut http = HttpConnector::new_with_resolver(resolver);
         http.enforce_http(false);
         http.set_nodelay(true);
