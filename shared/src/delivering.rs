@@ -7,22 +7,25 @@
 //! The order within an attempt is what makes a crash harmless: claim, send, *record*, schedule, and only then does the
 //! caller acknowledge its message.
 
+mod settings;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use jiff::Timestamp;
 
 use crate::delivery::{Attempt, AttemptError, CancelReason, DeliveryKey, Identity, Record};
 use crate::endpoint_url::EndpointUrl;
 use crate::integration::{DisabledReason, Integration};
-use crate::io::aws::CALL_TIMEOUT;
 use crate::io::deliveries_table::{DeliveriesTable, From, Move, Written};
-use crate::io::environment::{BadSetting, Environment};
 use crate::io::fault::Fault;
 use crate::io::integrations_table::IntegrationsTable;
 use crate::io::log;
-use crate::io::scheduler::DueAttempt;
-use crate::io::sender::{BODY_TIMEOUT, Exchange, OutgoingRequest, Sender};
+use crate::io::long_wait::LongWait;
+use crate::io::queues::RetryMessages;
+use crate::io::scheduler::{DueAttempt, Scheduler};
+use crate::io::sender::{Exchange, NoTrustedRoots, OutgoingRequest, Sender, SenderConfig};
 use crate::io::vault::{OpenSecrets, Vault, random};
 use crate::ledger::{ClaimId, Decision, End, Freshness, Message, State, decide, lease_until};
 use crate::next_step::{NextStep, next_step};
@@ -31,43 +34,11 @@ use crate::payload::{Kept, keep};
 use crate::request::{self, Subject};
 use crate::retry_after;
 use crate::retry_message::RetryMessage;
-use crate::schedule::Schedule;
+
+pub use settings::{Policy, Settings};
 
 /// How often a delivery may turn out to be in another state than presumed before we stop believing in races.
 const MAX_SURPRISES: usize = 6;
-
-/// The numbers that delivering goes by.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    pub schedule: Schedule,
-    /// How long a request may take, response headers included.
-    pub request_timeout: Duration,
-    /// How long a claim holds.
-    pub lease: Duration,
-}
-
-impl Policy {
-    /// # Errors
-    /// [`BadSetting`] when a variable is absent or cannot be used, or when a claim would not outlast its attempt.
-    pub fn read(environment: &Environment<'_>) -> Result<Self, BadSetting> {
-        let policy = Self {
-            schedule: environment.parsed("RETRY_SCHEDULE")?,
-            request_timeout: environment.seconds("REQUEST_TIMEOUT_SECONDS")?,
-            lease: environment.seconds("LEASE_SECONDS")?,
-        };
-        if policy.lease <= policy.attempt_takes() {
-            let takes = policy.attempt_takes().as_secs();
-            let problem = format!("must be more than {takes}, the longest that an attempt takes");
-            return Err(BadSetting::Unusable { name: "LEASE_SECONDS", problem });
-        }
-        Ok(policy)
-    }
-
-    /// The longest that an attempt takes from its claim on: request, response body, then recording and scheduling.
-    pub fn attempt_takes(&self) -> Duration {
-        self.request_timeout + BODY_TIMEOUT + 2 * CALL_TIMEOUT
-    }
-}
 
 /// When the invocation ends, whether or not we have.
 #[derive(Clone, Copy, Debug)]
@@ -136,11 +107,12 @@ impl Task<'_> {
 
 /// What both functions deliver with.
 pub struct Delivering {
-    pub deliveries: DeliveriesTable,
-    pub integrations: IntegrationsTable,
-    pub vault: Vault,
-    pub sender: Sender,
-    pub policy: Policy,
+    deliveries: DeliveriesTable,
+    integrations: IntegrationsTable,
+    vault: Vault,
+    sender: Sender,
+    scheduler: Scheduler,
+    policy: Policy,
 }
 
 /// What the ledger is believed to hold.
@@ -169,6 +141,38 @@ enum Step {
 }
 
 impl Delivering {
+    /// # Errors
+    /// [`NoTrustedRoots`] when the system has no certificate authorities to trust.
+    pub fn new(settings: Settings, aws: &SdkConfig) -> Result<Self, NoTrustedRoots> {
+        let dynamodb = aws_sdk_dynamodb::Client::new(aws);
+        let retry_queue = RetryMessages::new(aws_sdk_sqs::Client::new(aws), settings.retry_queue_url);
+        let long_wait = LongWait::new(aws_sdk_sfn::Client::new(aws), settings.long_wait_arn);
+        Ok(Self {
+            deliveries: DeliveriesTable::new(dynamodb.clone(), settings.deliveries_table),
+            integrations: IntegrationsTable::new(dynamodb, settings.integrations_table),
+            vault: Vault::new(aws_sdk_kms::Client::new(aws)),
+            sender: Sender::new(SenderConfig {
+                request_timeout: settings.policy.request_timeout,
+                allowed_networks: settings.allowed_networks,
+            })?,
+            scheduler: Scheduler::new(retry_queue, long_wait),
+            policy: settings.policy,
+        })
+    }
+
+    /// The integrations that messages are about.
+    pub fn integrations(&self) -> &IntegrationsTable {
+        &self.integrations
+    }
+
+    /// Makes sure that the message of an attempt arrives when it is due.
+    ///
+    /// # Errors
+    /// [`Fault`] when SQS or Step Functions fails; the attempt may then be scheduled or not.
+    pub async fn schedule(&self, due: &DueAttempt) -> Result<(), Fault> {
+        self.scheduler.schedule(due, Timestamp::now()).await
+    }
+
     /// Carries a message out, up to the attempt that has to be scheduled before the message is acknowledged.
     ///
     /// # Errors

@@ -15,23 +15,19 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
-use shared::address::AllowedNetworks;
 use shared::alert_event::AlertEvent;
-use shared::delivering::{Beginning, Course, Creation, Deadline, Delivering, Policy, Task};
+use shared::delivering::{self, Beginning, Course, Creation, Deadline, Delivering, Task};
 use shared::delivery::{CancelReason, Identity};
 use shared::ids::{DeliveryId, OrganizationId};
 use shared::integration::{Integration, Standing};
 use shared::io::batch::{Received, each_message};
-use shared::io::deliveries_table::DeliveriesTable;
 use shared::io::environment::{BadSetting, Environment};
 use shared::io::fault::Fault;
-use shared::io::integrations_table::{Integrations, IntegrationsTable};
+use shared::io::integrations_table::Integrations;
 use shared::io::log;
-use shared::io::long_wait::LongWait;
 use shared::io::queues::{DeadLetterQueue, RetryMessages};
-use shared::io::scheduler::{DueAttempt, Scheduler};
-use shared::io::sender::{NoTrustedRoots, Sender, SenderConfig};
-use shared::io::vault::Vault;
+use shared::io::scheduler::DueAttempt;
+use shared::io::sender::NoTrustedRoots;
 use tokio::sync::OnceCell;
 
 /// How many first attempts one invocation makes itself. Five for each message of a full batch, and few enough for the
@@ -44,15 +40,10 @@ const HANDED_OFF_AT_ONCE: usize = shared::io::queues::BATCH;
 /// The function's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    integrations_table: String,
-    deliveries_table: String,
-    retry_queue_url: String,
+    delivering: delivering::Settings,
     slow_lane_queue_url: String,
     dead_letter_queue_url: String,
-    long_wait_arn: String,
-    policy: Policy,
     retention: Duration,
-    allowed_networks: AllowedNetworks,
 }
 
 impl Settings {
@@ -60,15 +51,10 @@ impl Settings {
     /// [`BadSetting`] for the first variable that is absent or cannot be used.
     pub fn read(environment: &Environment<'_>) -> Result<Self, BadSetting> {
         Ok(Self {
-            integrations_table: environment.text("INTEGRATIONS_TABLE")?,
-            deliveries_table: environment.text("DELIVERIES_TABLE")?,
-            retry_queue_url: environment.text("RETRY_QUEUE_URL")?,
+            delivering: delivering::Settings::read(environment)?,
             slow_lane_queue_url: environment.text("SLOW_LANE_QUEUE_URL")?,
             dead_letter_queue_url: environment.text("DEAD_LETTER_QUEUE_URL")?,
-            long_wait_arn: environment.text("LONG_WAIT_ARN")?,
-            policy: Policy::read(environment)?,
             retention: environment.days("RETENTION_DAYS")?,
-            allowed_networks: environment.parsed("ALLOW_PRIVATE_NETWORKS")?,
         })
     }
 }
@@ -76,7 +62,6 @@ impl Settings {
 /// What the function works with, for as long as it lives.
 pub struct Deliver {
     delivering: Delivering,
-    scheduler: Scheduler,
     slow_lane: RetryMessages,
     dead_letters: DeadLetterQueue,
     retention: Duration,
@@ -86,24 +71,9 @@ impl Deliver {
     /// # Errors
     /// [`NoTrustedRoots`] when the system has no certificate authorities to trust.
     pub fn new(settings: Settings, aws: &SdkConfig) -> Result<Self, NoTrustedRoots> {
-        let dynamodb = aws_sdk_dynamodb::Client::new(aws);
         let sqs = aws_sdk_sqs::Client::new(aws);
-        let retry_queue = RetryMessages::new(sqs.clone(), settings.retry_queue_url);
         Ok(Self {
-            delivering: Delivering {
-                deliveries: DeliveriesTable::new(dynamodb.clone(), settings.deliveries_table),
-                integrations: IntegrationsTable::new(dynamodb, settings.integrations_table),
-                vault: Vault::new(aws_sdk_kms::Client::new(aws)),
-                sender: Sender::new(SenderConfig {
-                    request_timeout: settings.policy.request_timeout,
-                    allowed_networks: settings.allowed_networks,
-                })?,
-                policy: settings.policy,
-            },
-            scheduler: Scheduler::new(
-                retry_queue,
-                LongWait::new(aws_sdk_sfn::Client::new(aws), settings.long_wait_arn),
-            ),
+            delivering: Delivering::new(settings.delivering, aws)?,
             slow_lane: RetryMessages::new(sqs.clone(), settings.slow_lane_queue_url),
             dead_letters: DeadLetterQueue::new(sqs, settings.dead_letter_queue_url),
             retention: settings.retention,
@@ -174,7 +144,7 @@ impl Deliver {
         };
         let run = if message.receive_count > 1 { Run::Again } else { Run::First };
         let organization = invocation.organization(event.organization_id);
-        let ask = || self.delivering.integrations.of_organization(event.organization_id);
+        let ask = || self.delivering.integrations().of_organization(event.organization_id);
         let integrations = organization.get_or_try_init(ask).await?;
 
         let received_at = Timestamp::now();
@@ -237,7 +207,7 @@ impl Deliver {
             let due = self.delivering.carry_out(task, *course, deadline).await?;
             match due {
                 Some(due) if due.message.attempt > 1 => {
-                    self.scheduler.schedule(&due, Timestamp::now()).await?;
+                    self.delivering.schedule(&due).await?;
                     Ok(None)
                 }
                 handed_off => Ok(handed_off),
