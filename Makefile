@@ -1,0 +1,62 @@
+# What to run. `make` alone says what there is.
+
+ARCHITECTURE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+SAM_BIN      := $(CURDIR)/.tools/sam/bin
+SAM          := $(SAM_BIN)/sam
+BUILT        := .aws-sam/built
+FUNCTIONS    := $(notdir $(wildcard functions/*))
+SOURCES      := template.yaml samconfig.toml Cargo.toml Cargo.lock $(wildcard .cargo/config.toml rust-toolchain.toml) \
+                $(shell find shared functions -name '*.rs' -o -name Cargo.toml)
+
+# Python tools print as they go, and sam reports nothing to anyone.
+export PYTHONUNBUFFERED = 1
+export SAM_CLI_TELEMETRY = 0
+
+.DEFAULT_GOAL := help
+.PHONY: help tools build demo local test lint clean rust
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+tools: ## install the pinned tools into .tools/
+	@tools/install.sh
+
+build: tools $(BUILT) ## build the functions and the template into .aws-sam/
+
+demo: build ## show the main job on a local cloud: every kind of endpoint, every kind of ending
+	@cargo build -p tests --bin demo
+	@cargo run -q -p tests --bin demo
+
+local: build ## keep the same stack up on a local cloud, and print its URLs
+	@cargo build -p tests --bin local
+	@cargo run -q -p tests --bin local
+
+test: build ## run every test, the journeys on a local cloud included
+	@cargo test --workspace
+
+# cfn-lint checks the state machine's definition too, as it is written out in the template.
+lint: tools rust ## check formatting, code, template and state machine
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(SAM) validate --lint --region us-east-1
+	$(SAM_BIN)/cfn-lint --non-zero-exit-code informational template.yaml
+
+clean: ## remove what was built, and the tools
+	rm -rf .aws-sam .tools target
+
+rust:
+	@command -v cargo >/dev/null || { echo "Rust is needed and cargo was not found; install it from rustup.rs." >&2; exit 1; }
+
+# Redone only when a source is newer: even with nothing to compile, sam takes five seconds to find that out. Each
+# function is compiled before sam asks for it, with sam's own command, because sam keeps cargo's progress to itself.
+# The path is where sam finds cargo-lambda, and cargo-lambda finds zig. The stamp has the time of the start, so that what
+# is edited during a build is built by the next.
+$(BUILT): $(SOURCES) tools/sam.txt | tools rust
+	@mkdir -p $(@D) && touch $@.started
+	@echo "build: the functions for $(ARCHITECTURE), which takes minutes the first time"
+	@for function in $(FUNCTIONS); do \
+	    (cd functions/$$function && PATH="$(SAM_BIN):$$PATH" cargo lambda build --release) || exit 1; \
+	done
+	@PATH="$(SAM_BIN):$$PATH" $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE) >$(@D)/build.log 2>&1 || \
+	    { cat $(@D)/build.log >&2; exit 1; }
+	@mv $@.started $@
