@@ -1,0 +1,48 @@
+//! Each function reads exactly the variables that the template gives it, and their defaults are values it takes.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use shared::io::environment::{BadSetting, Environment};
+
+use crate::template::Template;
+
+/// The variables that the template gives a function, with the values they have when every parameter is left alone.
+fn given(template: &Template, function: &str) -> BTreeMap<String, String> {
+    let variables = &template.properties(function)["Environment"]["Variables"];
+    let variables = variables.as_object().unwrap_or_else(|| panic!("{function} has no variables"));
+    variables.iter().map(|(name, value)| (name.clone(), resolved(template, value))).collect()
+}
+
+fn resolved(template: &Template, value: &Value) -> String {
+    let name = value["Ref"].as_str().unwrap_or_else(|| panic!("{value} is no reference"));
+    match template.section("Parameters").contains_key(name) {
+        true => template.default_of(name),
+        // Nobody but AWS knows; it has a name of some kind.
+        false => format!("the-physical-id-of-{name}"),
+    }
+}
+
+#[track_caller]
+fn check<T>(function: &str, read: impl Fn(&Environment<'_>) -> Result<T, BadSetting>) {
+    let template = Template::read();
+    let given = given(&template, function);
+    let asked_for = RefCell::new(BTreeSet::new());
+    let look_up = |name: &str| {
+        asked_for.borrow_mut().insert(name.to_owned());
+        given.get(name).cloned()
+    };
+    if let Err(bad) = read(&Environment::new(&look_up)) {
+        panic!("{function} does not start with the template's defaults: {bad}");
+    }
+    let given: BTreeSet<String> = given.keys().cloned().collect();
+    assert_eq!(asked_for.into_inner(), given, "{function}: what it reads, and what the template gives it");
+}
+
+#[test]
+fn functions_read_what_the_template_gives_them() {
+    check("DeliverFunction", deliver::Settings::read);
+    check("RetryFunction", retry::Settings::read);
+    check("SweepFunction", sweep::Settings::read);
+}

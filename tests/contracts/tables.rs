@@ -1,0 +1,63 @@
+//! The tables: keys and indexes as the code names them, and what keeps their content safe.
+
+use serde_json::{Value, json};
+use shared::io::deliveries_table::WAITING_INDEX;
+
+use crate::template::Template;
+
+/// Name and kind of a table's or an index's key attributes.
+fn keys(value: &Value) -> Vec<(&str, &str)> {
+    let schema = value["KeySchema"].as_array().expect("a table has a key");
+    schema.iter().map(|key| (text(&key["AttributeName"]), text(&key["KeyType"]))).collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+#[test]
+fn tables_have_the_documented_keys() {
+    let template = Template::read();
+    let integrations = template.properties("IntegrationsTable");
+    assert_eq!(keys(integrations), [("organization_id", "HASH"), ("integration_id", "RANGE")]);
+    let deliveries = template.properties("DeliveriesTable");
+    assert_eq!(keys(deliveries), [("integration_id", "HASH"), ("delivery_id", "RANGE")]);
+
+    let indexes = deliveries["GlobalSecondaryIndexes"].as_array().expect("the ledger has indexes");
+    let index = |name: &str| {
+        indexes.iter().find(|index| index["IndexName"] == name).unwrap_or_else(|| panic!("there is no index {name}"))
+    };
+    assert_eq!(indexes.len(), 2, "the healthy path pays for none");
+    let waiting = index(WAITING_INDEX);
+    assert_eq!(keys(waiting), [("due_shard", "HASH"), ("due_at", "RANGE")]);
+    let projection = json!({ "ProjectionType": "INCLUDE", "NonKeyAttributes": ["organization_id", "attempt"] });
+    assert_eq!(waiting["Projection"], projection, "what a message is made of");
+    let failed = index("failed");
+    assert_eq!(keys(failed), [("integration_id", "HASH"), ("failed_created_at", "RANGE")]);
+    assert_eq!(failed["Projection"], json!({ "ProjectionType": "KEYS_ONLY" }));
+}
+
+#[test]
+fn tables_are_kept_safe_and_forget_in_time() {
+    let template = Template::read();
+    let tables = template.of_type("AWS::DynamoDB::Table");
+    assert_eq!(tables.len(), 2);
+    for (table, resource) in tables {
+        let properties = &resource["Properties"];
+        assert_eq!(properties["BillingMode"], "PAY_PER_REQUEST", "{table}");
+        assert_eq!(properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true, "{table}");
+        let forgets = json!({ "AttributeName": "expires_at", "Enabled": true });
+        assert_eq!(properties["TimeToLiveSpecification"], forgets, "{table}");
+        assert_eq!(properties["DeletionProtectionEnabled"]["Fn::If"][0], "TablesProtected", "{table}");
+        assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{table}");
+    }
+    assert_eq!(template.default_of("DeletionProtection"), "true");
+}
+
+#[test]
+fn secrets_key_rotates() {
+    let template = Template::read();
+    assert_eq!(template.properties("SecretsKey")["EnableKeyRotation"], true);
+    // By alias it could be pointed elsewhere; the roles name the key itself.
+    assert!(template.of_type("AWS::KMS::Alias").is_empty());
+}

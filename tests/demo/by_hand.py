@@ -1,0 +1,81 @@
+"""Tries the stack that `make local` keeps up: puts an alert on its queue, shows its ledger, dead letters and logs.
+
+    by_hand.py send FILE      FILE is an alert event, such as events/alert-triggered.json; it is stamped with the time
+    by_hand.py ledger         every delivery with its attempts
+    by_hand.py dead-letters   what could not be delivered to anyone, and why
+    by_hand.py logs           what the functions logged
+
+Where the stack is comes from the environment, as `make local` prints it.
+"""
+
+import json
+import os
+import re
+import sys
+from datetime import datetime, timezone
+
+import boto3
+from botocore.exceptions import BotoCoreError
+
+STACK = "webhooks-local"
+
+
+def output(name: str) -> str:
+    stack = boto3.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+    return next(it["OutputValue"] for it in stack["Outputs"] if it["OutputKey"] == name)
+
+
+def send(file: str) -> None:
+    """Without a new timestamp the same file sent again would be the same delivery."""
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    with open(file, encoding="utf-8") as alert:
+        body = re.sub(r'("timestamp"\s*:\s*)"[^"]*"', rf'\g<1>"{now}"', alert.read(), count=1)
+    boto3.client("sqs").send_message(QueueUrl=output("AlertsQueueUrl"), MessageBody=body)
+    print(f"sent to AlertsQueue, stamped {now}")
+
+
+def ledger() -> None:
+    table = boto3.resource("dynamodb").Table(output("DeliveriesTableName"))
+    for item in sorted(table.scan()["Items"], key=lambda it: it["delivery_id"]):
+        if "status" not in item:
+            continue  # a payload that has an item of its own
+        print(f"{item['delivery_id']}  {item['integration_id']}  {item['event_type']:<18}  {item['status']}")
+        for attempt in item.get("attempts", []):
+            answer = attempt.get("status_code") or attempt["outcome"]
+            print(f"    attempt {attempt['number']}: {answer}  {attempt.get('error', {}).get('message', '')}")
+
+
+def dead_letters() -> None:
+    sqs = boto3.client("sqs")
+    for queue in ("AlertsDeadLetterQueueUrl", "RetryDeadLetterQueueUrl"):
+        # Shown and left where they are.
+        received = sqs.receive_message(
+            QueueUrl=output(queue), MaxNumberOfMessages=10, MessageAttributeNames=["All"], VisibilityTimeout=0
+        )
+        for message in received.get("Messages", []):
+            said = {name: value["StringValue"] for name, value in message.get("MessageAttributes", {}).items()}
+            print(f"{queue.removesuffix('Url')}: {json.dumps(said)}\n    {message['Body']}")
+
+
+def logs() -> None:
+    client = boto3.client("logs")
+    for function in ("deliver", "retry", "sweep"):
+        for page in client.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{STACK}-{function}"):
+            lines = [line for event in page["events"] for line in event["message"].splitlines()]
+            for line in lines:
+                if line.startswith("{"):  # ours; the others are the platform's
+                    print(f"{function}: {line}")
+
+
+COMMANDS = {"send": send, "ledger": ledger, "dead-letters": dead_letters, "logs": logs}
+
+if __name__ == "__main__":
+    command, *arguments = sys.argv[1:] or ["help"]
+    if command not in COMMANDS or len(arguments) != (command == "send"):
+        sys.exit(__doc__)
+    if "AWS_ENDPOINT_URL" not in os.environ:
+        sys.exit("AWS_ENDPOINT_URL is not set: start `make local`, and run the `export` line that it prints.")
+    try:
+        COMMANDS[command](*arguments)
+    except (OSError, BotoCoreError) as error:
+        sys.exit(f"{command}: {error}")

@@ -1,0 +1,187 @@
+//! Sets the stage, which `demo` and `local` share: the receiver, the local cloud, the deployed template, the integrations.
+
+use std::collections::HashSet;
+use std::io;
+
+use aws_sdk_dynamodb::error::DisplayErrorContext;
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use serde_dynamo::aws_sdk_dynamodb_1::from_item;
+use shared::filter::Filter;
+use shared::ids::OrganizationId;
+use shared::integration::Integration;
+use shared::io::vault::random;
+use shared::signature::SigningSecret;
+use tests::local_cloud::{CloudError, LocalCloud, Parameters};
+use tests::project::{NotBuilt, Project};
+use tests::stack::{DeadLetter, Graveyard, NewIntegration, Stack, StackError};
+
+use crate::receiver::Receiver;
+use crate::scenario::{Endpoint, RETRY_SCHEDULE, Scenario};
+use crate::screen::Screen;
+use crate::seen::{Delivery, Seen};
+
+/// The stack's name.
+pub const STACK: &str = "webhooks-local";
+
+const GRAVEYARDS: [(Graveyard, &str); 2] =
+    [(Graveyard::Alerts, "AlertsDeadLetterQueueUrl"), (Graveyard::Retries, "RetryDeadLetterQueueUrl")];
+
+/// The organization that the files of `events/` are about.
+const ORGANIZATION: u64 = 1;
+
+/// Why the demo could not be given, or its end not be seen.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    #[error(transparent)]
+    NotBuilt(#[from] NotBuilt),
+    #[error("the receiver: {0}")]
+    Receiver(io::Error),
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    #[error("reading the ledger: {0}")]
+    Ledger(String),
+    #[error("looking for dead letters: {0}")]
+    DeadLetters(String),
+}
+
+/// Everything that runs. Dropping it ends it all.
+#[derive(Debug)]
+pub struct Stage {
+    pub cloud: LocalCloud,
+    pub stack: Stack,
+    pub receiver: Receiver,
+    pub integrations: Vec<(Scenario, Integration)>,
+    dynamodb: aws_sdk_dynamodb::Client,
+    sqs: aws_sdk_sqs::Client,
+    dead_letters: Vec<(Timestamp, DeadLetter)>,
+    known_messages: HashSet<String>,
+}
+
+impl Stage {
+    /// Sets everything up, telling each step. `name` is that of the local cloud's log.
+    ///
+    /// # Errors
+    /// [`Trouble`] when a part does not start.
+    pub async fn set(screen: &Screen, name: &str) -> Result<Self, Trouble> {
+        let project = Project::built()?;
+        let secret = SigningSecret::generate(random());
+
+        let start = async { Receiver::start(&project, secret.reveal()).await.map_err(Trouble::Receiver) };
+        let receiver = screen
+            .step("starting the receiver", start, |receiver| {
+                format!("receiver, written with Flask, listens at {}", receiver.url(""))
+            })
+            .await?;
+        let cloud = screen
+            .step("starting the local cloud", LocalCloud::start(&project, name), |cloud| {
+                format!("local cloud, IAM enforced, answers at {}", cloud.endpoint())
+            })
+            .await?;
+        let parameters = Parameters::local().with("RetrySchedule", RETRY_SCHEDULE);
+        let stack = screen
+            .step("deploying template.yaml with sam deploy", cloud.deploy(&project, STACK, parameters), |_| {
+                format!("template.yaml deployed with `sam deploy` as {STACK}")
+            })
+            .await?;
+        let integrations = screen
+            .step("creating integrations", create(&stack, &receiver, &secret), |integrations| {
+                format!("{} integrations of organization {ORGANIZATION} created", integrations.len())
+            })
+            .await?;
+
+        let config = cloud.sdk_config();
+        Ok(Self {
+            cloud,
+            stack,
+            receiver,
+            integrations,
+            dynamodb: aws_sdk_dynamodb::Client::new(&config),
+            sqs: aws_sdk_sqs::Client::new(&config),
+            dead_letters: Vec::new(),
+            known_messages: HashSet::new(),
+        })
+    }
+
+    /// Looks at everything there is to see: the ledger, the dead-letter queues, the receiver.
+    ///
+    /// # Errors
+    /// [`Trouble`] when the local cloud does not answer.
+    pub async fn look(&mut self) -> Result<Seen, Trouble> {
+        let mut deliveries = Vec::new();
+        for (scenario, integration) in &self.integrations {
+            deliveries.extend(self.deliveries_of(*scenario, integration).await?);
+        }
+        self.look_at_dead_letters().await?;
+        // Last, so that each attempt in the ledger has its arrival.
+        let arrivals = self.receiver.arrivals();
+        Ok(Seen { arrivals, deliveries, dead_letters: self.dead_letters.clone() })
+    }
+
+    /// Looks into the dead-letter queues and takes nothing out, so that others can look too. Sees the first ten of each.
+    async fn look_at_dead_letters(&mut self) -> Result<(), Trouble> {
+        for (queue, output) in GRAVEYARDS {
+            let request = self.sqs.receive_message().queue_url(self.stack.output(output)?);
+            let request = request.visibility_timeout(0).max_number_of_messages(10).message_attribute_names("All");
+            let received = request.send().await;
+            let received = received.map_err(|error| Trouble::DeadLetters(DisplayErrorContext(error).to_string()))?;
+            for message in received.messages.unwrap_or_default() {
+                if !self.known_messages.insert(message.message_id.unwrap_or_default()) {
+                    continue;
+                }
+                let attributes = message.message_attributes.unwrap_or_default().into_iter();
+                let attributes = attributes.filter_map(|(name, value)| Some((name, value.string_value?))).collect();
+                let letter = DeadLetter { queue, body: message.body.unwrap_or_default(), attributes };
+                self.dead_letters.push((Timestamp::now(), letter));
+            }
+        }
+        Ok(())
+    }
+
+    /// All that the ledger holds for an integration, not only what is expected there.
+    async fn deliveries_of(&self, scenario: Scenario, integration: &Integration) -> Result<Vec<Delivery>, Trouble> {
+        let query = self
+            .dynamodb
+            .query()
+            .table_name(self.stack.output("DeliveriesTableName")?)
+            .key_condition_expression("integration_id = :integration AND begins_with(delivery_id, :prefix)")
+            .expression_attribute_values(":integration", AttributeValue::S(integration.id.to_string()))
+            .expression_attribute_values(":prefix", AttributeValue::S("dlv_".to_owned()))
+            .consistent_read(true);
+        let mut items = query.into_paginator().items().send();
+        let mut deliveries = Vec::new();
+        while let Some(item) = items.next().await {
+            let item = item.map_err(|error| Trouble::Ledger(DisplayErrorContext(error).to_string()))?;
+            let record = from_item(item).map_err(|error| Trouble::Ledger(error.to_string()))?;
+            deliveries.push(Delivery { scenario, record });
+        }
+        Ok(deliveries)
+    }
+}
+
+async fn create(
+    stack: &Stack,
+    receiver: &Receiver,
+    secret: &SigningSecret,
+) -> Result<Vec<(Scenario, Integration)>, StackError> {
+    let organization =
+        OrganizationId::new(ORGANIZATION).ok_or_else(|| StackError::Absent("organization".to_owned()))?;
+    let mut integrations = Vec::new();
+    for scenario in Scenario::ALL {
+        let url = match scenario.endpoint() {
+            Endpoint::Receiver(path) => receiver.url(path),
+            Endpoint::Elsewhere(url) => url.to_owned(),
+        };
+        let new = NewIntegration {
+            name: scenario.name().to_owned(),
+            enabled: scenario.is_enabled(),
+            filter: Filter { event_types: scenario.event_types().to_vec(), ..Filter::default() },
+            signing_secret: Some(secret.reveal().to_owned()),
+            ..NewIntegration::to(url)
+        };
+        integrations.push((scenario, stack.create(organization, new).await?));
+    }
+    Ok(integrations)
+}

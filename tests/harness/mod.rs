@@ -1,0 +1,10 @@
+//! What the journeys, the demo and the benchmark stand on: a local cloud with the real template deployed to it, and
+//! endpoints that fail on cue.
+//!
+//! Nothing of our own is replaced here. The far ends are: the cloud is a local one, the customer's endpoint is a
+//! listener of this process.
+
+pub mod local_cloud;
+pub mod project;
+pub mod receiver;
+pub mod stack;

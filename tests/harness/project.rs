@@ -1,0 +1,93 @@
+//! Where the project's files are, and the sentence for when they are not built yet.
+
+use std::path::{Path, PathBuf};
+
+/// The project's folder, with what `make build` put into it.
+#[derive(Clone, Debug)]
+pub struct Project {
+    root: PathBuf,
+}
+
+/// What has to be made before anything can be started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} does not exist: run `make build` first.", missing.display())]
+pub struct NotBuilt {
+    missing: PathBuf,
+}
+
+impl Project {
+    /// The project that this crate belongs to.
+    ///
+    /// # Errors
+    /// [`NotBuilt`] when the tools are not installed or the functions not built.
+    pub fn built() -> Result<Self, NotBuilt> {
+        let project = Self::source();
+        let needed = [project.cloud_python(), project.sam(), project.built_template()];
+        match needed.into_iter().find(|path| !path.exists()) {
+            None => Ok(project),
+            Some(path) => {
+                let missing = path.strip_prefix(&project.root).map(Path::to_path_buf).unwrap_or(path);
+                Err(NotBuilt { missing })
+            }
+        }
+    }
+
+    /// The project's sources, built or not.
+    pub fn source() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf();
+        Self { root }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The template as it is written.
+    pub fn template(&self) -> PathBuf {
+        self.root.join("template.yaml")
+    }
+
+    /// The template as `sam build` made it, which names the built functions.
+    pub fn built_template(&self) -> PathBuf {
+        self.root.join(".aws-sam/build/template.yaml")
+    }
+
+    /// The executable that `sam build` made of a function, such as `DeliverFunction`.
+    pub fn bootstrap(&self, function: &str) -> PathBuf {
+        self.root.join(".aws-sam/build").join(function).join("bootstrap")
+    }
+
+    /// The Python that has the local cloud and the receiver's libraries.
+    pub fn cloud_python(&self) -> PathBuf {
+        self.root.join(".tools/cloud/bin/python")
+    }
+
+    /// The SAM CLI.
+    pub fn sam(&self) -> PathBuf {
+        self.root.join(".tools/sam/bin/sam")
+    }
+
+    /// A folder for what a run leaves behind on purpose, such as logs. Not under version control.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("target/local-cloud")
+    }
+
+    /// A file of `events/`.
+    pub fn event(&self, name: &str) -> PathBuf {
+        self.root.join("events").join(name)
+    }
+
+    /// A sample alert event, such as `triggered`, as a producer sends it: without the final newline of a text file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn sample_alert(&self, name: &str) -> std::io::Result<String> {
+        let text = std::fs::read_to_string(self.event(&format!("alert-{name}.json")))?;
+        Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
+    }
+}
+
+/// This machine's processor, in the template's word.
+pub fn architecture() -> &'static str {
+    if std::env::consts::ARCH == "aarch64" { "arm64" } else { "x86_64" }
+}

@@ -1,0 +1,135 @@
+//! Messages that nobody can do anything with: to the dead-letter queue with what is wrong, or dropped where that is the
+//! truth.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use libtest_mimic::Failed;
+use serde_json::json;
+use shared::alert_event::MAX_EVENT_BYTES;
+use shared::delivery::Status;
+use shared::ids::{DeliveryId, IntegrationId};
+use shared::io::vault::random;
+use shared::retry_message::RetryMessage;
+use tests::receiver::Answer;
+use tests::stack::{DeadLetter, Function, Graveyard};
+
+use crate::scene::{CANARY, SOON, Scene, outcomes};
+
+async fn buried(scene: &Scene, queue: Graveyard, body: &str) -> Result<DeadLetter, Failed> {
+    let started = Instant::now();
+    loop {
+        let letters = scene.stack.dead_letters().await?;
+        if let Some(letter) = letters.into_iter().find(|letter| letter.queue == queue && letter.body == body) {
+            return Ok(letter);
+        }
+        if started.elapsed() > SOON {
+            let start: String = body.chars().take(80).collect();
+            return Err(format!("not in the dead-letter queue within {} s: {start}", SOON.as_secs()).into());
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+#[track_caller]
+fn assert_told(letter: &DeadLetter, field: &str, words: &str) {
+    let attribute = |name: &str| letter.attributes.get(name).map(String::as_str).unwrap_or_default();
+    assert_eq!(attribute("field"), field, "{letter:?}");
+    let error = attribute("error");
+    assert!(error.contains(words) && error.ends_with('.') && error.len() < 300, "{error:?} should say {words:?}");
+}
+
+pub async fn bad_alerts(scene: Scene) -> Result<(), Failed> {
+    let integration = scene.integration_that_meets([]).await?;
+    let changed = |change: fn(&mut serde_json::Value)| {
+        let mut alert = scene.alert();
+        change(&mut alert);
+        alert.to_string()
+    };
+    let not_json = format!("{{\"event_type\": \"alert.triggered\", {CANARY}");
+    let no_object = format!("[\"{CANARY}\", {}]", scene.organization);
+    let mut too_large = scene.alert();
+    too_large["padding"] = json!("x".repeat(MAX_EVENT_BYTES));
+    let cases = [
+        (not_json, "$", "not valid JSON"),
+        (no_object, "$", "not an object"),
+        (
+            changed(|alert| drop(alert["alert"].as_object_mut().and_then(|alert| alert.remove("severity")))),
+            "alert.severity",
+            "missing",
+        ),
+        (changed(|alert| alert["alert"]["id"] = json!("canary")), "alert.id", "a string"),
+        (changed(|alert| alert["organization"]["id"] = json!(0)), "organization.id", "1 or more"),
+        (changed(|alert| alert["event_type"] = json!("alert.canary")), "event_type", "`alert.acknowledged`"),
+        (changed(|alert| alert["timestamp"] = json!("canary o'clock")), "timestamp", "RFC 3339"),
+        (too_large.to_string(), "$", "at most 262144"),
+    ];
+    for (body, ..) in &cases {
+        scene.send(body).await?;
+    }
+    for (body, field, words) in &cases {
+        assert_told(&buried(&scene, Graveyard::Alerts, body).await?, field, words);
+    }
+    // A good one beside them is delivered.
+    let good = scene.raise().await?;
+    scene.record(scene.delivery(&integration, &good)?, Status::Delivered).await?;
+    assert_eq!(scene.arrivals().len(), 1);
+    Ok(())
+}
+
+pub async fn bad_retry_messages(scene: Scene) -> Result<(), Failed> {
+    let organization = scene.organization;
+    let cases = [
+        (format!("{CANARY} {organization}"), "$", "not valid JSON"),
+        (
+            format!(
+                "{{\"organization_id\":{organization},\"integration_id\":\"int_{CANARY}\",\
+                 \"delivery_id\":\"dlv_01JH7VVHV8550CMES94JPY72KG\",\"attempt\":2}}"
+            ),
+            "integration_id",
+            "malformed",
+        ),
+    ];
+    for (body, field, words) in &cases {
+        scene.stack.send_due(body).await?;
+        assert_told(&buried(&scene, Graveyard::Retries, body).await?, field, words);
+    }
+    Ok(())
+}
+
+pub async fn message_ahead_of_its_delivery(scene: Scene) -> Result<(), Failed> {
+    let answers = [Answer::with_header(429, "retry-after", "7200"), Answer::Status(200)];
+    let integration = scene.integration_that_meets(answers).await?;
+    let body = scene.raise().await?;
+    let key = scene.delivery(&integration, &body)?;
+    scene.record(key, Status::Waiting).await?;
+    let message = RetryMessage {
+        organization_id: scene.organization,
+        integration_id: key.integration_id,
+        delivery_id: key.delivery_id,
+        attempt: 4,
+    };
+    scene.stack.send_due(&message.to_json()).await?;
+    assert_told(&buried(&scene, Graveyard::Retries, &message.to_json()).await?, "attempt", "ahead");
+    // The delivery itself goes its way.
+    let record = scene.record(key, Status::Delivered).await?;
+    assert_eq!(outcomes(&record), [(1, "rejected", Some(429)), (2, "accepted", Some(200))]);
+    Ok(())
+}
+
+pub async fn unknown_delivery_is_dropped(scene: Scene) -> Result<(), Failed> {
+    let integration = scene.integration_that_meets([]).await?;
+    let now = Timestamp::now();
+    let (of_known, of_unknown) = (integration.id, IntegrationId::new(now, random()));
+    for integration_id in [of_known, of_unknown] {
+        let delivery_id = DeliveryId::new(now, random());
+        let message = RetryMessage { organization_id: scene.organization, integration_id, delivery_id, attempt: 2 };
+        scene.stack.send_due(&message.to_json()).await?;
+        let id = delivery_id.to_string();
+        let is_it = |line: &serde_json::Value| line["delivery_id"] == id.as_str();
+        let line = scene.stack.log_line_when(Function::Retry, SOON, "the line of a dropped message", is_it).await?;
+        assert!(line["message"].as_str().is_some_and(|text| text.contains("no such delivery")), "{line}");
+    }
+    assert_eq!(scene.receiver.arrivals().len(), 0);
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! What a customer, a producer and an operator would see, on the deployed template: every journey of an alert event,
+//! from the queue to the endpoint and into the ledger.
+//!
+//! All journeys share one local cloud and one stack, and run at the same time; each has an organization of its own.
+//! What can only be said of the run as a whole is checked when they are over.
+
+mod afterwards;
+mod bad_messages;
+mod cancelled;
+mod crashes;
+mod delivered;
+mod emulated;
+mod fan_out;
+mod retried;
+mod scene;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use tests::local_cloud::{LocalCloud, Parameters};
+use tests::project::Project;
+use tests::stack::Stack;
+use tokio::runtime::Runtime;
+
+use scene::Scene;
+
+/// What the journeys take place on.
+struct Stage {
+    runtime: Runtime,
+    stack: Arc<Stack>,
+    project: Project,
+    killed: crashes::Killed,
+}
+
+static STAGE: OnceLock<Stage> = OnceLock::new();
+
+/// The running cloud, for whoever ends it: the last line of `main`, or Ctrl-C.
+static CLOUD: Mutex<Option<LocalCloud>> = Mutex::new(None);
+
+/// What the stack is deployed with: short times that keep their order (request < function < lease < visibility), so
+/// that a message whose worker was killed is back in less than a minute. Their production values are a contract's
+/// matter.
+fn parameters() -> Parameters {
+    Parameters::local().with("VisibilityTimeoutSeconds", "45")
+}
+
+macro_rules! trials {
+    ($($theme:ident: $($name:ident),+ $(,)?;)+) => {
+        vec![$($(trial(concat!(stringify!($theme), "::", stringify!($name)), $theme::$name)),+),+]
+    };
+}
+
+fn journeys() -> Vec<Trial> {
+    trials! {
+        // The slowest first.
+        crashes: worker_killed_in_mid_request, aborted_execution_is_swept, lost_hand_off_is_swept;
+        retried: five_failures_end_failed, fails_twice_then_delivered, retry_after_is_honoured, redirect_is_not_followed,
+            slow_endpoint_times_out, refused_connection_is_unreachable, gone_disables_the_integration,
+            forbidden_addresses_are_blocked;
+        fan_out: every_one_of_120_integrations_exactly_once;
+        delivered: once, same_event_twice_is_one_delivery, put_and_patch, custom_headers, byte_for_byte, large_payload,
+            plain_secret, without_secret, both_secrets_sign_during_a_rotation, failing_neighbour_delays_nobody,
+            filters_hold_back, disabled_integration_gets_nothing;
+        cancelled: disabled_while_waiting, deleted_while_waiting, alert_that_comes_back;
+        bad_messages: bad_alerts, bad_retry_messages, message_ahead_of_its_delivery, unknown_delivery_is_dropped;
+        emulated: bootstraps_answer_the_sample_events;
+    }
+}
+
+fn afterwards() -> Vec<Trial> {
+    trials! {
+        afterwards: nothing_secret_was_shown, only_bad_messages_were_buried, every_log_line_is_one_of_ours;
+    }
+}
+
+fn trial<F, T>(name: &str, journey: F) -> Trial
+where
+    F: FnOnce(Scene) -> T + Send + 'static,
+    T: Future<Output = Result<(), Failed>>,
+{
+    Trial::test(name, move || {
+        let stage = STAGE.get().ok_or("the local cloud is not running")?;
+        stage.runtime.block_on(async {
+            let scene = Scene::open(&stage.stack).await?;
+            journey(scene).await
+        })
+    })
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // They wait far more than they compute.
+    arguments.test_threads.get_or_insert(64);
+    if !arguments.list
+        && let Err(problem) = set_the_stage()
+    {
+        eprintln!("journeys: {problem}");
+        return ExitCode::FAILURE;
+    }
+    let mut conclusion = libtest_mimic::run(&arguments, journeys());
+    conclusion.num_failed += libtest_mimic::run(&arguments, afterwards()).num_failed;
+    strike_the_stage();
+    conclusion.exit_code()
+}
+
+fn set_the_stage() -> Result<(), Box<dyn Error>> {
+    let project = Project::built()?;
+    let runtime = Runtime::new()?;
+    let (cloud, stack) = runtime.block_on(async {
+        tokio::select! {
+            ready = start_and_deploy(&project) => ready,
+            _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+        }
+    })?;
+    *CLOUD.lock().unwrap_or_else(PoisonError::into_inner) = Some(cloud);
+    runtime.spawn(async {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            strike_the_stage();
+            std::process::exit(130);
+        }
+    });
+    let stack = Arc::new(stack);
+    let killed = runtime.block_on(crashes::kill_a_worker(&stack));
+    STAGE.set(Stage { runtime, stack, project, killed }).map_err(|_| "the stage is set once")?;
+    Ok(())
+}
+
+async fn start_and_deploy(project: &Project) -> Result<(LocalCloud, Stack), Box<dyn Error>> {
+    let started = Instant::now();
+    let cloud = LocalCloud::start(project, "journeys").await?;
+    let log = cloud.log().display();
+    eprintln!("journeys: the local cloud is up after {:.1} s; its log is {log}", started.elapsed().as_secs_f32());
+    let stack = cloud.deploy(project, "journeys", parameters()).await?;
+    eprintln!("journeys: the template is deployed after {:.1} s", started.elapsed().as_secs_f32());
+    Ok((cloud, stack))
+}
+
+fn strike_the_stage() {
+    drop(CLOUD.lock().unwrap_or_else(PoisonError::into_inner).take());
+}

@@ -1,0 +1,217 @@
+//! Endpoints that fail: what counts as a failure, what follows it, and where it ends.
+
+use std::time::Duration;
+
+use aws_sdk_sfn::types::ExecutionStatus;
+use jiff::{SignedDuration, Timestamp};
+use libtest_mimic::Failed;
+use shared::delivery::{Record, Status};
+use shared::integration::DisabledReason;
+use tests::receiver::Answer;
+use tests::stack::{Function, NewIntegration};
+
+use crate::scene::{PATH, SOON, Scene, ended_at, error_codes, header, outcomes};
+
+/// The longest that five attempts take here: delays of 1 s, 3 s, 3.6 s and 14.4 s, and a loaded machine.
+const ALL_FIVE_ATTEMPTS: Duration = Duration::from_secs(90);
+
+pub async fn fails_twice_then_delivered(scene: Scene) -> Result<(), Failed> {
+    let unwell =
+        Answer::Full { status: 503, headers: Vec::new(), body: "<h1>canary</h1> is\r\n unwell\u{7}".to_owned() };
+    let integration = scene.integration_that_meets([Answer::Status(500), unwell, Answer::Status(204)]).await?;
+    let body = scene.raise().await?;
+    let key = scene.delivery(&integration, &body)?;
+    let record = scene.record(key, Status::Delivered).await?;
+
+    assert_eq!(outcomes(&record), [(1, "rejected", Some(500)), (2, "rejected", Some(503)), (3, "accepted", Some(204))]);
+    assert_eq!(error_codes(&record), ["server_error", "server_error", "-"]);
+    let excerpt = record.attempts[1].response_excerpt.as_deref().unwrap_or_default();
+    assert!(excerpt.contains("is unwell") && !excerpt.contains(['\r', '\u{7}']), "{excerpt:?}");
+
+    let arrivals = scene.arrivals();
+    let delivery_id = key.delivery_id.to_string();
+    for (arrival, attempt) in arrivals.iter().zip(["1", "2", "3"]) {
+        assert_eq!(header(arrival, "x-roboticks-attempt"), attempt);
+        assert_eq!(header(arrival, "x-roboticks-delivery"), delivery_id, "the same through all attempts");
+        assert_eq!(arrival.body, body.as_bytes());
+    }
+    assert_eq!(arrivals.len(), 3);
+    assert!(arrivals[1].at.duration_since(arrivals[0].at) >= SignedDuration::from_millis(950), "the schedule's 1 s");
+    assert!(arrivals[2].at.duration_since(arrivals[1].at) >= SignedDuration::from_millis(2_950), "the schedule's 3 s");
+    assert_eq!(scene.stack.executions(key.delivery_id).await?.len(), 0, "short delays are the queue's");
+    Ok(())
+}
+
+pub async fn five_failures_end_failed(scene: Scene) -> Result<(), Failed> {
+    let integration = scene.integration_that_meets([Answer::Status(500)]).await?;
+    let body = scene.raise().await?;
+    let key = scene.delivery(&integration, &body)?;
+    let record = scene.record_within(key, Status::Failed, ALL_FIVE_ATTEMPTS).await?;
+
+    let five: Vec<_> = (1..=5).map(|number| (number, "rejected", Some(500))).collect();
+    assert_eq!(outcomes(&record), five);
+    assert_eq!(record.failed_created_at, Some(record.identity.created_at), "found by the index of what failed");
+    assert_eq!((record.due_at, record.due_shard), (None, None), "not found by the index of what waits");
+    let attempts: Vec<_> =
+        scene.arrivals().iter().map(|arrival| header(arrival, "x-roboticks-attempt").to_owned()).collect();
+    assert_eq!(attempts, ["1", "2", "3", "4", "5"]);
+
+    // The first two delays are the queue's, 30 m and 2 h the state machine's.
+    let executions = scene.stack.executions(key.delivery_id).await?;
+    assert_eq!(executions.len(), 2, "{executions:?}");
+    for attempt in [4, 5] {
+        let prefix = format!("{}-{attempt}-", key.delivery_id);
+        let execution = executions.iter().find(|execution| execution.name().starts_with(&prefix));
+        let execution = execution.ok_or(format!("no execution waited for attempt {attempt}"))?;
+        assert_eq!(*execution.status(), ExecutionStatus::Succeeded);
+    }
+
+    let delivery_id = key.delivery_id.to_string();
+    let is_the_end =
+        |line: &serde_json::Value| line["delivery_id"] == delivery_id.as_str() && line["status"] == "failed";
+    let line = scene.stack.log_line_when(Function::Retry, SOON, "the line of the last attempt", is_the_end).await?;
+    assert_eq!((line["level"].as_str(), line["attempt"].as_u64()), (Some("ERROR"), Some(5)));
+
+    // And that is the end of it.
+    let enabled = scene.stack.integration(&integration).await?.enabled;
+    assert!(enabled, "failing does not switch an integration off");
+    Ok(())
+}
+
+/// When the next attempt is due, counted from the end of the last one.
+fn put_off(record: &Record) -> Option<SignedDuration> {
+    Some(record.due_at?.duration_since(ended_at(record.attempts.last()?)))
+}
+
+pub async fn retry_after_is_honoured(scene: Scene) -> Result<(), Failed> {
+    let cases = [
+        // Longer than the schedule's 1 s: honoured, on these two statuses.
+        ("/429", Answer::with_header(429, "retry-after", "5"), 5_000),
+        ("/503", Answer::with_header(503, "retry-after", "6"), 6_000),
+        ("/500", Answer::with_header(500, "retry-after", "6"), 1_000),
+        ("/nonsense", Answer::with_header(503, "retry-after", "soon"), 1_000),
+        ("/shorter", Answer::with_header(429, "retry-after", "0"), 1_000),
+    ];
+    let mut integrations = Vec::new();
+    for (path, answer, delay) in cases {
+        scene.receiver.script(path, [answer, Answer::Status(200)]);
+        integrations.push((path, scene.create(NewIntegration::to(scene.receiver.url(path))).await?, delay));
+    }
+    let body = scene.raise().await?;
+    for (path, integration, delay) in integrations {
+        let key = scene.delivery(&integration, &body)?;
+        if delay >= 5_000 {
+            let waiting = scene.record(key, Status::Waiting).await?;
+            let put_off = put_off(&waiting).ok_or("a waiting delivery is due some time")?.as_millis();
+            assert!((delay - 50..delay + 1_500).contains(&put_off), "{path}: {put_off} ms, asked for {delay}");
+        }
+        scene.record(key, Status::Delivered).await?;
+        let arrivals = scene.receiver.arrivals_at(path);
+        let [first, second] = arrivals.as_slice() else {
+            return Err(format!("{path}: {} arrivals", arrivals.len()).into());
+        };
+        let between = second.at.duration_since(first.at).as_millis();
+        assert!(between >= delay - 50, "{path}: attempt 2 came {between} ms after attempt 1");
+    }
+    Ok(())
+}
+
+pub async fn redirect_is_not_followed(scene: Scene) -> Result<(), Failed> {
+    let elsewhere = scene.receiver.url("/elsewhere");
+    let answers = [Answer::with_header(302, "location", &elsewhere), Answer::with_header(308, "location", &elsewhere)];
+    let integration = scene.integration_that_meets(answers.into_iter().chain([Answer::Status(200)])).await?;
+    let body = scene.raise().await?;
+    let record = scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
+    assert_eq!(outcomes(&record), [(1, "rejected", Some(302)), (2, "rejected", Some(308)), (3, "accepted", Some(200))]);
+    assert_eq!(error_codes(&record), ["redirect", "redirect", "-"]);
+    assert_eq!(scene.receiver.arrivals_at("/elsewhere").len(), 0);
+    Ok(())
+}
+
+pub async fn slow_endpoint_times_out(scene: Scene) -> Result<(), Failed> {
+    let late = Answer::Late { after: Duration::from_secs(1), status: 200 };
+    let integration = scene.integration_that_meets([Answer::Hang, late]).await?;
+    let body = scene.raise().await?;
+    let record = scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
+    assert_eq!(outcomes(&record), [(1, "timed_out", None), (2, "accepted", Some(200))]);
+    assert_eq!(error_codes(&record), ["timeout_response", "-"]);
+    let took = record.attempts[0].duration_ms.unwrap_or_default();
+    assert!((3_000..4_500).contains(&took), "{took} ms, of a limit of 3 s");
+    Ok(())
+}
+
+pub async fn refused_connection_is_unreachable(scene: Scene) -> Result<(), Failed> {
+    let port = tests::local_cloud::free_port()?;
+    let nobody = scene.create(NewIntegration::to(format!("http://127.0.0.1:{port}/canary"))).await?;
+    let body = scene.raise().await?;
+    let key = scene.delivery(&nobody, &body)?;
+    let record =
+        scene.stack.record_when(key, SOON, "an attempt that failed", |record| !record.attempts.is_empty()).await?;
+    assert_eq!(outcomes(&record)[0], (1, "unreachable", None));
+    assert_eq!(error_codes(&record)[0], "connection_refused");
+    scene.stack.delete(&nobody).await?;
+    Ok(())
+}
+
+pub async fn gone_disables_the_integration(scene: Scene) -> Result<(), Failed> {
+    let integration = scene.integration_that_meets([Answer::Status(410)]).await?;
+    let body = scene.raise().await?;
+    let key = scene.delivery(&integration, &body)?;
+    let record = scene.record(key, Status::Failed).await?;
+    assert_eq!(outcomes(&record), [(1, "rejected", Some(410))]);
+    assert_eq!(error_codes(&record), ["gone"]);
+
+    let after = scene.stack.integration(&integration).await?;
+    assert_eq!((after.enabled, after.disabled_reason), (false, Some(DisabledReason::Gone)));
+    assert!(after.version > integration.version);
+
+    // The next alert event finds it disabled.
+    let witness = scene.create(NewIntegration::to(scene.receiver.url("/witness"))).await?;
+    let next = scene.raise().await?;
+    scene.record(scene.delivery(&witness, &next)?, Status::Delivered).await?;
+    assert_eq!(scene.stack.record(scene.delivery(&integration, &next)?).await?, None);
+    assert_eq!(scene.arrivals().len(), 1);
+    let delivery_id = key.delivery_id.to_string();
+    let is_it = |line: &serde_json::Value| line["delivery_id"] == delivery_id.as_str();
+    let line = scene.stack.log_line_when(Function::Deliver, SOON, "the attempt's line", is_it).await?;
+    assert_eq!((&line["level"], &line["status"]), (&"ERROR".into(), &"failed".into()));
+    Ok(())
+}
+
+pub async fn forbidden_addresses_are_blocked(scene: Scene) -> Result<(), Failed> {
+    // Loopback alone is allowed on this stack; metadata never is, and a redirect to it was another journey's matter.
+    let urls = [
+        "http://169.254.169.254/latest/meta-data/canary",
+        "http://10.0.0.1/canary",
+        "http://[::ffff:10.0.0.1]/canary",
+        "http://[64:ff9b::a9fe:a9fe]/canary",
+        "http://2130706433.example.invalid/canary",
+    ];
+    let mut integrations = Vec::new();
+    for url in urls {
+        integrations.push((url, scene.create(NewIntegration::to(url)).await?));
+    }
+    let began = Timestamp::now();
+    let body = scene.raise().await?;
+    for (url, integration) in integrations {
+        let key = scene.delivery(&integration, &body)?;
+        let record =
+            scene.stack.record_when(key, SOON, "an attempt that failed", |record| !record.attempts.is_empty()).await?;
+        let attempt = &record.attempts[0];
+        let told = attempt.error.as_ref().map(|error| (error.code.as_str(), error.message.as_str()));
+        let (code, sentence) = told.ok_or(format!("{url}: no error"))?;
+        match url {
+            "http://2130706433.example.invalid/canary" => {
+                assert_eq!((attempt.outcome.as_str(), code), ("unreachable", "dns_failed"))
+            }
+            _ => assert_eq!((attempt.outcome.as_str(), code), ("blocked", "blocked_address"), "{url}"),
+        }
+        assert_eq!(attempt.duration_ms, None, "{url}: a timing tells of our network");
+        assert!(!sentence.contains("169.254") && !sentence.contains("10.0."), "{sentence}");
+        assert!(attempt.started_at.duration_since(began).as_secs() < 30);
+        assert_eq!(record.status, Status::Waiting, "{url}: it goes through the schedule like any failure");
+        scene.stack.delete(&integration).await?;
+    }
+    assert_eq!(scene.receiver.arrivals_at(PATH).len(), 0);
+    Ok(())
+}
