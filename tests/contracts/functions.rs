@@ -112,3 +112,13 @@ fn what_needs_a_person_raises_an_alarm() {
         assert!(told.len() > 20, "{alarm} says what it means");
     }
 }
+
+/// Lambda's runtime and the batch catch a panic, so that it costs one message. cargo-lambda builds with `abort` unless
+/// the profile says otherwise.
+#[test]
+fn panics_unwind_in_what_is_deployed() {
+    let manifest = include_str!("../../Cargo.toml");
+    let (_, release) = manifest.split_once("[profile.release]").unwrap();
+    let release = release.split("\n[").next().unwrap();
+    assert!(release.lines().any(|line| line == r#"panic = "unwind""#), "{release}");
+}

@@ -569,26 +569,29 @@ impl Stack {
         Ok(lines)
     }
 
-    /// Waits for a JSON line of a function's log that is as wanted.
+    /// Waits for a JSON line that is as wanted, in the log of any function: which of them makes a first attempt depends
+    /// on how much of its time the invocation has left.
     ///
     /// # Errors
     /// [`StackError::Late`] when none came.
     pub async fn log_line_when(
         &self,
-        function: Function,
         within: Duration,
         wanted: &str,
         is_so: impl Fn(&Value) -> bool,
     ) -> Result<Value, StackError> {
         let started = Instant::now();
         loop {
-            let lines = self.log_lines(function).await?;
+            let mut lines = Vec::new();
+            for function in Function::ALL {
+                lines.extend(self.log_lines(function).await?);
+            }
             let mut parsed = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             if let Some(line) = parsed.find(&is_so) {
                 return Ok(line);
             }
             if started.elapsed() > within {
-                let seen = format!("{} lines of {}", lines.len(), function.logical_id());
+                let seen = format!("{} other lines", lines.len());
                 return Err(StackError::Late { wanted: wanted.to_owned(), within, seen });
             }
             tokio::time::sleep(LOOKS_EVERY * 5).await;

@@ -12,7 +12,7 @@ use shared::ids::{DeliveryId, IntegrationId};
 use shared::io::vault::random;
 use shared::retry_message::RetryMessage;
 use tests::receiver::Answer;
-use tests::stack::{DeadLetter, Function, Graveyard};
+use tests::stack::{DeadLetter, Graveyard};
 
 use crate::scene::{CANARY, SOON, Scene, outcomes};
 
@@ -102,7 +102,7 @@ pub async fn message_ahead_of_its_delivery(scene: Scene) -> Result<(), Failed> {
     let integration = scene.integration_that_meets(answers).await?;
     let body = scene.raise().await?;
     let key = scene.delivery(&integration, &body)?;
-    scene.record(key, Status::Waiting).await?;
+    scene.waiting_for(key, 2).await?;
     let message = RetryMessage {
         organization_id: scene.organization,
         integration_id: key.integration_id,
@@ -127,7 +127,7 @@ pub async fn unknown_delivery_is_dropped(scene: Scene) -> Result<(), Failed> {
         scene.stack.send_due(&message.to_json()).await?;
         let id = delivery_id.to_string();
         let is_it = |line: &serde_json::Value| line["delivery_id"] == id.as_str();
-        let line = scene.stack.log_line_when(Function::Retry, SOON, "the line of a dropped message", is_it).await?;
+        let line = scene.stack.log_line_when(SOON, "the line of a dropped message", is_it).await?;
         assert!(line["message"].as_str().is_some_and(|text| text.contains("no such delivery")), "{line}");
     }
     assert_eq!(scene.receiver.arrivals().len(), 0);

@@ -17,7 +17,7 @@ async fn waiting_delivery(scene: &Scene) -> Result<(Integration, String, Record)
     let answers = [Answer::with_header(503, "retry-after", A_MOMENT), Answer::Status(200)];
     let integration = scene.integration_that_meets(answers).await?;
     let body = scene.raise().await?;
-    let record = scene.record(scene.delivery(&integration, &body)?, Status::Waiting).await?;
+    let record = scene.waiting_for(scene.delivery(&integration, &body)?, 2).await?;
     Ok((integration, body, record))
 }
 
@@ -36,7 +36,7 @@ pub async fn disabled_while_waiting(scene: Scene) -> Result<(), Failed> {
     assert_cancelled(&scene, &record, CancelReason::IntegrationDisabled);
     let delivery_id = key.delivery_id.to_string();
     let is_it = |line: &serde_json::Value| line["delivery_id"] == delivery_id.as_str() && line["status"] == "cancelled";
-    let line = scene.stack.log_line_when(Function::Retry, SOON, "the cancellation's line", is_it).await?;
+    let line = scene.stack.log_line_when(SOON, "the cancellation's line", is_it).await?;
     assert_eq!(line["reason"], "integration_disabled");
     Ok(())
 }
@@ -60,7 +60,7 @@ pub async fn alert_that_comes_back(scene: Scene) -> Result<(), Failed> {
         scene.create(NewIntegration { enabled: false, ..NewIntegration::to(scene.receiver.url("/3")) }).await?;
     let body = scene.raise().await?;
     for integration in [&disabled, &narrowed] {
-        scene.record(scene.delivery(integration, &body)?, Status::Waiting).await?;
+        scene.waiting_for(scene.delivery(integration, &body)?, 2).await?;
     }
     scene.stack.change(&disabled, |integration| integration.enabled = false).await?;
     let elsewhere = Filter { project_ids: vec![11], ..Filter::default() };

@@ -68,7 +68,7 @@ pub async fn worker_killed_in_mid_request(_: Scene) -> Result<(), Failed> {
     }
     let delivery_id = key.delivery_id.to_string();
     let is_it = |line: &serde_json::Value| line["delivery_id"] == delivery_id.as_str() && line["status"] == "delivered";
-    let line = scene.stack.log_line_when(Function::Deliver, SOON, "the attempt's line", is_it).await?;
+    let line = scene.stack.log_line_when(SOON, "the attempt's line", is_it).await?;
     assert_eq!(line["possible_duplicate"], true);
     Ok(())
 }
@@ -88,12 +88,11 @@ pub async fn aborted_execution_is_swept(scene: Scene) -> Result<(), Failed> {
         }
     };
     scene.stack.abort(&execution).await?;
-    let waiting = scene.record(key, Status::Waiting).await?;
-    assert_eq!(waiting.attempt, 2);
+    scene.waiting_for(key, 2).await?;
 
     // Not overdue yet: it is left alone. Then it is, by eleven minutes.
     scene.stack.invoke(Function::Sweep, &json!({})).await?;
-    assert_eq!(scene.record(key, Status::Waiting).await?.attempt, 2);
+    scene.waiting_for(key, 2).await?;
     scene.stack.set_due_at(key, eleven_minutes_ago()).await?;
     let swept = scene.stack.invoke(Function::Sweep, &json!({})).await?;
     assert!(swept["overdue"].as_u64() >= Some(1), "{swept}");

@@ -13,7 +13,7 @@ use shared::filter::Filter;
 use shared::integration::Method;
 use standardwebhooks::Webhook;
 use tests::receiver::{Answer, Arrival};
-use tests::stack::{Function, NewIntegration};
+use tests::stack::NewIntegration;
 
 use crate::scene::{CANARY, PATH, SOON, STANDARD_SECRET, Scene, ended_at, header, outcomes};
 
@@ -69,9 +69,7 @@ pub async fn once(scene: Scene) -> Result<(), Failed> {
 
     let line = scene
         .stack
-        .log_line_when(Function::Deliver, SOON, "the attempt's line", |line| {
-            line["delivery_id"] == delivery_id.as_str()
-        })
+        .log_line_when(SOON, "the attempt's line", |line| line["delivery_id"] == delivery_id.as_str())
         .await?;
     assert_eq!(line["level"], "INFO");
     assert_eq!(
@@ -267,7 +265,7 @@ pub async fn failing_neighbour_delays_nobody(scene: Scene) -> Result<(), Failed>
     let healthy = scene.integration_that_meets([]).await?;
     let body = scene.raise().await?;
     let delivered = scene.record(scene.delivery(&healthy, &body)?, Status::Delivered).await?;
-    let failing = scene.record(scene.delivery(&hanging, &body)?, Status::Waiting).await?;
+    let failing = scene.waiting_for(scene.delivery(&hanging, &body)?, 2).await?;
     scene.stack.delete(&hanging).await?;
 
     assert_eq!(outcomes(&delivered), [(1, "accepted", Some(200))]);

@@ -42,7 +42,7 @@ pub async fn every_one_of_120_integrations_exactly_once(scene: Scene) -> Result<
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     };
     assert_eq!(by_deliver.len() + by_retry.len(), INTEGRATIONS);
-    assert!((1..=INLINE).contains(&by_deliver.len()), "{} of at most {INLINE} at once", by_deliver.len());
+    assert!(by_deliver.len() <= INLINE, "{} of at most {INLINE} at once", by_deliver.len());
     assert!(by_deliver.values().chain(by_retry.values()).all(|attempts| *attempts == 1));
     Ok(())
 }

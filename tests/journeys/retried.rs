@@ -1,14 +1,16 @@
 //! Endpoints that fail: what counts as a failure, what follows it, and where it ends.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use aws_sdk_sfn::types::ExecutionStatus;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use libtest_mimic::Failed;
 use shared::delivery::{Record, Status};
 use shared::integration::DisabledReason;
 use tests::receiver::Answer;
-use tests::stack::{Function, NewIntegration};
+use tests::stack::NewIntegration;
+use tokio::net::TcpSocket;
 
 use crate::scene::{PATH, SOON, Scene, ended_at, error_codes, header, outcomes};
 
@@ -69,7 +71,7 @@ pub async fn five_failures_end_failed(scene: Scene) -> Result<(), Failed> {
     let delivery_id = key.delivery_id.to_string();
     let is_the_end =
         |line: &serde_json::Value| line["delivery_id"] == delivery_id.as_str() && line["status"] == "failed";
-    let line = scene.stack.log_line_when(Function::Retry, SOON, "the line of the last attempt", is_the_end).await?;
+    let line = scene.stack.log_line_when(SOON, "the line of the last attempt", is_the_end).await?;
     assert_eq!((line["level"].as_str(), line["attempt"].as_u64()), (Some("ERROR"), Some(5)));
 
     // And that is the end of it.
@@ -101,7 +103,7 @@ pub async fn retry_after_is_honoured(scene: Scene) -> Result<(), Failed> {
     for (path, integration, delay) in integrations {
         let key = scene.delivery(&integration, &body)?;
         if delay >= 5_000 {
-            let waiting = scene.record(key, Status::Waiting).await?;
+            let waiting = scene.waiting_for(key, 2).await?;
             let put_off = put_off(&waiting).ok_or("a waiting delivery is due some time")?.as_millis();
             assert!((delay - 50..delay + 1_500).contains(&put_off), "{path}: {put_off} ms, asked for {delay}");
         }
@@ -141,8 +143,10 @@ pub async fn slow_endpoint_times_out(scene: Scene) -> Result<(), Failed> {
 }
 
 pub async fn refused_connection_is_unreachable(scene: Scene) -> Result<(), Failed> {
-    let port = tests::local_cloud::free_port()?;
-    let nobody = scene.create(NewIntegration::to(format!("http://127.0.0.1:{port}/canary"))).await?;
+    // Held for the journey, so that nobody listens on it meanwhile.
+    let held = TcpSocket::new_v4()?;
+    held.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    let nobody = scene.create(NewIntegration::to(format!("http://{}/canary", held.local_addr()?))).await?;
     let body = scene.raise().await?;
     let key = scene.delivery(&nobody, &body)?;
     let record =
@@ -173,7 +177,7 @@ pub async fn gone_disables_the_integration(scene: Scene) -> Result<(), Failed> {
     assert_eq!(scene.arrivals().len(), 1);
     let delivery_id = key.delivery_id.to_string();
     let is_it = |line: &serde_json::Value| line["delivery_id"] == delivery_id.as_str();
-    let line = scene.stack.log_line_when(Function::Deliver, SOON, "the attempt's line", is_it).await?;
+    let line = scene.stack.log_line_when(SOON, "the attempt's line", is_it).await?;
     assert_eq!((&line["level"], &line["status"]), (&"ERROR".into(), &"failed".into()));
     Ok(())
 }
@@ -191,7 +195,6 @@ pub async fn forbidden_addresses_are_blocked(scene: Scene) -> Result<(), Failed>
     for url in urls {
         integrations.push((url, scene.create(NewIntegration::to(url)).await?));
     }
-    let began = Timestamp::now();
     let body = scene.raise().await?;
     for (url, integration) in integrations {
         let key = scene.delivery(&integration, &body)?;
@@ -208,8 +211,7 @@ pub async fn forbidden_addresses_are_blocked(scene: Scene) -> Result<(), Failed>
         }
         assert_eq!(attempt.duration_ms, None, "{url}: a timing tells of our network");
         assert!(!sentence.contains("169.254") && !sentence.contains("10.0."), "{sentence}");
-        assert!(attempt.started_at.duration_since(began).as_secs() < 30);
-        assert_eq!(record.status, Status::Waiting, "{url}: it goes through the schedule like any failure");
+        assert!(record.attempt > 1, "{url}: it goes through the schedule like any failure");
         scene.stack.delete(&integration).await?;
     }
     assert_eq!(scene.receiver.arrivals_at(PATH).len(), 0);

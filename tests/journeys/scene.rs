@@ -116,6 +116,14 @@ impl Scene {
         record.map_err(|late| format!("{late}. {}", self.requests_seen()).into())
     }
 
+    /// Waits until a delivery waits for that attempt. It also waits, for its first one, when it was handed off.
+    pub async fn waiting_for(&self, key: DeliveryKey, attempt: u32) -> Result<Record, Failed> {
+        let waits = |record: &Record| record.status == Status::Waiting && record.attempt == attempt;
+        let wanted = format!("a delivery that waits for attempt {attempt}");
+        let record = self.stack.record_when(key, SOON, &wanted, waits).await;
+        record.map_err(|late| format!("{late}. {}", self.requests_seen()).into())
+    }
+
     /// Gives what must not happen time to happen.
     pub async fn and_nothing_more(&self) {
         tokio::time::sleep(Duration::from_secs(1)).await;
