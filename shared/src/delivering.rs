@@ -115,6 +115,15 @@ pub struct Delivering {
     policy: Policy,
 }
 
+/// A message being carried out.
+struct Work<'a> {
+    task: &'a Task<'a>,
+    course: Course<'a>,
+    deadline: Deadline,
+    /// What this worker claims with, whatever it has to claim on the way.
+    own: ClaimId,
+}
+
 /// What the ledger is believed to hold.
 enum Belief {
     /// What the healthy path finds; not looked at yet.
@@ -183,12 +192,12 @@ impl Delivering {
         course: Course<'_>,
         deadline: Deadline,
     ) -> Result<Option<DueAttempt>, Fault> {
-        let own = ClaimId::new(random());
+        let work = Work { task, course, deadline, own: ClaimId::new(random()) };
         let mut belief = self.first_belief(task).await?;
         for _ in 0..MAX_SURPRISES {
             let state = belief.state()?;
-            let decision = decide(state.as_ref(), task.message(), own, Timestamp::now());
-            match self.execute(decision, state, belief, own, task, course, deadline).await? {
+            let decision = decide(state.as_ref(), task.message(), work.own, Timestamp::now());
+            match self.execute(decision, state, belief, &work).await? {
                 Step::Finished(due) => return Ok(due),
                 Step::Surprised(record) => belief = Belief::Seen(record),
             }
@@ -210,59 +219,50 @@ impl Delivering {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one decision with all that it was made from")]
     async fn execute(
         &self,
         decision: Decision,
         state: Option<State>,
         belief: Belief,
-        own: ClaimId,
-        task: &Task<'_>,
-        course: Course<'_>,
-        deadline: Deadline,
+        work: &Work<'_>,
     ) -> Result<Step, Fault> {
-        match (decision, course, task) {
+        let key = work.task.key();
+        match (decision, work.course, work.task) {
             (Decision::Busy, ..) => Err(Fault::Busy),
             (Decision::Impossible, ..) => Err(Fault::Impossible),
             (Decision::Drop(stale), ..) => {
-                log::dropped(task.key(), task.message().attempt(), stale);
+                log::dropped(key, work.task.message().attempt(), stale);
                 Ok(Step::Finished(None))
             }
             (Decision::Create, Course::Send(integration), Task::Alert(creation)) => {
-                self.create(creation, integration, own, deadline).await
+                self.create(work, creation, integration).await
             }
             // Nothing is created for an integration that does not want it, nor by anything but an alert event.
             (Decision::Create, ..) => Ok(Step::Finished(None)),
-            (_, Course::Cancel(reason), _) => self.cancel(task.key(), state, reason).await,
+            (_, Course::Cancel(reason), _) => self.cancel(key, state, reason).await,
             (Decision::Schedule { attempt, due_at }, Course::Send(integration), _) => {
-                Ok(Step::Finished(Some(due_attempt(integration, task.key(), attempt, due_at))))
+                Ok(Step::Finished(Some(due_attempt(integration, key, attempt, due_at))))
             }
             (Decision::Claim(freshness), Course::Send(integration), _) => {
-                self.claim(task, integration, state, freshness, own, deadline).await
+                self.claim(work, integration, state, freshness).await
             }
             (Decision::GoOn, Course::Send(integration), _) => {
                 let Belief::Seen(Some(record)) = belief else { return Err(Fault::Contended) };
                 let secrets = self.vault.open(integration).await?;
-                self.attempt(task, integration, &secrets, record).await
+                self.attempt(work.task, integration, &secrets, record).await
             }
         }
     }
 
-    async fn create(
-        &self,
-        creation: &Creation<'_>,
-        integration: &Integration,
-        own: ClaimId,
-        deadline: Deadline,
-    ) -> Result<Step, Fault> {
+    async fn create(&self, work: &Work<'_>, creation: &Creation<'_>, integration: &Integration) -> Result<Step, Fault> {
         let now = Timestamp::now();
-        let inline = creation.beginning == Beginning::Claimed && deadline.leaves(self.policy.attempt_takes(), now);
+        let inline = creation.beginning == Beginning::Claimed && work.deadline.leaves(self.policy.attempt_takes(), now);
         let state = if inline {
             State::Sending {
                 attempt: 1,
                 round_start: 1,
                 lease_until: lease_until(now, self.policy.lease),
-                claim_id: own,
+                claim_id: work.own,
             }
         } else {
             State::Waiting { attempt: 1, round_start: 1, due_at: now }
@@ -287,22 +287,20 @@ impl Delivering {
 
     async fn claim(
         &self,
-        task: &Task<'_>,
+        work: &Work<'_>,
         integration: &Integration,
         state: Option<State>,
         freshness: Freshness,
-        own: ClaimId,
-        deadline: Deadline,
     ) -> Result<Step, Fault> {
         let from = state.as_ref().and_then(From::seen).ok_or(Fault::Contended)?;
         let secrets = self.vault.open(integration).await?;
         let now = Timestamp::now();
-        if !deadline.leaves(self.policy.attempt_takes(), now) {
+        if !work.deadline.leaves(self.policy.attempt_takes(), now) {
             return Err(Fault::NoTimeLeft);
         }
-        let claim = Move::Claim { claim_id: own, lease_until: lease_until(now, self.policy.lease), freshness };
-        match self.deliveries.advance(task.key(), from, &claim).await? {
-            Written::Applied(record) => self.attempt(task, integration, &secrets, record).await,
+        let claim = Move::Claim { claim_id: work.own, lease_until: lease_until(now, self.policy.lease), freshness };
+        match self.deliveries.advance(work.task.key(), from, &claim).await? {
+            Written::Applied(record) => self.attempt(work.task, integration, &secrets, record).await,
             Written::Refused(found) => Ok(Step::Surprised(found)),
         }
     }
