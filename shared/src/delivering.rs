@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use crate::delivery::{Attempt, AttemptError, CancelReason, DeliveryKey, Identity, Record};
 use crate::endpoint_url::EndpointUrl;
 use crate::integration::{DisabledReason, Integration};
-use crate::io::deliveries_table::{DeliveriesTable, From, Move, Written};
+use crate::io::deliveries_table::{DeliveriesTable, Move, Prior, Written};
 use crate::io::fault::Fault;
 use crate::io::integrations_table::IntegrationsTable;
 use crate::io::log;
@@ -292,7 +292,7 @@ impl Delivering {
         state: Option<State>,
         freshness: Freshness,
     ) -> Result<Step, Fault> {
-        let from = state.as_ref().and_then(From::seen).ok_or(Fault::Contended)?;
+        let from = state.as_ref().and_then(Prior::seen).ok_or(Fault::Contended)?;
         let secrets = self.vault.open(integration).await?;
         let now = Timestamp::now();
         if !work.deadline.leaves(self.policy.attempt_takes(), now) {
@@ -306,7 +306,7 @@ impl Delivering {
     }
 
     async fn cancel(&self, key: DeliveryKey, state: Option<State>, reason: CancelReason) -> Result<Step, Fault> {
-        let from = state.as_ref().and_then(From::seen).ok_or(Fault::Contended)?;
+        let from = state.as_ref().and_then(Prior::seen).ok_or(Fault::Contended)?;
         match self.deliveries.advance(key, from, &Move::Cancel { reason }).await? {
             Written::Applied(record) => {
                 log::cancelled(&record, reason);
@@ -339,7 +339,7 @@ impl Delivering {
         body: Vec<u8>,
     ) -> Result<Step, Fault> {
         let state = record.state()?;
-        let Some(from @ From::Sending { .. }) = From::seen(&state) else { return Err(Fault::Contended) };
+        let Some(from @ Prior::Sending { .. }) = Prior::seen(&state) else { return Err(Fault::Contended) };
 
         let started_at = Timestamp::now();
         let exchange = self.send(integration, secrets, &record, body, started_at).await?;

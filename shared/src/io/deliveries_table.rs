@@ -46,12 +46,12 @@ pub enum Written {
 
 /// The state that a write moves away from, as far as it has to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum Prior {
     Waiting { attempt: u32 },
     Sending { attempt: u32, claim_id: ClaimId },
 }
 
-impl From {
+impl Prior {
     /// The condition that a state is still the one seen. `None` for final states, which nothing here moves away from.
     pub fn seen(state: &State) -> Option<Self> {
         match *state {
@@ -133,7 +133,7 @@ impl DeliveriesTable {
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails; whether the move was made is then unknown.
-    pub async fn advance(&self, key: DeliveryKey, from: From, to: &Move<'_>) -> Result<Written, Fault> {
+    pub async fn advance(&self, key: DeliveryKey, from: Prior, to: &Move<'_>) -> Result<Written, Fault> {
         let Expression { update, condition, names, values } = expression(from, to)?;
         let answer = self
             .client
@@ -306,7 +306,7 @@ impl Assignments {
 const CLAIM_ATTRIBUTES: [&str; 3] = ["lease_until", "claim_id", "possible_duplicate"];
 const WAIT_ATTRIBUTES: [&str; 2] = ["due_at", "due_shard"];
 
-fn expression(from: From, to: &Move<'_>) -> Result<Expression, Fault> {
+fn expression(from: Prior, to: &Move<'_>) -> Result<Expression, Fault> {
     let mut update = Assignments::default();
     match to {
         Move::Claim { claim_id, lease_until, freshness } => {
@@ -346,12 +346,12 @@ fn expression(from: From, to: &Move<'_>) -> Result<Expression, Fault> {
     let Assignments { set, remove, mut names, mut values } = update;
     names.insert("#attempt".to_owned(), "attempt".to_owned());
     let condition = match from {
-        From::Waiting { attempt } => {
+        Prior::Waiting { attempt } => {
             values.insert(":from_status".to_owned(), AttributeValue::S(Status::Waiting.as_str().to_owned()));
             values.insert(":from_attempt".to_owned(), number(attempt));
             "#status = :from_status AND #attempt = :from_attempt"
         }
-        From::Sending { attempt, claim_id } => {
+        Prior::Sending { attempt, claim_id } => {
             names.insert("#claim_id".to_owned(), "claim_id".to_owned());
             values.insert(":from_status".to_owned(), AttributeValue::S(Status::Sending.as_str().to_owned()));
             values.insert(":from_attempt".to_owned(), number(attempt));
