@@ -1,0 +1,115 @@
+//! Whether every delivery ends.
+//!
+//! A path that never ends exists trivially: workers that crash for ever, leases that run out for ever. What is checked
+//! instead is that *from every state that can be reached, the end can be reached by what is bound to happen*: workers go
+//! on, queues hand out what they hold, time passes, executions send, and the sweep looks, but only for what was taken
+//! away by hand. Without any further mishap, luck or an endpoint that accepts. Since the states are finite, whatever
+//! chooses fairly among the possible steps then comes to the end.
+//!
+//! stateright's `eventually` does not look at loops, so the states are gathered here once more, this time whole instead
+//! of as fingerprints, and searched backwards from those in which the delivery is over.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::properties::is_over;
+use crate::values::*;
+use crate::worker::{Action, Leaves, Protocol};
+use crate::world::{Course, World};
+
+/// Every state that can be reached, with how.
+pub(crate) struct Reached {
+    worlds: HashMap<World, u32>,
+    /// The state before, and what happened then; by state. The first one has neither.
+    origins: Vec<Option<(u32, Action)>>,
+    /// Between which states something is bound to happen: from the later to the earlier.
+    bound: Vec<(u32, u32)>,
+}
+
+impl Reached {
+    pub(crate) fn by(protocol: &Protocol) -> Self {
+        let first = protocol.beginning();
+        let mut reached = Self { worlds: HashMap::from([(first, 0)]), origins: vec![None], bound: Vec::new() };
+        let (mut frontier, mut actions) = (vec![(0, first)], Vec::new());
+        while !frontier.is_empty() {
+            let mut beyond = Vec::new();
+            for (at, world) in frontier {
+                protocol.possible(&world, &mut actions);
+                for action in actions.drain(..) {
+                    let after = protocol.after(&world, action);
+                    let (to, is_new) = reached.enter(after, (at, action));
+                    if is_new {
+                        beyond.push((to, after));
+                    }
+                    if is_bound_to_happen(&world, action) {
+                        reached.bound.push((to, at));
+                    }
+                }
+            }
+            frontier = beyond;
+        }
+        reached
+    }
+
+    fn enter(&mut self, world: World, origin: (u32, Action)) -> (u32, bool) {
+        match self.worlds.entry(world) {
+            Entry::Occupied(known) => (*known.get(), false),
+            Entry::Vacant(unknown) => {
+                let number = self.origins.len() as u32;
+                self.origins.push(Some(origin));
+                (*unknown.insert(number), true)
+            }
+        }
+    }
+
+    pub(crate) fn states(&self) -> usize {
+        self.origins.len()
+    }
+
+    /// What happened up to a state, near the beginning, from which the end cannot be reached; `None` if there is no such
+    /// state.
+    pub(crate) fn way_to_no_end(mut self) -> Option<Vec<Action>> {
+        let mut ends = vec![false; self.states()];
+        let mut found: Vec<u32> = self.worlds.iter().filter(|(world, _)| is_over(world)).map(|(_, at)| *at).collect();
+        self.bound.sort_unstable();
+        while let Some(at) = found.pop() {
+            if std::mem::replace(&mut ends[at as usize], true) {
+                continue;
+            }
+            let first = self.bound.partition_point(|(to, _)| *to < at);
+            let before = self.bound[first..].iter().take_while(|(to, _)| *to == at).map(|(_, from)| *from);
+            found.extend(before.filter(|from| !ends[*from as usize]));
+        }
+        let endless = ends.iter().position(|ends| !ends)?;
+        Some(self.way_to(endless))
+    }
+
+    fn way_to(&self, state: usize) -> Vec<Action> {
+        let mut way: Vec<Action> =
+            std::iter::successors(self.origins[state], |(before, _)| self.origins[*before as usize])
+                .map(|(_, action)| action)
+                .collect();
+        way.reverse();
+        way
+    }
+}
+
+/// Whether that will happen of itself, if it stays possible for long enough.
+fn is_bound_to_happen(world: &World, action: Action) -> bool {
+    match action {
+        Action::Receive { course, leaves, .. } => course == Course::Send && leaves == Leaves::Nothing,
+        Action::Send { answer, .. } => answer == Answer::Rejected,
+        Action::Call { .. } | Action::TimePasses | Action::ExecutionSends { .. } | Action::RedeliverySends { .. } => {
+            true
+        }
+        // Those whom it could happen to alive are in time, if nothing goes wrong.
+        Action::LeaseRunsOut => matches!(world.ledger, Ledger::Sending { claim: Claim::OfTheDead, .. }),
+        Action::Sweep => world.bereft,
+        Action::LoseAnswer { .. }
+        | Action::Throttle { .. }
+        | Action::Crash { .. }
+        | Action::Abort { .. }
+        | Action::Redeliver
+        | Action::RedeliverySenderDies { .. } => false,
+    }
+}
