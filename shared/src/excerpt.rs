@@ -1,4 +1,4 @@
-//! What is kept of a failed response's body: a short, harmless text for the integration log.
+//! What is kept of a response's body: a short, harmless text for the integration log and the Test button.
 //!
 //! The body is the endpoint's and may be anything. It is never parsed and never decompressed; what is not text is only
 //! counted, and what could disturb a page or a terminal (control characters, text-direction overrides, invisible

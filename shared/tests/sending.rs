@@ -19,7 +19,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use shared::endpoint_url::EndpointUrl;
-use shared::io::sender::{Exchange, MAX_RESPONSE_HEAD, OutgoingRequest, Sender, SenderConfig};
+use shared::io::sender::{
+    Exchange, HostVetting, MAX_RESPONSE_HEAD, OutgoingRequest, Probe, Sender, SenderConfig, Timings, VETTING_TIMEOUT,
+};
 use shared::outcome::{Blocked, Outcome, Phase, TlsFault, Unreachable};
 
 /// Enough for anything that is to succeed here, and for the body's own second.
@@ -36,6 +38,8 @@ enum Answer {
     WriteAndClose(Vec<u8>),
     /// Writes these bytes, and the others a little later.
     WriteInTwo(Vec<u8>, Vec<u8>),
+    /// Writes these bytes after a delay.
+    WriteLate(Duration, Vec<u8>),
     /// Writes these bytes one at a time, ten a second.
     Drip(Vec<u8>),
     /// Writes these bytes and then garbage without end.
@@ -124,6 +128,10 @@ where
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 stream.write_all(second).await?;
             }
+            Answer::WriteLate(delay, bytes) => {
+                tokio::time::sleep(*delay).await;
+                stream.write_all(bytes).await?;
+            }
             Answer::WriteAndClose(bytes) => {
                 stream.write_all(bytes).await?;
                 return stream.shutdown().await;
@@ -192,18 +200,32 @@ async fn send(sender: &Sender, url: &str) -> Exchange {
 }
 
 async fn send_body(sender: &Sender, url: &str, body: Bytes) -> Exchange {
-    // As an integration stored while its network was allowed.
+    let url = endpoint_url(url);
+    let sending = tokio::time::timeout(Duration::from_secs(15), sender.send(&url, outgoing(body)));
+    sending.await.expect("sending ends in time").expect("no fault of our own")
+}
+
+async fn probe(sender: &Sender, url: &str) -> Probe {
+    let url = endpoint_url(url);
+    let request = outgoing(Bytes::from_static(PAYLOAD));
+    let probing = tokio::time::timeout(Duration::from_secs(15), sender.probe(&url, request));
+    probing.await.expect("a probe ends in time").expect("no fault of our own")
+}
+
+/// As an integration has it that was stored while its network was allowed.
+fn endpoint_url(url: &str) -> EndpointUrl {
     let any = "0.0.0.0/0,::/0".parse().expect("networks parse");
-    let url = EndpointUrl::parse(url, &any).expect("a test URL is valid");
+    EndpointUrl::parse(url, &any).expect("a test URL is valid")
+}
+
+fn outgoing(body: Bytes) -> OutgoingRequest {
     let mut secret = HeaderValue::from_static("Bearer s3cr3t-token");
     secret.set_sensitive(true);
     let headers = HeaderMap::from_iter([
         (HeaderName::from_static("x-roboticks-attempt"), HeaderValue::from_static("1")),
         (AUTHORIZATION, secret),
     ]);
-    let request = OutgoingRequest { method: Method::PUT, headers, body };
-    let sending = tokio::time::timeout(Duration::from_secs(15), sender.send(&url, request));
-    sending.await.expect("sending ends in time").expect("no fault of our own")
+    OutgoingRequest { method: Method::PUT, headers, body }
 }
 
 /// Runs a test with its endpoints on one thread.
@@ -360,12 +382,16 @@ fn an_answer_before_the_body_is_read_counts() {
     });
 }
 
+/// An address that nobody listens at.
+async fn closed_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    listener.local_addr().expect("it is bound")
+}
+
 #[test]
 fn refused_connections() {
     run(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let closed = listener.local_addr().expect("it is bound");
-        drop(listener);
+        let closed = closed_address().await;
         let exchange = send(&sender(GENEROUS), &format!("http://{closed}/")).await;
         assert_eq!(exchange.outcome, unreachable(Unreachable::ConnectionRefused));
         assert!(exchange.shown_duration().is_some());
@@ -583,5 +609,212 @@ fn https_where_http_is_spoken_and_the_other_way_round() {
         let speaks_tls = Endpoint::start_tls(Answer::Hang, tls.config()).await;
         let exchange = send(&tls.sender(GENEROUS), &speaks_tls.named_url("http")).await;
         assert_eq!(exchange.outcome, unreachable(Unreachable::NotHttp));
+    });
+}
+
+/// The phases that a probe's timings have, in order.
+fn phases(timings: Timings) -> Vec<&'static str> {
+    let Timings { dns, connect, tls, first_byte } = timings;
+    let phases = [("dns", dns), ("connect", connect), ("tls", tls), ("first_byte", first_byte)];
+    phases.into_iter().filter_map(|(name, length)| length.map(|_| name)).collect()
+}
+
+#[track_caller]
+fn check_probe(probe: &Probe, outcome: Outcome, expected: Option<&[&str]>) {
+    assert_eq!(probe.exchange.outcome, outcome);
+    assert_eq!(probe.timings.map(phases).as_deref(), expected);
+    let total: Option<Duration> = probe
+        .timings
+        .map(|Timings { dns, connect, tls, first_byte }| [dns, connect, tls, first_byte].into_iter().flatten().sum());
+    // The probe's own start is a little before the exchange's, whose end is a little after the last phase's.
+    let most = probe.exchange.duration + Duration::from_millis(100);
+    assert!(total.is_none_or(|total| total <= most), "{total:?} of {most:?}");
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK";
+const ACCEPTED: Outcome = Outcome::Accepted { status: 200 };
+
+#[test]
+fn a_probe_tells_the_phases_apart() {
+    run(async {
+        let tls = Tls::new(GOOD);
+        let (http, https) = (Endpoint::start(write(OK)).await, Endpoint::start_tls(write(OK), tls.config()).await);
+        let sender = tls.sender(GENEROUS);
+        let by_address = probe(&sender, &http.url("http")).await;
+        check_probe(&by_address, ACCEPTED, Some(&["connect", "first_byte"]));
+        let by_name = probe(&sender, &http.named_url("http")).await;
+        check_probe(&by_name, ACCEPTED, Some(&["dns", "connect", "first_byte"]));
+        let encrypted = probe(&sender, &https.named_url("https")).await;
+        check_probe(&encrypted, ACCEPTED, Some(&["dns", "connect", "tls", "first_byte"]));
+    });
+}
+
+#[test]
+fn a_probe_that_fails_tells_the_phases_before() {
+    run(async {
+        let tls = Tls::new(Certificate { years: [2020, 2021], ..GOOD });
+        let expired = Endpoint::start_tls(write(OK), tls.config()).await;
+        let expired = probe(&tls.sender(GENEROUS), &expired.named_url("https")).await;
+        check_probe(&expired, unreachable(Unreachable::Tls(TlsFault::CertificateExpired)), Some(&["dns", "connect"]));
+
+        let closed = closed_address().await;
+        let refused = probe(&sender(GENEROUS), &format!("http://{closed}/")).await;
+        check_probe(&refused, unreachable(Unreachable::ConnectionRefused), Some(&[]));
+        let refused = probe(&sender(GENEROUS), &format!("http://localhost:{}/", closed.port())).await;
+        check_probe(&refused, unreachable(Unreachable::ConnectionRefused), Some(&["dns"]));
+
+        let silent = Endpoint::start(Answer::Hang).await;
+        let timed_out = probe(&sender(SHORT), &silent.named_url("http")).await;
+        let limit = Outcome::TimedOut { phase: Phase::Response, limit: SHORT };
+        check_probe(&timed_out, limit, Some(&["dns", "connect"]));
+        let unshaken = probe(&sender(SHORT), &silent.named_url("https")).await;
+        let limit = Outcome::TimedOut { phase: Phase::Connect, limit: SHORT * 4 / 5 };
+        check_probe(&unshaken, limit, Some(&["dns", "connect"]));
+    });
+}
+
+#[test]
+fn a_probe_that_is_blocked_or_does_not_resolve_tells_no_times() {
+    run(async {
+        let endpoint = Endpoint::start(write(OK)).await;
+        for url in [endpoint.url("http"), endpoint.named_url("http"), endpoint.named_url("https")] {
+            check_probe(&probe(&strict_sender(), &url).await, Outcome::Blocked(Blocked::Address), None);
+        }
+        let unresolved = probe(&sender(GENEROUS), "http://no-such-host.invalid/").await;
+        check_probe(&unresolved, unreachable(Unreachable::Dns), None);
+        assert_eq!(endpoint.connections(), 0);
+    });
+}
+
+#[test]
+fn a_slow_answer_is_in_the_first_byte() {
+    run(async {
+        let endpoint = Endpoint::start(Answer::WriteLate(SHORT, OK.into())).await;
+        let slow = probe(&sender(GENEROUS), &endpoint.named_url("http")).await;
+        check_probe(&slow, ACCEPTED, Some(&["dns", "connect", "first_byte"]));
+        let first_byte = slow.timings.and_then(|timings| timings.first_byte);
+        assert!(first_byte.is_some_and(|first_byte| first_byte >= SHORT), "{first_byte:?}");
+    });
+}
+
+#[test]
+fn a_slow_handshake_is_in_tls() {
+    run(async {
+        let tls = Tls::new(GOOD);
+        let acceptor = TlsAcceptor::from(Arc::new(tls.config()));
+        let endpoint = Endpoint::accept(write(OK), async move |stream| {
+            tokio::time::sleep(SHORT).await;
+            acceptor.accept(stream).await
+        });
+        let slow = probe(&tls.sender(GENEROUS), &endpoint.await.named_url("https")).await;
+        check_probe(&slow, ACCEPTED, Some(&["dns", "connect", "tls", "first_byte"]));
+        let handshake = slow.timings.and_then(|timings| timings.tls);
+        assert!(handshake.is_some_and(|handshake| handshake >= SHORT), "{handshake:?}");
+    });
+}
+
+#[test]
+fn a_probe_keeps_an_excerpt_of_any_answer() {
+    run(async {
+        let accepting = Endpoint::start(write(OK)).await;
+        let answered = probe(&sender(GENEROUS), &accepting.url("http")).await;
+        assert_eq!(answered.exchange.excerpt.as_deref(), Some("OK"));
+        let echoing = Endpoint::start(Answer::Echo).await;
+        let answered = probe(&sender(GENEROUS), &echoing.url("http")).await;
+        assert_eq!(answered.exchange.outcome, Outcome::Rejected { status: 400 });
+        let excerpt = answered.exchange.excerpt.unwrap_or_default();
+        assert!(excerpt.contains("authorization: [redacted]") && !excerpt.contains("s3cr3t"), "{excerpt}");
+    });
+}
+
+#[test]
+fn a_probe_sends_what_a_delivery_sends() {
+    run(async {
+        let endpoint = Endpoint::start(write(OK)).await;
+        let sender = sender(GENEROUS);
+        send(&sender, &endpoint.url("http")).await;
+        probe(&sender, &endpoint.url("http")).await;
+        assert_eq!(endpoint.request(0), endpoint.request(1));
+    });
+}
+
+/// It takes no connection that is open already, neither a delivery's nor another probe's.
+#[test]
+fn a_probe_has_a_connection_of_its_own() {
+    run(async {
+        let endpoint = Endpoint::start(write(OK)).await;
+        let sender = sender(GENEROUS);
+        // A connection goes back to the pool in a task of its own.
+        let a_moment = || tokio::time::sleep(Duration::from_millis(20));
+        send(&sender, &endpoint.url("http")).await;
+        a_moment().await;
+        for connections in [2, 3] {
+            probe(&sender, &endpoint.url("http")).await;
+            a_moment().await;
+            assert_eq!(endpoint.connections(), connections);
+        }
+        send(&sender, &endpoint.url("http")).await;
+        assert_eq!(endpoint.connections(), 3);
+    });
+}
+
+/// A resumed session would skip the certificate, and with it what the customer may be testing.
+#[test]
+fn a_probe_never_resumes_a_session() {
+    run(async {
+        let tls = Tls::new(GOOD);
+        let handshakes = Arc::new(Mutex::new(Vec::new()));
+        let (acceptor, seen) = (TlsAcceptor::from(Arc::new(tls.config())), Arc::clone(&handshakes));
+        let close =
+            Answer::WriteAndClose(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec());
+        let endpoint = Endpoint::accept(close, async move |stream| {
+            let stream = acceptor.accept(stream).await?;
+            seen.lock().expect("nothing panicked").push(stream.get_ref().1.handshake_kind());
+            Ok(stream)
+        });
+        let (url, sender) = (endpoint.await.named_url("https"), tls.sender(GENEROUS));
+        send(&sender, &url).await;
+        send(&sender, &url).await;
+        probe(&sender, &url).await;
+        probe(&sender, &url).await;
+        use rustls::HandshakeKind::{Full, Resumed};
+        let expected = [Full, Resumed, Full, Full].map(Some);
+        assert_eq!(*handshakes.lock().expect("nothing panicked"), expected);
+    });
+}
+
+#[track_caller]
+fn check_host(sender: &Sender, url: &str, expected: HostVetting) {
+    run(async {
+        let url = endpoint_url(url);
+        let vetting = tokio::time::timeout(VETTING_TIMEOUT * 2, sender.vet_host(&url));
+        assert_eq!(vetting.await, Ok(expected), "{url}");
+    });
+}
+
+#[test]
+fn hosts_are_vetted_without_a_connection() {
+    for host in ["localhost", "LOCALHOST", "127.0.0.1", "2130706433", "[::1]"] {
+        for scheme in ["http", "https"] {
+            let url = format!("{scheme}://{host}:9999/hook");
+            check_host(&strict_sender(), &url, HostVetting::Forbidden);
+            check_host(&sender(GENEROUS), &url, HostVetting::Public);
+        }
+    }
+    check_host(&sender(GENEROUS), "http://10.0.0.1/", HostVetting::Forbidden);
+    check_host(&strict_sender(), "https://8.8.8.8/", HostVetting::Public);
+    check_host(&strict_sender(), "https://[2606:4700::1111]/", HostVetting::Public);
+    check_host(&strict_sender(), "https://no-such-host.invalid/", HostVetting::Unresolved);
+}
+
+#[test]
+fn vetting_a_host_connects_to_nothing() {
+    run(async {
+        let endpoint = Endpoint::start(write(OK)).await;
+        for url in [endpoint.url("http"), endpoint.named_url("http"), endpoint.named_url("https")] {
+            assert_eq!(sender(GENEROUS).vet_host(&endpoint_url(&url)).await, HostVetting::Public);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(endpoint.connections(), 0);
     });
 }
