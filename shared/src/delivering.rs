@@ -7,6 +7,7 @@
 //! The order within an attempt is what makes a crash harmless: claim, send, *record*, schedule, and only then does the
 //! caller acknowledge its message.
 
+mod dispatch;
 mod settings;
 
 use std::sync::Arc;
@@ -15,8 +16,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use jiff::Timestamp;
 
-use crate::delivery::{Attempt, AttemptError, CancelReason, DeliveryKey, Identity, Record};
-use crate::endpoint_url::EndpointUrl;
+use crate::delivery::{CancelReason, DeliveryKey, Identity, Record};
 use crate::integration::{DisabledReason, Integration};
 use crate::io::deliveries_table::{DeliveriesTable, Move, Prior, Written};
 use crate::io::fault::Fault;
@@ -25,16 +25,16 @@ use crate::io::log;
 use crate::io::long_wait::LongWait;
 use crate::io::queues::RetryMessages;
 use crate::io::scheduler::{DueAttempt, Scheduler};
-use crate::io::sender::{Exchange, NoTrustedRoots, OutgoingRequest, Sender, SenderConfig};
+use crate::io::sender::{NoTrustedRoots, Sender, SenderConfig};
 use crate::io::vault::{OpenSecrets, Vault, random};
 use crate::ledger::{ClaimId, Decision, End, Freshness, Message, State, decide, lease_until};
 use crate::next_step::{NextStep, next_step};
-use crate::outcome::Outcome;
 use crate::payload::{Kept, keep};
-use crate::request::{self, Subject};
+use crate::request::Subject;
 use crate::retry_after;
 use crate::retry_message::RetryMessage;
 
+pub use dispatch::{Dispatch, attempt_made};
 pub use settings::{Policy, Settings};
 
 /// How often a delivery may turn out to be in another state than presumed before we stop believing in races.
@@ -109,8 +109,7 @@ impl Task<'_> {
 pub struct Delivering {
     deliveries: DeliveriesTable,
     integrations: IntegrationsTable,
-    vault: Vault,
-    sender: Sender,
+    dispatch: Dispatch,
     scheduler: Scheduler,
     policy: Policy,
 }
@@ -159,11 +158,13 @@ impl Delivering {
         Ok(Self {
             deliveries: DeliveriesTable::new(dynamodb.clone(), settings.deliveries_table),
             integrations: IntegrationsTable::new(dynamodb, settings.integrations_table),
-            vault: Vault::new(aws_sdk_kms::Client::new(aws)),
-            sender: Sender::new(SenderConfig {
-                request_timeout: settings.policy.request_timeout,
-                allowed_networks: settings.allowed_networks,
-            })?,
+            dispatch: Dispatch::new(
+                Vault::new(aws_sdk_kms::Client::new(aws)),
+                Sender::new(SenderConfig {
+                    request_timeout: settings.policy.request_timeout,
+                    allowed_networks: settings.allowed_networks,
+                })?,
+            ),
             scheduler: Scheduler::new(retry_queue, long_wait),
             policy: settings.policy,
         })
@@ -248,7 +249,7 @@ impl Delivering {
             }
             (Decision::GoOn, Course::Send(integration), _) => {
                 let Belief::Seen(Some(record)) = belief else { return Err(Fault::Contended) };
-                let secrets = self.vault.open(integration).await?;
+                let secrets = self.dispatch.secrets(integration).await?;
                 self.attempt(work.task, integration, &secrets, record).await
             }
         }
@@ -268,7 +269,7 @@ impl Delivering {
             State::Waiting { attempt: 1, round_start: 1, due_at: now }
         };
         // Before the claim: a failure of KMS must not leave a claim behind that looks like an attempt.
-        let secrets = if inline { self.vault.open(integration).await? } else { Arc::default() };
+        let secrets = if inline { self.dispatch.secrets(integration).await? } else { Arc::default() };
 
         let key = creation.identity.key();
         let mut record = Box::new(Record::new(creation.identity.clone(), &state, creation.expires_at));
@@ -293,7 +294,7 @@ impl Delivering {
         freshness: Freshness,
     ) -> Result<Step, Fault> {
         let from = state.as_ref().and_then(Prior::seen).ok_or(Fault::Contended)?;
-        let secrets = self.vault.open(integration).await?;
+        let secrets = self.dispatch.secrets(integration).await?;
         let now = Timestamp::now();
         if !work.deadline.leaves(self.policy.attempt_takes(), now) {
             return Err(Fault::NoTimeLeft);
@@ -342,12 +343,14 @@ impl Delivering {
         let Some(from @ Prior::Sending { .. }) = Prior::seen(&state) else { return Err(Fault::Contended) };
 
         let started_at = Timestamp::now();
-        let exchange = self.send(integration, secrets, &record, body, started_at).await?;
+        let Identity { event_type, delivery_id: delivery, .. } = record.identity;
+        let subject = Subject { event_type, delivery, attempt: record.attempt, sent_at: started_at };
+        let exchange = self.dispatch.send(integration, secrets, &subject, body).await?;
         let ended_at = Timestamp::now();
 
         let asked_for = exchange.retry_after.as_deref().and_then(|value| retry_after::parse(value, ended_at));
         let step = next_step(&exchange.outcome, state.index(), &self.policy.schedule, asked_for);
-        let attempt = attempt_made(&exchange, &record, started_at);
+        let attempt = attempt_made(&exchange, record.attempt, started_at, record.freshness());
         record.remember(attempt.clone());
 
         if step == NextStep::DisableIntegration {
@@ -368,56 +371,12 @@ impl Delivering {
             }
         }
     }
-
-    async fn send(
-        &self,
-        integration: &Integration,
-        secrets: &OpenSecrets,
-        record: &Record,
-        body: Vec<u8>,
-        sent_at: Timestamp,
-    ) -> Result<Exchange, Fault> {
-        let url = match EndpointUrl::parse(&integration.url, self.sender.allowed_networks()) {
-            Ok(url) => url,
-            Err(refused) => return Ok(not_sent(refused.into())),
-        };
-        let subject = Subject {
-            event_type: record.identity.event_type,
-            delivery: record.identity.delivery_id,
-            attempt: record.attempt,
-            sent_at,
-        };
-        let headers = request::headers(&subject, &body, &secrets.headers, secrets.signing.as_ref());
-        let method = integration.method.into();
-        Ok(self.sender.send(&url, OutgoingRequest { method, headers, body: body.into() }).await?)
-    }
-}
-
-fn not_sent(outcome: Outcome) -> Exchange {
-    Exchange { outcome, duration: Duration::ZERO, retry_after: None, excerpt: None }
 }
 
 fn due_attempt(integration: &Integration, key: DeliveryKey, attempt: u32, due_at: Timestamp) -> DueAttempt {
     let DeliveryKey { integration_id, delivery_id } = key;
     let message = RetryMessage { organization_id: integration.organization_id, integration_id, delivery_id, attempt };
     DueAttempt { message, due_at }
-}
-
-fn attempt_made(exchange: &Exchange, record: &Record, started_at: Timestamp) -> Attempt {
-    let outcome = &exchange.outcome;
-    Attempt {
-        number: record.attempt,
-        started_at,
-        duration_ms: exchange.shown_duration().map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
-        outcome: outcome.kind().to_owned(),
-        status_code: outcome.status(),
-        error: outcome
-            .code()
-            .zip(outcome.sentence())
-            .map(|(code, message)| AttemptError { code: code.to_owned(), message }),
-        response_excerpt: exchange.excerpt.clone(),
-        possible_duplicate: record.possible_duplicate,
-    }
 }
 
 fn next_move<'a>(step: NextStep, record: &'a Record, now: Timestamp) -> Move<'a> {

@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 
 use crate::alert_event::EventType;
 use crate::ids::{DeliveryId, IntegrationId, OrganizationId};
-use crate::ledger::{ClaimId, End, State};
+use crate::ledger::{ClaimId, End, Freshness, State};
 
 /// How many attempts a delivery remembers: the last ten.
 pub const MAX_ATTEMPTS_KEPT: usize = 10;
@@ -173,6 +173,16 @@ pub struct Record {
     /// The payload, deflated; absent when it has an item of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<ByteBuf>,
+    /// How many rounds it has had: one, and one for each redelivery by hand.
+    #[serde(default = "first_round", skip_serializing_if = "is_first_round")]
+    pub rounds: u32,
+    /// When it was last sent again by hand.
+    #[serde(
+        default,
+        with = "jiff::fmt::serde::timestamp::millisecond::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub redelivered_at: Option<Timestamp>,
     /// A delivery made with the Test button.
     #[serde(default, skip_serializing_if = "is_false")]
     pub test: bool,
@@ -181,6 +191,14 @@ pub struct Record {
     pub expires_at: Timestamp,
     /// The format of this item; this code writes [`Record::FORMAT`] and reads it and everything older.
     pub format: u8,
+}
+
+const fn first_round() -> u32 {
+    1
+}
+
+fn is_first_round(rounds: &u32) -> bool {
+    *rounds == first_round()
 }
 
 fn is_false(value: &bool) -> bool {
@@ -225,6 +243,8 @@ impl Record {
             possible_duplicate: false,
             attempts: Vec::new(),
             payload: None,
+            rounds: first_round(),
+            redelivered_at: None,
             test: false,
             expires_at,
             format: Self::FORMAT,
@@ -279,6 +299,11 @@ impl Record {
             Status::Failed => ended(End::Failed),
             Status::Cancelled => ended(End::Cancelled),
         }
+    }
+
+    /// Whether the endpoint may have seen the attempt that is being made before.
+    pub fn freshness(&self) -> Freshness {
+        if self.possible_duplicate { Freshness::PossibleDuplicate } else { Freshness::First }
     }
 
     /// Adds an attempt that is over, and forgets the oldest beyond [`MAX_ATTEMPTS_KEPT`].

@@ -62,7 +62,8 @@ macro_rules! prefixed_ulid {
         pub struct $name(Ulid);
 
         impl $name {
-            const PREFIX: &'static str = $prefix;
+            /// What each id of this kind begins with.
+            pub const PREFIX: &'static str = $prefix;
 
             /// An id of that time (milliseconds matter, finer parts do not) and those 80 random bits.
             pub fn new(time: Timestamp, random: [u8; 10]) -> Self {

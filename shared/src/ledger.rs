@@ -165,6 +165,31 @@ pub fn decide(state: Option<&State>, message: Message, own: ClaimId, now: Timest
     }
 }
 
+/// The most rounds that a delivery can have: the first, and four redeliveries by hand.
+pub const MAX_ROUNDS: u32 = 5;
+
+/// Why a delivery cannot be sent again by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRedeliverable {
+    /// It has not ended: an attempt is being made, or is still to come.
+    InFlight,
+    /// It has had [`MAX_ROUNDS`].
+    TooManyRounds,
+}
+
+/// Decides on a redelivery by hand: the first attempt of the next round. The attempts go on counting, so that whatever
+/// is still on its way for an earlier one is stale. `rounds` is how many the delivery has had.
+///
+/// # Errors
+/// [`NotRedeliverable`] when it has not ended, or was sent again too often.
+pub fn redeliver(state: &State, rounds: u32) -> Result<u32, NotRedeliverable> {
+    match *state {
+        State::Sending { .. } | State::Waiting { .. } => Err(NotRedeliverable::InFlight),
+        State::Ended { .. } if rounds >= MAX_ROUNDS => Err(NotRedeliverable::TooManyRounds),
+        State::Ended { attempt, .. } => attempt.checked_add(1).ok_or(NotRedeliverable::TooManyRounds),
+    }
+}
+
 /// The instant until which a claim made now holds.
 pub fn lease_until(now: Timestamp, lease: Duration) -> Timestamp {
     now.saturating_add(lease).unwrap_or(Timestamp::MAX)
@@ -259,6 +284,18 @@ mod tests {
         check(sending(1, OTHER, -5), due(2), Decision::Impossible);
         check(sending(4, OWN, 1), due(5), Decision::Impossible);
         check(waiting(1), due(u32::MAX), Decision::Impossible);
+    }
+
+    #[test]
+    fn only_what_has_ended_is_sent_again_and_four_times_at_most() {
+        for end in [End::Delivered, End::Failed, End::Cancelled] {
+            let state = ended(5, end).unwrap();
+            assert_eq!(redeliver(&state, 1), Ok(6));
+            assert_eq!(redeliver(&state, 4), Ok(6));
+            assert_eq!(redeliver(&state, 5), Err(NotRedeliverable::TooManyRounds));
+        }
+        assert_eq!(redeliver(&waiting(2).unwrap(), 1), Err(NotRedeliverable::InFlight));
+        assert_eq!(redeliver(&sending(2, OTHER, -5).unwrap(), 5), Err(NotRedeliverable::InFlight));
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub struct SealedSecrets {
     pub data_key: ByteBuf,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_secret: Option<ByteBuf>,
+    /// What its owner may see of it, see [`last4`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_secret_last4: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_signing_secret: Option<ByteBuf>,
     /// Until when the previous secret signs too.
@@ -41,6 +44,9 @@ pub struct SealedSecrets {
     pub previous_valid_until: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, ByteBuf>,
+    /// What their owner may see of the header values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub header_last4: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for SealedSecrets {
@@ -76,6 +82,15 @@ impl Owner {
             Place::Header(name) => format!("{organization}/{integration}/header/{name}"),
         }
     }
+}
+
+/// The shortest secret of which anything is shown, in characters: four of fewer would give too much of it away.
+pub const SHORTEST_HINTED: usize = 12;
+
+/// The last four characters of a secret, by which its owner knows it again; `None` of a short one.
+pub fn last4(secret: &str) -> Option<String> {
+    let length = secret.chars().count();
+    (length >= SHORTEST_HINTED).then(|| secret.chars().skip(length - 4).collect())
 }
 
 /// A sealed value that does not open: it was altered, moved, or sealed under another key.

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use shared::alert_event::AlertEvent;
+use shared::customer_headers::CustomerHeaders;
 use shared::delivery::{DeliveryKey, Record, Status};
 use shared::filter::Filter;
 use shared::ids::{DeliveryId, IntegrationId, OrganizationId};
@@ -22,10 +23,11 @@ use shared::integration::{Integration, Method};
 use shared::io::deliveries_table::DeliveriesTable;
 use shared::io::fault::Fault;
 use shared::io::integrations_table::IntegrationsTable;
-use shared::io::vault::{Vault, random};
+use shared::io::vault::{OpenSecrets, Vault, random};
 use shared::sealed::{DataKey, Owner, Place, SealedSecrets, seal};
-use shared::signature::{SecretRefused, SigningSecret};
+use shared::signature::{SecretRefused, SigningSecret, SigningSecrets};
 
+use crate::api::Accounts;
 use crate::local_cloud::Parameters;
 
 /// How long to rest between two looks at something that is waited for.
@@ -40,6 +42,8 @@ pub enum StackError {
     Fault(#[from] Fault),
     #[error(transparent)]
     Secret(#[from] SecretRefused),
+    #[error("{0}")]
+    Header(String),
     #[error("the stack has no {0}")]
     Absent(String),
     #[error("not within {} s: {wanted}. Last seen: {seen}", within.as_secs())]
@@ -48,7 +52,7 @@ pub enum StackError {
     NotAnAlert(#[from] shared::alert_event::BadAlert),
 }
 
-fn aws<E, R>(operation: &'static str) -> impl Fn(SdkError<E, R>) -> StackError
+pub(crate) fn aws<E, R>(operation: &'static str) -> impl Fn(SdkError<E, R>) -> StackError
 where
     E: std::error::Error + 'static,
     R: Debug,
@@ -62,16 +66,18 @@ pub enum Function {
     Deliver,
     Retry,
     Sweep,
+    Api,
 }
 
 impl Function {
-    pub const ALL: [Self; 3] = [Self::Deliver, Self::Retry, Self::Sweep];
+    pub const ALL: [Self; 4] = [Self::Deliver, Self::Retry, Self::Sweep, Self::Api];
 
     pub fn logical_id(self) -> &'static str {
         match self {
             Self::Deliver => "DeliverFunction",
             Self::Retry => "RetryFunction",
             Self::Sweep => "SweepFunction",
+            Self::Api => "ApiFunction",
         }
     }
 
@@ -80,6 +86,7 @@ impl Function {
             Self::Deliver => "deliver",
             Self::Retry => "retry",
             Self::Sweep => "sweep",
+            Self::Api => "api",
         };
         format!("/aws/lambda/{stack}-{name}")
     }
@@ -156,6 +163,7 @@ pub struct Stack {
     integrations: IntegrationsTable,
     deliveries: DeliveriesTable,
     vault: Vault,
+    pub(crate) accounts: Accounts,
     /// What was taken out of the dead-letter queues so far, by whichever test.
     dead_letters: Mutex<Vec<DeadLetter>>,
 }
@@ -199,6 +207,7 @@ impl Stack {
             integrations: IntegrationsTable::new(dynamodb.clone(), table("IntegrationsTableName")?),
             deliveries: DeliveriesTable::new(dynamodb.clone(), table("DeliveriesTableName")?),
             vault: Vault::new(kms.clone()),
+            accounts: Accounts::new(&config),
             outputs,
             resources,
             dynamodb,
@@ -251,16 +260,13 @@ impl Stack {
     pub async fn create(&self, organization: OrganizationId, new: NewIntegration) -> Result<Integration, StackError> {
         let now = Timestamp::now();
         let id = IntegrationId::new(now, random());
-        let secrets = match (&new.signing_secret, new.headers.as_slice()) {
-            (None, []) => None,
-            (secret, headers) => {
-                let secret = secret.as_deref().map(SigningSecret::parse).transpose()?;
-                let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-                let key = self.secrets_key_arn().await?;
-                let owner = Owner { organization, integration: id };
-                Some(self.vault.seal(&key, &owner, secret.as_ref(), &headers).await?)
-            }
+        let current = new.signing_secret.as_deref().map(SigningSecret::parse).transpose()?;
+        let secrets = OpenSecrets {
+            signing: current.map(|current| SigningSecrets { current, previous: None }),
+            headers: CustomerHeaders::parse(new.headers).map_err(|refused| StackError::Header(refused.sentence()))?,
         };
+        let owner = Owner { organization, integration: id };
+        let secrets = self.vault.seal(&self.secrets_key_arn().await?, &owner, &secrets).await?;
         let integration = Integration {
             organization_id: organization,
             id,
@@ -557,6 +563,20 @@ impl Stack {
     /// # Errors
     /// [`StackError`] when CloudWatch Logs fails.
     pub async fn log_lines(&self, function: Function) -> Result<Vec<String>, StackError> {
+        let mut lines = self.all_log_lines(function).await?;
+        lines.retain(|line| !["START ", "END ", "REPORT ", "INIT_START "].iter().any(|ours| line.starts_with(ours)));
+        Ok(lines)
+    }
+
+    /// How often a function was invoked, counting what has ended.
+    ///
+    /// # Errors
+    /// [`StackError`] when CloudWatch Logs fails.
+    pub async fn invocations(&self, function: Function) -> Result<usize, StackError> {
+        Ok(self.all_log_lines(function).await?.iter().filter(|line| line.starts_with("START ")).count())
+    }
+
+    async fn all_log_lines(&self, function: Function) -> Result<Vec<String>, StackError> {
         let request = self.logs.filter_log_events().log_group_name(function.log_group(&self.name));
         let mut pages = request.into_paginator().send();
         let mut lines = Vec::new();
@@ -565,7 +585,6 @@ impl Stack {
             let messages = events.into_iter().filter_map(|event| event.message);
             lines.extend(messages.flat_map(|message| message.lines().map(str::to_owned).collect::<Vec<_>>()));
         }
-        lines.retain(|line| !["START ", "END ", "REPORT ", "INIT_START "].iter().any(|ours| line.starts_with(ours)));
         Ok(lines)
     }
 

@@ -7,9 +7,10 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -47,12 +48,22 @@ pub enum Written {
 /// The state that a write moves away from, as far as it has to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prior {
-    Waiting { attempt: u32 },
-    Sending { attempt: u32, claim_id: ClaimId },
+    Waiting {
+        attempt: u32,
+    },
+    Sending {
+        attempt: u32,
+        claim_id: ClaimId,
+    },
+    /// Final. Only a redelivery by hand moves away from that.
+    Ended {
+        status: Status,
+        attempt: u32,
+    },
 }
 
 impl Prior {
-    /// The condition that a state is still the one seen. `None` for final states, which nothing here moves away from.
+    /// The condition that a state is still the one seen. `None` for final states, which no message moves away from.
     pub fn seen(state: &State) -> Option<Self> {
         match *state {
             State::Waiting { attempt, .. } => Some(Self::Waiting { attempt }),
@@ -62,7 +73,7 @@ impl Prior {
     }
 }
 
-/// A move of a delivery. None of them changes `round_start`.
+/// A move of a delivery.
 #[derive(Clone, Debug)]
 pub enum Move<'a> {
     /// A worker takes the attempt.
@@ -73,6 +84,8 @@ pub enum Move<'a> {
     End { end: End, attempts: &'a [Attempt] },
     /// The delivery is not wanted any more.
     Cancel { reason: CancelReason },
+    /// It is sent again by hand: a new round begins with that attempt. The only move that changes `round_start`.
+    Redeliver { attempt: u32, due_at: Timestamp, due_shard: u8, rounds: u32, now: Timestamp, expires_at: Timestamp },
 }
 
 /// A delivery that waits, as the index of what is waiting knows it.
@@ -83,6 +96,64 @@ pub struct Overdue {
     pub delivery_id: DeliveryId,
     pub attempt: u32,
 }
+
+/// The name of the sparse index of what failed: `integration_id`, `failed_created_at`.
+pub const FAILED_INDEX: &str = "failed";
+
+/// A place among the failed deliveries of an integration: just behind the one of that id and time of receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedPlace {
+    pub delivery_id: DeliveryId,
+    pub created_at: Timestamp,
+}
+
+/// Failed deliveries that were received in a range of time, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedRange {
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+/// In which order failed deliveries are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
+/// A failed delivery, as the index of what failed knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Failed {
+    pub delivery_id: DeliveryId,
+    #[serde(rename = "failed_created_at", with = "jiff::fmt::serde::timestamp::millisecond::required")]
+    pub created_at: Timestamp,
+    /// Made with the Test button.
+    #[serde(default)]
+    pub test: bool,
+}
+
+impl Failed {
+    pub fn place(&self) -> FailedPlace {
+        FailedPlace { delivery_id: self.delivery_id, created_at: self.created_at }
+    }
+}
+
+/// Some items of many, in order.
+#[derive(Debug)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    pub more: More,
+}
+
+/// Whether there may be more behind a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    Perhaps,
+    None,
+}
+
+/// The most items that one read of keys and items takes (BatchGetItem's limit).
+pub const MOST_READ_AT_ONCE: usize = 100;
 
 /// How many overdue deliveries are read at a time.
 const OVERDUE_PAGE: i32 = 100;
@@ -220,6 +291,137 @@ impl DeliveriesTable {
         Ok(OverduePage { deliveries, next: page.last_evaluated_key.map(Cursor) })
     }
 
+    /// An integration's deliveries, newest event first, behind that one if one is given.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails or an item is broken.
+    pub async fn log(
+        &self,
+        integration_id: IntegrationId,
+        behind: Option<DeliveryId>,
+        limit: i32,
+    ) -> Result<Page<Record>, Fault> {
+        let behind = behind.map(|delivery_id| {
+            let key = DeliveryKey { integration_id, delivery_id };
+            item_key(key, delivery_id.to_string())
+        });
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("integration_id = :integration AND begins_with(delivery_id, :prefix)")
+            .expression_attribute_values(":integration", AttributeValue::S(integration_id.to_string()))
+            .expression_attribute_values(":prefix", AttributeValue::S(DeliveryId::PREFIX.to_owned()))
+            .set_exclusive_start_key(behind)
+            .scan_index_forward(false)
+            .consistent_read(true)
+            .limit(limit)
+            .send()
+            .await
+            .map_err(Fault::of("Query"))?;
+        page_of(page.items, page.last_evaluated_key)
+    }
+
+    /// An integration's failed deliveries by their time of receipt, behind that place if one is given. What failed a
+    /// moment ago may not be among them yet.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails or an item is broken.
+    pub async fn failed(
+        &self,
+        integration_id: IntegrationId,
+        range: FailedRange,
+        order: Order,
+        behind: Option<FailedPlace>,
+        limit: i32,
+    ) -> Result<Page<Failed>, Fault> {
+        let behind = behind.map(|FailedPlace { delivery_id, created_at }| {
+            let mut key = item_key(DeliveryKey { integration_id, delivery_id }, delivery_id.to_string());
+            key.insert("failed_created_at".to_owned(), number(created_at.as_millisecond()));
+            key
+        });
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(FAILED_INDEX)
+            .key_condition_expression("integration_id = :integration AND failed_created_at BETWEEN :from AND :to")
+            .expression_attribute_values(":integration", AttributeValue::S(integration_id.to_string()))
+            .expression_attribute_values(":from", number(range.from.as_millisecond()))
+            .expression_attribute_values(":to", number(range.to.as_millisecond()))
+            .set_exclusive_start_key(behind)
+            .scan_index_forward(order == Order::OldestFirst)
+            .limit(limit)
+            .send()
+            .await
+            .map_err(Fault::of("Query"))?;
+        page_of(page.items, page.last_evaluated_key)
+    }
+
+    /// Those deliveries of an integration, in the order asked for, but for those that are gone. At most
+    /// [`MOST_READ_AT_ONCE`].
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails, leaves some unread, or an item is broken.
+    pub async fn find_all(
+        &self,
+        integration_id: IntegrationId,
+        deliveries: &[DeliveryId],
+    ) -> Result<Vec<Record>, Fault> {
+        if deliveries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = deliveries.iter().map(|&delivery_id| {
+            let key = DeliveryKey { integration_id, delivery_id };
+            item_key(key, delivery_id.to_string())
+        });
+        let wanted = KeysAndAttributes::builder().set_keys(Some(keys.collect())).consistent_read(true);
+        let wanted = wanted.build().expect("the keys are given");
+        let get = self.client.batch_get_item().request_items(&self.table, wanted);
+        let mut answer = get.send().await.map_err(Fault::of("BatchGetItem"))?;
+        if answer.unprocessed_keys.is_some_and(|unprocessed| !unprocessed.is_empty()) {
+            return Err(Fault::Aws { operation: "BatchGetItem", code: "UnprocessedKeys".to_owned() });
+        }
+        let items = answer.responses.as_mut().and_then(|tables| tables.remove(&self.table)).unwrap_or_default();
+        let mut found: HashMap<DeliveryId, Record> = HashMap::with_capacity(items.len());
+        for item in items {
+            let record: Record = from_item(item).map_err(|_| UNREADABLE)?;
+            found.insert(record.identity.delivery_id, record);
+        }
+        Ok(deliveries.iter().filter_map(|delivery| found.remove(delivery)).collect())
+    }
+
+    /// Keeps a payload that has an item of its own for longer; does nothing for one that is in its delivery's item.
+    ///
+    /// # Errors
+    /// [`Fault::PayloadMissing`] when it is gone already, another [`Fault`] when DynamoDB fails.
+    pub async fn extend_payload(&self, record: &Record, expires_at: Timestamp) -> Result<(), Fault> {
+        if record.payload.is_some() {
+            return Ok(());
+        }
+        let key = record.identity.key();
+        let outlives = expires_at.saturating_add(PAYLOAD_OUTLIVES).unwrap_or(expires_at);
+        let answer = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item_key(key, payload_sort_key(key))))
+            .update_expression("SET expires_at = :outlives")
+            .condition_expression("attribute_exists(payload)")
+            .expression_attribute_values(":outlives", number(outlives.as_second()))
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(SdkError::ServiceError(context))
+                if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Err(Fault::PayloadMissing)
+            }
+            Err(error) => Err(Fault::of("UpdateItem")(error)),
+        }
+    }
+
     async fn get(&self, key: DeliveryKey, sort_key: String) -> Result<Option<Item>, Fault> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(item_key(key, sort_key)));
         let answer = get.consistent_read(true).send().await.map_err(Fault::of("GetItem"))?;
@@ -247,6 +449,12 @@ fn read(item: Item) -> Result<Box<Record>, Fault> {
 
 fn refused_with(item: Option<Item>) -> Result<Written, Fault> {
     item.map(read).transpose().map(Written::Refused)
+}
+
+fn page_of<T: DeserializeOwned>(items: Option<Vec<Item>>, last: Option<Item>) -> Result<Page<T>, Fault> {
+    let items = items.unwrap_or_default().into_iter();
+    let items = items.map(|item| from_item(item).map_err(|_| UNREADABLE)).collect::<Result<_, _>>()?;
+    Ok(Page { items, more: if last.is_some() { More::Perhaps } else { More::None } })
 }
 
 fn number(value: impl ToString) -> AttributeValue {
@@ -342,6 +550,18 @@ fn expression(from: Prior, to: &Move<'_>) -> Result<Expression, Fault> {
                 .remove(&WAIT_ATTRIBUTES)
                 .remove(&CLAIM_ATTRIBUTES);
         }
+        Move::Redeliver { attempt, due_at, due_shard, rounds, now, expires_at } => {
+            update
+                .status(Status::Waiting)
+                .set("attempt", number(attempt))
+                .set("round_start", number(attempt))
+                .set("due_at", number(due_at.as_millisecond()))
+                .set("due_shard", number(due_shard))
+                .set("rounds", number(rounds))
+                .set("redelivered_at", number(now.as_millisecond()))
+                .set("expires_at", number(expires_at.as_second()))
+                .remove(&["failed_created_at", "cancel_reason"]);
+        }
     }
     let Assignments { set, remove, mut names, mut values } = update;
     names.insert("#attempt".to_owned(), "attempt".to_owned());
@@ -357,6 +577,11 @@ fn expression(from: Prior, to: &Move<'_>) -> Result<Expression, Fault> {
             values.insert(":from_attempt".to_owned(), number(attempt));
             values.insert(":from_claim".to_owned(), binary(&claim_id));
             "#status = :from_status AND #attempt = :from_attempt AND #claim_id = :from_claim"
+        }
+        Prior::Ended { status, attempt } => {
+            values.insert(":from_status".to_owned(), AttributeValue::S(status.as_str().to_owned()));
+            values.insert(":from_attempt".to_owned(), number(attempt));
+            "#status = :from_status AND #attempt = :from_attempt"
         }
     };
     let update = format!("SET {} REMOVE {}", set.join(", "), remove.join(", "));

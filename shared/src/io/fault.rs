@@ -47,7 +47,7 @@ pub enum Fault {
 
 impl Fault {
     /// For `map_err` on an AWS call: keeps the error's code, drops its message, which may quote content.
-    pub(crate) fn of<E, R>(operation: &'static str) -> impl Fn(SdkError<E, R>) -> Self
+    pub fn of<E, R>(operation: &'static str) -> impl Fn(SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata,
     {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
@@ -30,9 +31,9 @@ pub struct Integrations {
     pub unreadable: usize,
 }
 
-/// Whether an integration was switched off.
+/// Whether a write that depends on an integration's version was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disabling {
+pub enum Change {
     Done,
     /// It was changed since; what we learned is about a version that is gone.
     Outdated,
@@ -53,8 +54,10 @@ impl IntegrationsTable {
             .client
             .query()
             .table_name(&self.table)
-            .key_condition_expression("organization_id = :organization")
+            // The settings API keeps a few items of its own beside them, which are nobody's integration.
+            .key_condition_expression("organization_id = :organization AND begins_with(integration_id, :prefix)")
             .expression_attribute_values(":organization", AttributeValue::N(organization.to_string()))
+            .expression_attribute_values(":prefix", AttributeValue::S(IntegrationId::PREFIX.to_owned()))
             .consistent_read(true)
             .into_paginator()
             .items()
@@ -89,16 +92,37 @@ impl IntegrationsTable {
         put.send().await.map(drop).map_err(Fault::of("PutItem"))
     }
 
+    /// Writes an integration whole in place of the version that was used, if that is still the one.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails; whether it was written is then unknown.
+    pub async fn replace(&self, integration: &Integration, used_version: u64) -> Result<Change, Fault> {
+        let item = to_item(integration).map_err(|_| UNREADABLE)?;
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("version = :used")
+            .expression_attribute_values(":used", AttributeValue::N(used_version.to_string()))
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(Change::Done),
+            Err(SdkError::ServiceError(context))
+                if matches!(context.err(), PutItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Ok(Change::Outdated)
+            }
+            Err(error) => Err(Fault::of("PutItem")(error)),
+        }
+    }
+
     /// Switches an integration off, if it is still the version that was used.
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails.
-    pub async fn disable(
-        &self,
-        used: &Integration,
-        reason: DisabledReason,
-        now: Timestamp,
-    ) -> Result<Disabling, Fault> {
+    pub async fn disable(&self, used: &Integration, reason: DisabledReason, now: Timestamp) -> Result<Change, Fault> {
         let answer = self
             .client
             .update_item()
@@ -116,11 +140,11 @@ impl IntegrationsTable {
             .send()
             .await;
         match answer {
-            Ok(_) => Ok(Disabling::Done),
+            Ok(_) => Ok(Change::Done),
             Err(SdkError::ServiceError(context))
                 if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
             {
-                Ok(Disabling::Outdated)
+                Ok(Change::Outdated)
             }
             Err(error) => Err(Fault::of("UpdateItem")(error)),
         }

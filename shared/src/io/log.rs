@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::alert_event::EventType;
 use crate::delivery::{Attempt, CancelReason, Identity, Record, Status};
 use crate::ids::{DeliveryId, IntegrationId, OrganizationId};
+use crate::integration::Integration;
 use crate::io::fault::Fault;
 use crate::ledger::Stale;
 
@@ -173,6 +174,81 @@ pub fn given_back(message_id: &str, fault: &Fault) {
 pub fn panicked(message_id: &str) {
     let message = "message given back to its queue";
     write(&FaultLine { level: Level::Error, message, message_id, error: "a bug: its handling panicked".to_owned() });
+}
+
+#[derive(Serialize)]
+struct TestLine<'a> {
+    level: Level,
+    message: &'static str,
+    organization_id: OrganizationId,
+    integration_id: IntegrationId,
+    delivery_id: DeliveryId,
+    outcome: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+/// Logs a test. Never as an error: its customer is watching.
+pub fn tested(record: &Record) {
+    let Some(attempt) = record.attempts.last() else { return };
+    write(&TestLine {
+        level: Level::Info,
+        message: "test sent",
+        organization_id: record.identity.organization_id,
+        integration_id: record.identity.integration_id,
+        delivery_id: record.identity.delivery_id,
+        outcome: &attempt.outcome,
+        status_code: attempt.status_code,
+        error: attempt.error.as_ref().map(|error| error.code.as_str()),
+    });
+}
+
+/// What a customer did to an integration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    Created,
+    Changed,
+    SecretRotated,
+    Deleted,
+}
+
+#[derive(Serialize)]
+struct ChangeLine {
+    level: Level,
+    message: &'static str,
+    organization_id: OrganizationId,
+    integration_id: IntegrationId,
+    version: u64,
+}
+
+/// Logs what a customer did to an integration, which stands as it is now.
+pub fn changed(what: Changed, integration: &Integration) {
+    write(&ChangeLine {
+        level: Level::Info,
+        message: match what {
+            Changed::Created => "integration created",
+            Changed::Changed => "integration changed",
+            Changed::SecretRotated => "integration's signing secret rotated",
+            Changed::Deleted => "integration deleted",
+        },
+        organization_id: integration.organization_id,
+        integration_id: integration.id,
+        version: integration.version,
+    });
+}
+
+#[derive(Serialize)]
+struct UnansweredLine {
+    level: Level,
+    message: &'static str,
+    error: String,
+}
+
+/// Logs a fault for which a request could not be carried out.
+pub fn unanswered(fault: &Fault) {
+    write(&UnansweredLine { level: Level::Error, message: "request not carried out", error: fault.to_string() });
 }
 
 #[derive(Serialize)]

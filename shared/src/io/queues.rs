@@ -43,13 +43,23 @@ impl RetryMessages {
     /// # Errors
     /// [`Fault`] when SQS fails or refuses one of them; which were sent is then unknown.
     pub async fn send_all(&self, messages: &[RetryMessage]) -> Result<(), Fault> {
+        let now: Vec<_> = messages.iter().map(|&message| (message, 0)).collect();
+        self.send_each(&now).await
+    }
+
+    /// Sends messages, each with its delay of 0 to 900 seconds, in as many batches as needed.
+    ///
+    /// # Errors
+    /// [`Fault`] when SQS fails or refuses one of them; which were sent is then unknown.
+    pub async fn send_each(&self, messages: &[(RetryMessage, i32)]) -> Result<(), Fault> {
         for batch in messages.chunks(BATCH) {
             let mut request = self.client.send_message_batch().queue_url(&self.url);
-            for (index, message) in batch.iter().enumerate() {
+            for (index, (message, delay_seconds)) in batch.iter().enumerate() {
                 let entry = SendMessageBatchRequestEntry::builder()
                     .id(index.to_string())
                     .message_body(message.to_json())
                     .message_group_id(message.integration_id.to_string())
+                    .delay_seconds(*delay_seconds)
                     .build()
                     .expect("a batch entry has an id and a body");
                 request = request.entries(entry);

@@ -19,14 +19,14 @@ use crate::customer_headers::CustomerHeaders;
 use crate::ids::IntegrationId;
 use crate::integration::Integration;
 use crate::io::fault::Fault;
-use crate::sealed::{DATA_KEY_BYTES, DataKey, DoesNotOpen, Owner, Place, SealedSecrets, open, seal};
+use crate::sealed::{DATA_KEY_BYTES, DataKey, DoesNotOpen, Owner, Place, SealedSecrets, last4, open, seal};
 use crate::signature::{PreviousSecret, SigningSecret, SigningSecrets};
 
 /// How many integrations' secrets are kept in memory. At a few hundred bytes each, well below a megabyte.
 const KEPT: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
 /// An integration's secrets in clear.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct OpenSecrets {
     pub signing: Option<SigningSecrets>,
     pub headers: CustomerHeaders,
@@ -63,7 +63,8 @@ impl Vault {
         Ok(opened)
     }
 
-    /// Seals a new integration's secrets under a data key of its own. `kms_key` is the key's ARN.
+    /// Seals an integration's secrets, all of them, under a new data key. `None` when there are none. `kms_key` is the
+    /// key's ARN.
     ///
     /// # Errors
     /// [`Fault`] when KMS fails.
@@ -71,9 +72,11 @@ impl Vault {
         &self,
         kms_key: &str,
         owner: &Owner,
-        signing_secret: Option<&SigningSecret>,
-        headers: &[(&str, &str)],
-    ) -> Result<SealedSecrets, Fault> {
+        secrets: &OpenSecrets,
+    ) -> Result<Option<SealedSecrets>, Fault> {
+        if secrets.signing.is_none() && secrets.headers.is_empty() {
+            return Ok(None);
+        }
         let answer = self
             .client
             .generate_data_key()
@@ -86,16 +89,23 @@ impl Vault {
         let key = data_key(answer.plaintext)?;
         let data_key = ByteBuf::from(answer.ciphertext_blob.ok_or(DoesNotOpen)?.into_inner());
         let seal_at = |place, value: &str| seal(&key, owner, place, value, random());
-        Ok(SealedSecrets {
+        let current = secrets.signing.as_ref().map(|signing| &signing.current);
+        let previous = secrets.signing.as_ref().and_then(|signing| signing.previous.as_ref());
+        let hints = secrets.headers.iter().filter_map(|(name, value)| Some((name.to_owned(), last4(value)?)));
+        Ok(Some(SealedSecrets {
             data_key,
-            signing_secret: signing_secret.map(|secret| seal_at(Place::SigningSecret, secret.reveal())),
-            previous_signing_secret: None,
-            previous_valid_until: None,
-            headers: headers
+            signing_secret: current.map(|secret| seal_at(Place::SigningSecret, secret.reveal())),
+            signing_secret_last4: current.and_then(|secret| last4(secret.reveal())),
+            previous_signing_secret: previous
+                .map(|previous| seal_at(Place::PreviousSigningSecret, previous.secret.reveal())),
+            previous_valid_until: previous.map(|previous| previous.valid_until),
+            header_last4: hints.collect(),
+            headers: secrets
+                .headers
                 .iter()
-                .map(|&(name, value)| (name.to_owned(), seal_at(Place::Header(name), value)))
+                .map(|(name, value)| (name.to_owned(), seal_at(Place::Header(name), value)))
                 .collect(),
-        })
+        }))
     }
 
     async fn decrypt(&self, owner: &Owner, data_key_blob: &[u8]) -> Result<DataKey, Fault> {

@@ -1,10 +1,10 @@
 //! What happens in the model's world: the workers' program, step by step as in `delivering.rs`, and what befalls it.
 //!
-//! The decisions are the product's own: `decide`, `next_step`, `wait_until` and the conditions of the ledger's writes.
+//! The decisions are the product's own: `decide`, `redeliver`, `next_step`, `wait_until` and the conditions of the ledger's writes.
 //! A [`Mistake`] changes one thing.
 
 use http::StatusCode;
-use shared::ledger::{Decision, Freshness, Stale, decide};
+use shared::ledger::{self, Decision, Freshness, Stale, decide};
 use shared::next_step::{NextStep, next_step};
 use shared::outcome::Outcome;
 use shared::schedule::Schedule;
@@ -403,8 +403,9 @@ impl Protocol {
     }
 
     fn redeliver(&self, world: &mut World) {
-        let Ledger::Ended { attempt, round_start, .. } = world.ledger else { return };
-        let attempt = attempt + 1;
+        let round_start = world.ledger.round_start();
+        let Some(Ok(attempt)) = world.ledger.state().map(|state| ledger::redeliver(&state, 1)) else { return };
+        let attempt = u8::try_from(attempt).expect("the model's attempts are few");
         let round_start = if self.makes(Mistake::RoundStartForgotten) { round_start } else { attempt };
         world.write(Ledger::Waiting { attempt, round_start, due: Due::Near });
         world.redelivery = Redelivery::AboutToSend(attempt);

@@ -1,0 +1,67 @@
+//! How many tests an organization may make.
+//!
+//! Counted over the last minute as it slides, so that two windows' worth never come at once.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// The most tests of an organization within [`PER`].
+pub const MOST_TESTS: usize = 10;
+
+/// The time over which tests are counted.
+pub const PER: Duration = Duration::from_secs(60);
+
+/// The organization has made all the tests it may make for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyTests {
+    /// When one more may be made.
+    pub until: Timestamp,
+}
+
+/// Admits one more test at `now`, given when the recent ones were made, in epoch milliseconds, oldest first. Returns
+/// what is recent from then on.
+///
+/// # Errors
+/// [`TooManyTests`] when there were [`MOST_TESTS`] within the last minute.
+pub fn admit(recent: &[i64], now: Timestamp) -> Result<Vec<i64>, TooManyTests> {
+    let within = |at: &&i64| now.as_millisecond().saturating_sub(**at) < PER_MILLIS;
+    let mut still_recent: Vec<i64> = recent.iter().filter(within).copied().collect();
+    if still_recent.len() >= MOST_TESTS {
+        let oldest_that_counts = still_recent[still_recent.len() - MOST_TESTS];
+        let until = Timestamp::from_millisecond(oldest_that_counts.saturating_add(PER_MILLIS));
+        return Err(TooManyTests { until: until.unwrap_or(now) });
+    }
+    still_recent.push(now.as_millisecond());
+    Ok(still_recent)
+}
+
+const PER_MILLIS: i64 = 60_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_000_000 + millis).unwrap()
+    }
+
+    fn tests_at(millis: impl IntoIterator<Item = i64>) -> Vec<i64> {
+        millis.into_iter().map(|millis| at(millis).as_millisecond()).collect()
+    }
+
+    #[test]
+    fn ten_within_a_minute_and_no_more() {
+        assert_eq!(admit(&[], at(0)), Ok(tests_at([0])));
+        assert_eq!(admit(&tests_at(0..9), at(9)), Ok(tests_at(0..10)));
+        assert_eq!(admit(&tests_at(0..10), at(59_999)), Err(TooManyTests { until: at(60_000) }));
+        assert_eq!(admit(&tests_at(0..10), at(60_000)), Ok(tests_at((1..10).chain([60_000]))));
+    }
+
+    #[test]
+    fn the_minute_slides() {
+        let late = tests_at((0..10).map(|n| 59_000 + n));
+        assert_eq!(admit(&late, at(61_000)), Err(TooManyTests { until: at(119_000) }));
+        assert_eq!(PER.as_millis(), PER_MILLIS.unsigned_abs().into());
+    }
+}

@@ -1,0 +1,64 @@
+//! Who calls: the organization that the caller's token names, and nothing else decides whose integrations are touched.
+//!
+//! API Gateway has verified the token's signature, issuer, audience and lifetime, and hands its claims over with the
+//! request. No header, path or body can say which organization it is.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use lambda_http::request::RequestContext;
+use shared::ids::OrganizationId;
+
+use crate::Api;
+use crate::problem::Problem;
+
+/// The caller of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub organization: OrganizationId,
+}
+
+impl FromRequestParts<Arc<Api>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let claim = parts.extensions.get().and_then(|context| claim(context, &api.organization_claim));
+        let organization = claim.and_then(organization).ok_or(Problem::NoOrganization)?;
+        Ok(Self { organization })
+    }
+}
+
+fn claim<'a>(context: &'a RequestContext, name: &str) -> Option<&'a str> {
+    let RequestContext::ApiGatewayV2(context) = context else { return None };
+    let jwt = context.authorizer.as_ref()?.jwt.as_ref()?;
+    jwt.claims.get(name).map(String::as_str)
+}
+
+/// Reads the claim, which API Gateway gives as text whether it was a string or a number. One organization has one
+/// spelling: nothing but the digits that we would write ourselves.
+fn organization(claim: &str) -> Option<OrganizationId> {
+    let number: u64 = claim.parse().ok()?;
+    if number.to_string() == claim { OrganizationId::new(number) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(claim: &str, expected: Option<u64>) {
+        assert_eq!(organization(claim).map(OrganizationId::get), expected, "{claim:?}");
+    }
+
+    #[test]
+    fn an_organization_has_one_spelling() {
+        check("1", Some(1));
+        check("18446744073709551615", Some(u64::MAX));
+        for claim in
+            ["", "0", "01", "+1", "-1", "1.0", "1e3", " 1", "1 ", "1,2", "[1]", "18446744073709551616", "１", "acme"]
+        {
+            check(claim, None);
+        }
+    }
+}

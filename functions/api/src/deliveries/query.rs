@@ -1,0 +1,219 @@
+//! What a caller wants to see of the log.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use shared::alert_event::{EventType, UnknownEventType};
+use shared::delivery::{Record, Status};
+use utoipa::IntoParams;
+
+use crate::problem::Problem;
+
+/// How many deliveries a page has unless told otherwise.
+const DEFAULT_LIMIT: usize = 25;
+
+/// The most deliveries of a page.
+const MAX_LIMIT: usize = 100;
+
+/// The query's parameters, as the document describes them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes what `LogQuery::parse` reads")]
+pub struct LogParameters {
+    /// Only deliveries of this status.
+    #[param(inline, required = false)]
+    status: crate::openapi::StatusName,
+    /// Only deliveries of this event.
+    #[param(inline, required = false)]
+    event_type: crate::openapi::EventTypeName,
+    /// Only deliveries of this alert.
+    #[param(required = false)]
+    alert_id: u64,
+    /// Only what was received from this time on.
+    #[param(required = false, value_type = String, format = DateTime)]
+    from: Timestamp,
+    /// Only what was received up to this time.
+    #[param(required = false, value_type = String, format = DateTime)]
+    to: Timestamp,
+    /// Where to go on: the `next_cursor` of the page before.
+    #[param(required = false)]
+    cursor: String,
+    /// How many at most.
+    #[param(required = false, minimum = 1, maximum = 100, default = 25)]
+    limit: usize,
+}
+
+/// Which deliveries a caller wants to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter {
+    pub status: Option<Status>,
+    pub event_type: Option<EventType>,
+    pub alert_id: Option<u64>,
+    /// The earliest time of receipt.
+    pub from: Timestamp,
+    /// The latest time of receipt.
+    pub to: Timestamp,
+}
+
+impl LogFilter {
+    pub fn admits(&self, record: &Record) -> bool {
+        let created_at = record.identity.created_at;
+        self.status.is_none_or(|status| status == record.status)
+            && self.event_type.is_none_or(|event_type| event_type == record.identity.event_type)
+            && self.alert_id.is_none_or(|alert_id| alert_id == record.identity.alert_id)
+            && (self.from..=self.to).contains(&created_at)
+    }
+
+    fn lets_all_through(&self) -> bool {
+        let Self { status, event_type, alert_id, from, to } = self;
+        status.is_none() && event_type.is_none() && alert_id.is_none() && (*from, *to) == (EARLIEST, LATEST)
+    }
+}
+
+/// Times of receipt lie between these.
+const EARLIEST: Timestamp = Timestamp::UNIX_EPOCH;
+const LATEST: Timestamp = Timestamp::MAX;
+
+/// A request for a page of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogQuery {
+    pub filter: LogFilter,
+    pub cursor: Option<String>,
+    pub limit: usize,
+}
+
+impl LogQuery {
+    /// Reads a query string.
+    ///
+    /// # Errors
+    /// [`Problem::Malformed`] for the first parameter that is not known, not there once, or not what it should be.
+    pub fn parse(query: &str) -> Result<Self, Problem> {
+        let mut parameters = Parameters::parse(query)?;
+        let filter = LogFilter {
+            status: parameters.take("status", status)?,
+            event_type: parameters.take("event_type", event_type)?,
+            alert_id: parameters.take("alert_id", whole_number)?,
+            from: parameters.take("from", time)?.unwrap_or(EARLIEST),
+            to: parameters.take("to", time)?.unwrap_or(LATEST),
+        };
+        let cursor = parameters.take("cursor", |text| Ok(text.to_owned()))?;
+        let limit = parameters.take("limit", limit)?.unwrap_or(DEFAULT_LIMIT);
+        parameters.none_left()?;
+        if filter.from > filter.to {
+            return Err(Problem::malformed("from", "`from` lies after `to`: exchange them."));
+        }
+        Ok(Self { filter, cursor, limit })
+    }
+
+    /// How many items to read at a time: one more than the page, to know whether it is the last, or as many as can be
+    /// when most may be left out.
+    pub(super) fn read_ahead(&self, most: usize) -> i32 {
+        let items = if self.filter.lets_all_through() { (self.limit + 1).min(most) } else { most };
+        i32::try_from(items).unwrap_or(i32::MAX)
+    }
+}
+
+/// The parameters of a query string, each once.
+struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    fn parse(query: &str) -> Result<Self, Problem> {
+        let mut parameters = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if parameters.insert(name.to_string(), value.into_owned()).is_some() {
+                return Err(Problem::malformed(name.to_string(), format!("`{name}` stands there twice: keep one.")));
+            }
+        }
+        Ok(Self(parameters))
+    }
+
+    fn take<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, Problem> {
+        let read = |text: String| read(&text).map_err(|wanted| Problem::malformed(name, format!("`{name}` {wanted}.")));
+        self.0.remove(name).map(read).transpose()
+    }
+
+    fn none_left(self) -> Result<(), Problem> {
+        let Some((name, _)) = self.0.into_iter().next() else { return Ok(()) };
+        let known = "use `status`, `event_type`, `alert_id`, `from`, `to`, `cursor` or `limit`";
+        Err(Problem::malformed(name, format!("This parameter is not known here: {known}.")))
+    }
+}
+
+fn status(text: &str) -> Result<Status, &'static str> {
+    let word = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text);
+    Status::deserialize(word).map_err(|_| "must be `sending`, `waiting`, `delivered`, `failed` or `cancelled`")
+}
+
+fn event_type(text: &str) -> Result<EventType, &'static str> {
+    EventType::from_str(text)
+        .map_err(|UnknownEventType| "must be `alert.triggered`, `alert.resolved` or `alert.acknowledged`")
+}
+
+fn whole_number(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "must be a whole number, 0 or more")
+}
+
+fn time(text: &str) -> Result<Timestamp, &'static str> {
+    // A `+` in a query string is a blank unless it is percent-encoded, which callers forget.
+    text.replace(' ', "+").parse().map_err(|_| "must be an RFC 3339 time with its offset, such as 2025-01-10T10:23:45Z")
+}
+
+fn limit(text: &str) -> Result<usize, &'static str> {
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    limit.ok_or("must be a whole number from 1 to 100")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(query: &str, field: &str) {
+        match LogQuery::parse(query) {
+            Err(Problem::Malformed(error)) => assert_eq!(error.field, field, "{query}"),
+            other => panic!("{query}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_query_is_read() {
+        let query = LogQuery::parse(
+            "status=failed&event_type=alert.resolved&alert_id=5&from=2025-01-10T10:00:00%2B01:00&limit=100",
+        );
+        let query = query.unwrap();
+        assert_eq!(query.filter.status, Some(Status::Failed));
+        assert_eq!(query.filter.event_type, Some(EventType::Resolved));
+        assert_eq!(query.filter.alert_id, Some(5));
+        assert_eq!(query.filter.from, "2025-01-10T09:00:00Z".parse().unwrap());
+        assert_eq!(query.limit, 100);
+        assert_eq!(LogQuery::parse("from=2025-01-10T10:00:00+01:00").unwrap().filter.from, query.filter.from);
+    }
+
+    #[test]
+    fn only_a_whole_log_is_read_without_reading_ahead() {
+        assert_eq!(LogQuery::parse("").unwrap().read_ahead(100), 26);
+        assert_eq!(LogQuery::parse("limit=100").unwrap().read_ahead(100), 100);
+        assert_eq!(LogQuery::parse("alert_id=5").unwrap().read_ahead(100), 100);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_query_is_named() {
+        refused("status=broken", "status");
+        refused("status=Failed", "status");
+        refused("event_type=triggered", "event_type");
+        refused("alert_id=-1", "alert_id");
+        refused("from=yesterday", "from");
+        refused("to=2025-01-10", "to");
+        refused("from=2025-01-10T10:00:00Z&to=2025-01-10T09:00:00Z", "from");
+        refused("limit=0", "limit");
+        refused("limit=101", "limit");
+        refused("state=failed", "state");
+        refused("limit=5&limit=6", "limit");
+    }
+}

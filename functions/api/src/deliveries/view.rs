@@ -1,0 +1,149 @@
+//! A delivery as its owner sees it.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use shared::delivery::{Attempt, AttemptError, CancelReason, Record, Status};
+use shared::ledger::MAX_ROUNDS;
+use utoipa::ToSchema;
+
+/// A code that never changes its meaning, and a sentence that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub struct ErrorView {
+    #[schema(example = "tls_expired")]
+    pub code: String,
+    #[schema(example = "Your endpoint's HTTPS certificate has expired: renew it.")]
+    pub message: String,
+}
+
+/// One HTTP request of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Attempt)]
+pub struct AttemptView {
+    /// From 1. Only the last ten attempts are kept.
+    pub number: u32,
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    /// `null` when the time itself would tell about our network.
+    #[schema(required = true)]
+    pub duration_ms: Option<u64>,
+    /// What the endpoint did: `accepted`, `rejected`, `timed_out`, `unreachable` or `blocked`.
+    pub outcome: String,
+    #[schema(required = true)]
+    pub status_code: Option<u16>,
+    /// Why it failed; `null` when it did not.
+    #[schema(required = true)]
+    pub error: Option<ErrorView>,
+    /// The beginning of what the endpoint answered to an attempt that it rejected, cleaned up.
+    #[schema(required = true)]
+    pub response_excerpt: Option<String>,
+    /// Whether the endpoint may have received it twice: a worker died while it made it.
+    pub possible_duplicate: bool,
+}
+
+/// One alert event on its way to an integration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Delivery)]
+pub struct DeliveryView {
+    #[schema(example = "dlv_01JH7VVHV81KJMEKY94GFHBBTY")]
+    pub id: String,
+    pub integration_id: String,
+    #[schema(value_type = crate::openapi::StatusName)]
+    pub status: &'static str,
+    #[schema(value_type = crate::openapi::EventTypeName)]
+    pub event_type: &'static str,
+    pub alert_id: u64,
+    /// Whether it was made with the Test button.
+    pub test: bool,
+    /// When the alert event was received.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    #[schema(required = true, value_type = Option<String>, format = DateTime)]
+    pub next_attempt_at: Option<Timestamp>,
+    pub attempts: Vec<AttemptView>,
+    /// Why it was cancelled; `null` when it was not.
+    #[schema(required = true)]
+    pub cancel_reason: Option<ErrorView>,
+    /// How often it can still be sent again by hand.
+    pub redeliveries_left: u32,
+}
+
+/// A delivery with its payload.
+#[derive(Serialize, ToSchema)]
+pub struct DeliveryDetail {
+    #[serde(flatten)]
+    pub delivery: DeliveryView,
+    /// The alert event, byte for byte as it is sent; `null` when it is no longer kept.
+    #[schema(required = true, value_type = Option<Object>)]
+    pub payload: Option<Box<RawValue>>,
+}
+
+/// A page of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct DeliveryList {
+    pub items: Vec<DeliveryView>,
+    /// Where the next page begins; `null` on the last.
+    #[schema(required = true)]
+    pub next_cursor: Option<String>,
+}
+
+impl DeliveryView {
+    pub fn of(record: &Record) -> Self {
+        let identity = &record.identity;
+        Self {
+            id: identity.delivery_id.to_string(),
+            integration_id: identity.integration_id.to_string(),
+            status: record.status.as_str(),
+            event_type: identity.event_type.as_str(),
+            alert_id: identity.alert_id,
+            test: record.test,
+            created_at: identity.created_at,
+            next_attempt_at: record.due_at.filter(|_| record.status == Status::Waiting),
+            attempts: record.attempts.iter().map(AttemptView::of).collect(),
+            cancel_reason: record.cancel_reason.map(explained),
+            redeliveries_left: MAX_ROUNDS.saturating_sub(record.rounds),
+        }
+    }
+}
+
+impl DeliveryDetail {
+    /// `payload` is what the delivery sends, which is JSON: it was read when it was received.
+    pub fn of(record: &Record, payload: Option<Vec<u8>>) -> Self {
+        let payload = payload.and_then(|payload| String::from_utf8(payload).ok());
+        let payload = payload.and_then(|payload| RawValue::from_string(payload).ok());
+        Self { delivery: DeliveryView::of(record), payload }
+    }
+}
+
+impl AttemptView {
+    fn of(attempt: &Attempt) -> Self {
+        let error =
+            |AttemptError { code, message }: &AttemptError| ErrorView { code: code.clone(), message: message.clone() };
+        Self {
+            number: attempt.number,
+            started_at: attempt.started_at,
+            duration_ms: attempt.duration_ms,
+            outcome: attempt.outcome.clone(),
+            status_code: attempt.status_code,
+            error: attempt.error.as_ref().map(error),
+            response_excerpt: attempt.response_excerpt.clone(),
+            possible_duplicate: attempt.possible_duplicate,
+        }
+    }
+}
+
+fn explained(reason: CancelReason) -> ErrorView {
+    let (code, message) = match reason {
+        CancelReason::IntegrationDisabled => {
+            ("integration_disabled", "The integration was switched off before it could be sent.")
+        }
+        CancelReason::IntegrationDeleted => {
+            ("integration_deleted", "The integration was deleted before it could be sent.")
+        }
+        CancelReason::NoLongerMatches => {
+            ("no_longer_matches", "The integration's filters were changed, and no longer let this alert through.")
+        }
+    };
+    ErrorView { code: code.to_owned(), message: message.to_owned() }
+}

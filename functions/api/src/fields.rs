@@ -1,0 +1,200 @@
+//! The rules on an integration's fields, and what is said when one is broken.
+
+use jiff::Timestamp;
+use shared::alert_event::{EventType, MAX_SEVERITY_BYTES};
+use shared::customer_headers::{CustomerHeaders, HeaderRefused};
+use shared::endpoint_url::UrlRefused;
+use shared::filter::Filter;
+use shared::io::vault::OpenSecrets;
+use shared::signature::{SigningSecret, SigningSecrets};
+
+use crate::problem::FieldError;
+
+/// The longest name of an integration, in characters.
+pub const MAX_NAME_CHARS: usize = 100;
+
+/// The most severities in a filter.
+pub const MAX_SEVERITIES: usize = 20;
+
+/// The most projects in a filter.
+pub const MAX_PROJECTS: usize = 100;
+
+/// Collects what is wrong with the input, so that all of it is told at once.
+#[derive(Debug, Default)]
+pub struct Errors(Vec<FieldError>);
+
+impl Errors {
+    /// The value, or its default with the error noted.
+    pub fn note<T: Default>(&mut self, checked: Result<T, FieldError>) -> T {
+        checked.unwrap_or_else(|error| {
+            self.0.push(error);
+            T::default()
+        })
+    }
+
+    pub fn push(&mut self, error: FieldError) {
+        self.0.push(error);
+    }
+
+    /// # Errors
+    /// All that was noted, if anything was.
+    pub fn none(self) -> Result<(), Vec<FieldError>> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.0) }
+    }
+}
+
+/// A name: without blanks around it, not empty, on one line.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn name(text: &str) -> Result<String, FieldError> {
+    let name = text.trim();
+    let refused = |message: String| Err(FieldError::new("name", message));
+    if name.is_empty() {
+        return refused("The name is missing: say what this webhook is for.".to_owned());
+    }
+    if name.chars().count() > MAX_NAME_CHARS {
+        return refused(format!("The name is longer than {MAX_NAME_CHARS} characters: use a shorter one."));
+    }
+    if name.chars().any(char::is_control) {
+        return refused("The name contains a line break or another control character: remove it.".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+/// What is wrong with a URL.
+pub fn url_error(refused: UrlRefused) -> FieldError {
+    FieldError::new("url", refused.sentence())
+}
+
+/// A URL that is not there.
+pub fn url_missing() -> FieldError {
+    FieldError::new("url", "The webhook URL is missing: it should look like https://example.com/webhook.")
+}
+
+/// A signing secret.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn signing_secret(text: &str) -> Result<SigningSecret, FieldError> {
+    SigningSecret::parse(text).map_err(|refused| FieldError::new("signing_secret", refused.to_string()))
+}
+
+/// The custom headers.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn headers<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<CustomerHeaders, FieldError> {
+    CustomerHeaders::parse(pairs).map_err(|refused| {
+        let field = match &refused {
+            HeaderRefused::Value { name }
+            | HeaderRefused::Duplicate { name }
+            | HeaderRefused::Forbidden { name, .. } => {
+                format!("headers.{name}")
+            }
+            HeaderRefused::TooMany | HeaderRefused::TooLarge | HeaderRefused::Name { .. } => "headers".to_owned(),
+        };
+        FieldError::new(field, refused.sentence())
+    })
+}
+
+/// A filter, each value in it once.
+pub fn filter(
+    event_types: Vec<EventType>,
+    severities: Vec<String>,
+    project_ids: Vec<u64>,
+    errors: &mut Errors,
+) -> Filter {
+    let severity_fits = |severity: &String| (1..=MAX_SEVERITY_BYTES).contains(&severity.len());
+    if severities.len() > MAX_SEVERITIES {
+        errors.push(FieldError::new(
+            "severities",
+            format!("There are more than {MAX_SEVERITIES} severities: remove some."),
+        ));
+    } else if !severities.iter().all(severity_fits) {
+        let sentence = format!("Each severity must have 1 to {MAX_SEVERITY_BYTES} bytes, such as `critical`.");
+        errors.push(FieldError::new("severities", sentence));
+    }
+    if project_ids.len() > MAX_PROJECTS {
+        errors
+            .push(FieldError::new("project_ids", format!("There are more than {MAX_PROJECTS} projects: remove some.")));
+    }
+    Filter {
+        event_types: each_once(event_types),
+        severities: each_once(severities),
+        project_ids: each_once(project_ids),
+    }
+}
+
+fn each_once<T: PartialEq>(values: Vec<T>) -> Vec<T> {
+    let mut kept = Vec::with_capacity(values.len());
+    for value in values {
+        if !kept.contains(&value) {
+            kept.push(value);
+        }
+    }
+    kept
+}
+
+/// The same secrets without a previous one whose time is over.
+pub fn still_valid(secrets: &OpenSecrets, now: Timestamp) -> OpenSecrets {
+    let signing = secrets.signing.as_ref().map(|signing| SigningSecrets {
+        current: signing.current.clone(),
+        previous: signing.previous.clone().filter(|previous| now < previous.valid_until),
+    });
+    OpenSecrets { signing, headers: secrets.headers.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn named(text: &str, expected: Result<&str, &str>) {
+        let told = name(text).map_err(|error| error.message);
+        match expected {
+            Ok(name) => assert_eq!(told.as_deref(), Ok(name)),
+            Err(part) => assert!(told.expect_err("it is refused").contains(part)),
+        }
+    }
+
+    #[test]
+    fn names() {
+        named("Pager", Ok("Pager"));
+        named("  Two words ", Ok("Two words"));
+        named(&"é".repeat(MAX_NAME_CHARS), Ok(&"é".repeat(MAX_NAME_CHARS)));
+        named("<script>alert(1)</script>", Ok("<script>alert(1)</script>"));
+        named("", Err("missing"));
+        named(" \t", Err("missing"));
+        named(&"é".repeat(MAX_NAME_CHARS + 1), Err("longer"));
+        named("a\nb", Err("control character"));
+        named("a\u{0}b", Err("control character"));
+    }
+
+    #[track_caller]
+    fn filtered(severities: &[&str], projects: usize, expected_fields: &[&str]) {
+        let mut errors = Errors::default();
+        let severities = severities.iter().map(|&severity| severity.to_owned()).collect();
+        filter(vec![], severities, (0..projects as u64).collect(), &mut errors);
+        let fields: Vec<_> = errors.none().err().unwrap_or_default().into_iter().map(|error| error.field).collect();
+        assert_eq!(fields, expected_fields);
+    }
+
+    #[test]
+    fn filters() {
+        filtered(&["critical", "warning"], MAX_PROJECTS, &[]);
+        filtered(&[""], 0, &["severities"]);
+        filtered(&[&"x".repeat(MAX_SEVERITY_BYTES + 1)], 0, &["severities"]);
+        filtered(&["x"; MAX_SEVERITIES + 1], MAX_PROJECTS + 1, &["severities", "project_ids"]);
+        let twice = filter(vec![EventType::Resolved; 2], vec![], vec![1, 2, 1], &mut Errors::default());
+        assert_eq!((twice.event_types.len(), twice.project_ids), (1, vec![1, 2]));
+    }
+
+    #[test]
+    fn a_header_at_fault_is_named() {
+        let field = |name, value| headers([(name, value)]).expect_err("it is refused").field;
+        assert_eq!(field("Host", "v"), "headers.host");
+        assert_eq!(field("X-Key", "a\nb"), "headers.x-key");
+        assert_eq!(field("X Key", "v"), "headers");
+    }
+}

@@ -1,0 +1,82 @@
+//! Making it safe to ask twice for the same integration: the `Idempotency-Key` of a request, as the IETF's draft has it.
+//!
+//! Neither key nor body is kept: the key's hash names the item, and the body's fingerprint is keyed by the key, so that
+//! nobody who reads the table can guess at the secrets in the body.
+
+use std::fmt;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+
+/// How long a request is remembered.
+pub const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest key, in bytes. A UUID has 36.
+pub const MAX_KEY_BYTES: usize = 255;
+
+/// The length of a fingerprint, in bytes.
+pub const FINGERPRINT_BYTES: usize = 32;
+
+/// An `Idempotency-Key`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestKey(String);
+
+/// A header value that is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("The Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters, a UUID for instance.")]
+pub struct NotAKey;
+
+impl RequestKey {
+    /// # Errors
+    /// [`NotAKey`] when it is empty, too long, or not visible ASCII.
+    pub fn parse(value: &[u8]) -> Result<Self, NotAKey> {
+        let is_usable = (1..=MAX_KEY_BYTES).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
+        let text = std::str::from_utf8(value).map_err(|_| NotAKey)?;
+        if is_usable { Ok(Self(text.to_owned())) } else { Err(NotAKey) }
+    }
+
+    /// The name of the item that remembers the request.
+    pub fn sort_key(&self) -> String {
+        format!("request_{}", hex::encode(Sha256::digest(self.0.as_bytes())))
+    }
+
+    /// What tells whether two bodies sent with this key are the same.
+    pub fn fingerprint(&self, body: &[u8]) -> [u8; FINGERPRINT_BYTES] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes a key of any length");
+        mac.update(body);
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// A key is chosen by the caller, perhaps not wisely.
+impl fmt::Debug for RequestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RequestKey")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_visible_ascii() {
+        for good in ["1", "5f0c2c9e-6f2e-4d8f-9d3a-0a1b2c3d4e5f", &"k".repeat(MAX_KEY_BYTES)] {
+            assert!(RequestKey::parse(good.as_bytes()).is_ok(), "{good}");
+        }
+        for bad in ["", "two words", "ключ", "a\n", &"k".repeat(MAX_KEY_BYTES + 1)] {
+            assert_eq!(RequestKey::parse(bad.as_bytes()), Err(NotAKey), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_depends_on_key_and_body_and_shows_neither() {
+        let key = |text: &str| RequestKey::parse(text.as_bytes()).unwrap();
+        assert_eq!(key("a").fingerprint(b"{}"), key("a").fingerprint(b"{}"));
+        assert_ne!(key("a").fingerprint(b"{}"), key("a").fingerprint(b"{ }"));
+        assert_ne!(key("a").fingerprint(b"{}"), key("b").fingerprint(b"{}"));
+        assert_ne!(key("a").sort_key(), key("b").sort_key());
+        assert!(!key("private").sort_key().contains("private"));
+    }
+}

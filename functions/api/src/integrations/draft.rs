@@ -1,0 +1,387 @@
+//! What a customer asks an integration to be, checked: a new one, or a patch of one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
+use shared::alert_event::EventType;
+use shared::customer_headers::CustomerHeaders;
+use shared::endpoint_url::{EndpointUrl, UrlRefused};
+use shared::filter::Filter;
+use shared::integration::{Integration, Method};
+use shared::io::vault::OpenSecrets;
+use shared::sealed::{Owner, SealedSecrets};
+use shared::signature::{SigningSecret, SigningSecrets};
+use utoipa::ToSchema;
+
+use super::FIRST_VERSION;
+use crate::fields::{self, Errors};
+use crate::openapi::{EventTypeName, MethodName};
+use crate::problem::FieldError;
+
+/// A new integration.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewIntegration {
+    /// What this webhook is for.
+    #[serde(default)]
+    #[schema(required = true, min_length = 1, max_length = 100, example = "On-call pager")]
+    name: String,
+    /// Where the alerts are sent. HTTPS is recommended; the host must be publicly reachable.
+    #[serde(default)]
+    #[schema(required = true, max_length = 2048, example = "https://example.com/webhook")]
+    url: String,
+    #[serde(default)]
+    #[schema(value_type = MethodName, default = "POST")]
+    method: Method,
+    /// Whether it gets alerts.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    enabled: bool,
+    /// The secret that requests are signed with.
+    #[serde(default)]
+    #[schema(min_length = 8, max_length = 256)]
+    signing_secret: Option<String>,
+    /// Generates a signing secret, which the answer shows once.
+    #[serde(default)]
+    #[schema(default = false)]
+    generate_signing_secret: bool,
+    /// Headers to be sent with each request, for authentication mostly. At most 20.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Only these events; empty means all.
+    #[serde(default)]
+    #[schema(value_type = Vec<EventTypeName>)]
+    event_types: Vec<EventType>,
+    /// Only alerts of these severities; empty means all.
+    #[serde(default)]
+    #[schema(max_items = 20)]
+    severities: Vec<String>,
+    /// Only alerts of these projects; empty means all.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    project_ids: Vec<u64>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A new integration, checked.
+pub struct Draft {
+    pub name: String,
+    pub url: String,
+    pub method: Method,
+    pub enabled: bool,
+    pub filter: Filter,
+    pub headers: CustomerHeaders,
+    pub signing_secret: Option<SigningSecret>,
+    pub secret_origin: SecretOrigin,
+}
+
+/// Where a new integration's signing secret comes from, if it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretOrigin {
+    Customer,
+    Generated,
+}
+
+impl NewIntegration {
+    /// Checks a new integration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn check(self, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<Draft, Vec<FieldError>> {
+        let mut errors = Errors::default();
+        let name = errors.note(fields::name(&self.name));
+        let url = errors.note(url(&self.url, read_url));
+        let signing_secret = errors.note(self.signing_secret.as_deref().map(fields::signing_secret).transpose());
+        if self.signing_secret.is_some() && self.generate_signing_secret {
+            let message = "Either give a signing secret or have one generated, not both.";
+            errors.push(FieldError::new("generate_signing_secret", message));
+        }
+        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let headers = errors.note(fields::headers(headers));
+        let filter = fields::filter(self.event_types, self.severities, self.project_ids, &mut errors);
+        errors.none()?;
+        let secret_origin = if self.generate_signing_secret { SecretOrigin::Generated } else { SecretOrigin::Customer };
+        let Self { method, enabled, .. } = self;
+        Ok(Draft { name, url, method, enabled, filter, headers, signing_secret, secret_origin })
+    }
+}
+
+impl Draft {
+    /// The secrets that the integration is to have.
+    pub fn secrets(&self, generated: Option<SigningSecret>) -> OpenSecrets {
+        let current = generated.or_else(|| self.signing_secret.clone());
+        let signing = current.map(|current| SigningSecrets { current, previous: None });
+        OpenSecrets { signing, headers: self.headers.clone() }
+    }
+
+    /// The integration.
+    pub fn integration(&self, owner: &Owner, secrets: Option<SealedSecrets>, now: Timestamp) -> Integration {
+        Integration {
+            organization_id: owner.organization,
+            id: owner.integration,
+            name: self.name.clone(),
+            url: self.url.clone(),
+            method: self.method,
+            enabled: self.enabled,
+            disabled_reason: None,
+            filter: self.filter.clone(),
+            secrets,
+            version: FIRST_VERSION,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+            expires_at: None,
+            format: Integration::FORMAT,
+        }
+    }
+}
+
+/// What a merge patch says of a field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Patch<T> {
+    /// It is absent: the field stays as it is.
+    #[default]
+    Keep,
+    /// It is `null`: the field goes back to what it is when not given.
+    Reset,
+    Set(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Reset, Self::Set))
+    }
+}
+
+impl<T: Clone + Default> Patch<T> {
+    fn or(&self, current: &T) -> T {
+        match self {
+            Self::Keep => current.clone(),
+            Self::Reset => T::default(),
+            Self::Set(value) => value.clone(),
+        }
+    }
+}
+
+/// What is to change about an integration. Absent fields stay, `null` takes a field back to its default.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IntegrationPatch {
+    #[serde(default)]
+    #[schema(value_type = String, min_length = 1, max_length = 100)]
+    name: Patch<String>,
+    #[serde(default)]
+    #[schema(value_type = String, max_length = 2048)]
+    url: Patch<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<MethodName>)]
+    method: Patch<Method>,
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    enabled: Patch<bool>,
+    /// Takes the current one's place at once; to have both sign for a while, rotate it instead. `null` removes it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 8, max_length = 256)]
+    signing_secret: Patch<String>,
+    /// Headers by name: a text sets one, `null` removes it, those not named stay.
+    #[serde(default)]
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
+    headers: Patch<BTreeMap<String, Option<String>>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<EventTypeName>>)]
+    event_types: Patch<Vec<EventType>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>, max_items = 20)]
+    severities: Patch<Vec<String>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<u64>>, max_items = 100)]
+    project_ids: Patch<Vec<u64>>,
+}
+
+/// An integration with a patch applied.
+pub struct Patched {
+    pub integration: Integration,
+    /// The secrets to be sealed; `None` when they stay as they are.
+    pub secrets: Option<OpenSecrets>,
+}
+
+impl IntegrationPatch {
+    /// Applies the patch. `secrets` are the integration's present ones.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn apply(
+        &self,
+        current: &Integration,
+        secrets: &OpenSecrets,
+        read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>,
+    ) -> Result<Patched, Vec<FieldError>> {
+        let mut errors = Errors::default();
+        let mut next = current.clone();
+        match &self.name {
+            Patch::Keep => {}
+            Patch::Reset => next.name = errors.note(fields::name("")),
+            Patch::Set(text) => next.name = errors.note(fields::name(text)),
+        }
+        match &self.url {
+            Patch::Keep => {}
+            Patch::Reset => next.url = errors.note(url("", read_url)),
+            Patch::Set(text) => next.url = errors.note(url(text, read_url)),
+        }
+        next.method = self.method.or(&current.method);
+        next.enabled = match self.enabled {
+            Patch::Keep => current.enabled,
+            Patch::Reset => yes(),
+            Patch::Set(enabled) => enabled,
+        };
+        if next.enabled {
+            next.disabled_reason = None;
+        }
+        next.filter = fields::filter(
+            self.event_types.or(&current.filter.event_types),
+            self.severities.or(&current.filter.severities),
+            self.project_ids.or(&current.filter.project_ids),
+            &mut errors,
+        );
+        let signing = match &self.signing_secret {
+            Patch::Keep => secrets.signing.clone(),
+            Patch::Reset => None,
+            Patch::Set(text) => errors
+                .note(fields::signing_secret(text).map(Some))
+                .map(|current| SigningSecrets { current, previous: None }),
+        };
+        let headers = errors.note(self.patched_headers(&secrets.headers));
+        errors.none()?;
+        let touched = self.signing_secret != Patch::Keep || self.headers != Patch::Keep;
+        Ok(Patched { integration: next, secrets: touched.then_some(OpenSecrets { signing, headers }) })
+    }
+
+    fn patched_headers(&self, current: &CustomerHeaders) -> Result<CustomerHeaders, FieldError> {
+        let patch = match &self.headers {
+            Patch::Keep => return Ok(current.clone()),
+            Patch::Reset => return Ok(CustomerHeaders::default()),
+            Patch::Set(patch) => patch,
+        };
+        let named: BTreeSet<String> = patch.keys().map(|name| name.to_ascii_lowercase()).collect();
+        let kept = current.iter().filter(|(name, _)| !named.contains(*name));
+        let set = patch.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)));
+        fields::headers(kept.chain(set))
+    }
+}
+
+fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<String, FieldError> {
+    if text.is_empty() {
+        return Err(fields::url_missing());
+    }
+    read_url(text).map(|_| text.to_owned()).map_err(fields::url_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use shared::address::AllowedNetworks;
+
+    fn read_url(text: &str) -> Result<EndpointUrl, UrlRefused> {
+        EndpointUrl::parse(text, &AllowedNetworks::default())
+    }
+
+    fn draft(body: serde_json::Value) -> Result<Draft, Vec<String>> {
+        let new: NewIntegration = serde_json::from_value(body).unwrap();
+        new.check(read_url).map_err(|errors| errors.into_iter().map(|error| error.field).collect())
+    }
+
+    #[track_caller]
+    fn refused(body: serde_json::Value, fields: &[&str]) {
+        assert_eq!(draft(body).err().unwrap_or_default(), fields);
+    }
+
+    #[test]
+    fn everything_wrong_with_a_new_integration_is_told_at_once() {
+        refused(json!({"name": "n", "url": "https://example.com/"}), &[]);
+        refused(json!({}), &["name", "url"]);
+        refused(json!({"name": "n", "url": "ftp://example.com"}), &["url"]);
+        refused(json!({"name": "n", "url": "https://user@example.com/"}), &["url"]);
+        refused(json!({"name": "n", "url": "http://169.254.169.254/"}), &["url"]);
+        refused(
+            json!({"name": " ", "url": "x", "signing_secret": "short", "headers": {"Host": "x"}, "severities": [""]}),
+            &["name", "url", "signing_secret", "headers.host", "severities"],
+        );
+        refused(
+            json!({"name": "n", "url": "https://example.com/", "signing_secret": "long enough", "generate_signing_secret": true}),
+            &["generate_signing_secret"],
+        );
+    }
+
+    fn current() -> (Integration, OpenSecrets) {
+        let draft = draft(json!({
+            "name": "n", "url": "https://example.com/", "method": "PUT", "enabled": false,
+            "signing_secret": "the-old-secret", "headers": {"X-A": "a", "X-B": "b"}, "project_ids": [7],
+        }));
+        let draft = draft.unwrap_or_else(|fields| panic!("{fields:?}"));
+        let owner = Owner {
+            organization: shared::ids::OrganizationId::new(1).unwrap(),
+            integration: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
+        };
+        (draft.integration(&owner, None, Timestamp::UNIX_EPOCH), draft.secrets(None))
+    }
+
+    fn patched(patch: serde_json::Value) -> Result<Patched, Vec<String>> {
+        let patch: IntegrationPatch = serde_json::from_value(patch).unwrap();
+        let (integration, secrets) = current();
+        let patched = patch.apply(&integration, &secrets, read_url);
+        patched.map_err(|errors| errors.into_iter().map(|error| error.field).collect())
+    }
+
+    fn header_names(patch: serde_json::Value) -> Vec<String> {
+        let patched = patched(patch).unwrap_or_else(|fields| panic!("{fields:?}"));
+        let (_, secrets) = current();
+        let headers = patched.secrets.map_or(secrets.headers, |secrets| secrets.headers);
+        headers.names().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn an_empty_patch_changes_nothing() {
+        let (integration, _) = current();
+        let patched = patched(json!({})).unwrap_or_else(|fields| panic!("{fields:?}"));
+        assert_eq!(patched.integration, integration);
+        assert!(patched.secrets.is_none());
+    }
+
+    #[test]
+    fn null_takes_a_field_back_to_its_default() {
+        let patch =
+            json!({"method": null, "enabled": null, "project_ids": null, "signing_secret": null, "headers": null});
+        let patched = patched(patch).unwrap_or_else(|fields| panic!("{fields:?}"));
+        assert_eq!((patched.integration.method, patched.integration.enabled), (Method::Post, true));
+        assert_eq!(patched.integration.filter, Filter::default());
+        let secrets = patched.secrets.unwrap();
+        assert!(secrets.signing.is_none() && secrets.headers.is_empty());
+    }
+
+    #[test]
+    fn what_must_be_there_cannot_be_removed() {
+        assert_eq!(patched(json!({"name": null, "url": null})).err(), Some(vec!["name".to_owned(), "url".to_owned()]));
+    }
+
+    #[test]
+    fn headers_are_patched_one_by_one() {
+        assert_eq!(header_names(json!({"headers": {}})), ["x-a", "x-b"]);
+        assert_eq!(header_names(json!({"headers": {"x-a": null}})), ["x-b"]);
+        assert_eq!(header_names(json!({"headers": {"X-B": "new", "X-C": "c"}})), ["x-a", "x-b", "x-c"]);
+        assert_eq!(header_names(json!({"headers": {"X-Unknown": null}})), ["x-a", "x-b"]);
+    }
+
+    #[test]
+    fn a_secret_that_is_set_takes_the_old_ones_place_at_once() {
+        let patched =
+            patched(json!({"signing_secret": "the-new-secret"})).unwrap_or_else(|fields| panic!("{fields:?}"));
+        let signing = patched.secrets.unwrap().signing.unwrap();
+        assert_eq!((signing.current.reveal(), signing.previous), ("the-new-secret", None));
+    }
+}

@@ -1,0 +1,156 @@
+//! An integration as its owner sees it: everything but its secrets.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::integration::{DisabledReason, Integration};
+use shared::signature::SigningSecret;
+use utoipa::ToSchema;
+
+/// A custom header, of whose value only its end is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct HeaderView {
+    /// The last four characters of its value; `null` of a value shorter than twelve.
+    #[schema(required = true, example = "4f2a")]
+    pub last4: Option<String>,
+}
+
+/// How an integration is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthState {
+    /// Nothing is known yet.
+    Unknown,
+    /// It is switched off.
+    Disabled,
+}
+
+/// A code that never changes its meaning, and a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Reason {
+    #[schema(example = "gone")]
+    pub code: String,
+    pub message: String,
+}
+
+/// How an integration is doing, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Health {
+    pub state: HealthState,
+    #[schema(required = true, value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    #[schema(required = true)]
+    pub reason: Option<Reason>,
+}
+
+/// An integration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Integration)]
+pub struct IntegrationView {
+    #[schema(example = "int_01JH7Z5A8M0000000000000001")]
+    pub id: String,
+    pub name: String,
+    #[schema(example = "https://example.com/webhook")]
+    pub url: String,
+    #[schema(value_type = crate::openapi::MethodName)]
+    pub method: &'static str,
+    pub enabled: bool,
+    /// The custom headers by name, in lower case. Their values are never returned.
+    pub headers: BTreeMap<String, HeaderView>,
+    pub has_signing_secret: bool,
+    /// The last four characters of the signing secret; `null` of one shorter than twelve.
+    #[schema(required = true)]
+    pub signing_secret_last4: Option<String>,
+    /// Until when the secret before the last rotation signs too.
+    #[schema(required = true, value_type = Option<String>, format = DateTime)]
+    pub previous_secret_valid_until: Option<Timestamp>,
+    /// Which events it wants; empty means all.
+    #[schema(value_type = Vec<crate::openapi::EventTypeName>)]
+    pub event_types: Vec<&'static str>,
+    /// Which severities it wants; empty means all.
+    pub severities: Vec<String>,
+    /// Which projects it wants; empty means all.
+    pub project_ids: Vec<u64>,
+    pub health: Health,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+/// An integration, and the signing secret that was just generated for it.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct IntegrationWithSecret {
+    #[serde(flatten)]
+    pub integration: IntegrationView,
+    /// There if it was generated. It is not shown again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub signing_secret: Option<String>,
+}
+
+/// Integrations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct IntegrationList {
+    pub items: Vec<IntegrationView>,
+    /// Always `null`: they are all on one page.
+    #[schema(required = true)]
+    pub next_cursor: Option<String>,
+}
+
+impl IntegrationView {
+    pub fn of(integration: &Integration, now: Timestamp) -> Self {
+        let secrets = integration.secrets.as_ref();
+        let header = |name: &String| {
+            let last4 = secrets.and_then(|secrets| secrets.header_last4.get(name).cloned());
+            (name.clone(), HeaderView { last4 })
+        };
+        Self {
+            id: integration.id.to_string(),
+            name: integration.name.clone(),
+            url: integration.url.clone(),
+            method: integration.method.as_str(),
+            enabled: integration.enabled,
+            headers: secrets.map(|secrets| secrets.headers.keys().map(header).collect()).unwrap_or_default(),
+            has_signing_secret: secrets.is_some_and(|secrets| secrets.signing_secret.is_some()),
+            signing_secret_last4: secrets.and_then(|secrets| secrets.signing_secret_last4.clone()),
+            previous_secret_valid_until: secrets
+                .and_then(|secrets| secrets.previous_valid_until)
+                .filter(|&valid_until| now < valid_until),
+            event_types: integration.filter.event_types.iter().map(|event_type| event_type.as_str()).collect(),
+            severities: integration.filter.severities.clone(),
+            project_ids: integration.filter.project_ids.clone(),
+            health: health(integration),
+            created_at: integration.created_at,
+            updated_at: integration.updated_at,
+        }
+    }
+}
+
+impl IntegrationWithSecret {
+    pub fn of(integration: &Integration, generated: Option<&SigningSecret>, now: Timestamp) -> Self {
+        let signing_secret = generated.map(|secret| secret.reveal().to_owned());
+        Self { integration: IntegrationView::of(integration, now), signing_secret }
+    }
+}
+
+impl IntegrationList {
+    pub fn of(integrations: &[Integration], now: Timestamp) -> Self {
+        let items = integrations.iter().map(|integration| IntegrationView::of(integration, now)).collect();
+        Self { items, next_cursor: None }
+    }
+}
+
+fn health(integration: &Integration) -> Health {
+    let state = if integration.enabled { HealthState::Unknown } else { HealthState::Disabled };
+    let reason = integration.disabled_reason.map(|reason| match reason {
+        DisabledReason::Gone => Reason {
+            code: "gone".to_owned(),
+            message: "Your endpoint answered 410, which says that it wants no more webhooks, so the integration was \
+                      switched off: enable it when the endpoint is back."
+                .to_owned(),
+        },
+    });
+    Health { state, since: None, reason }
+}

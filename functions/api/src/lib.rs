@@ -1,0 +1,152 @@
+//! `ApiFunction`: how customers manage, test and understand their webhooks.
+//!
+//! API Gateway lets nobody through to these routes without a valid token; whose integrations a request may touch follows
+//! from that token alone ([`caller`]). Whatever is wrong with a request is told in a problem document that names the
+//! field ([`problem`]).
+
+pub mod caller;
+pub mod input;
+pub mod problem;
+
+pub mod fields;
+pub mod integrations;
+pub mod rotation;
+
+pub mod allowance;
+pub mod test_button;
+
+pub mod cursor;
+pub mod deliveries;
+pub mod pace;
+pub mod recovery;
+pub mod redelivery;
+
+pub mod bookkeeping;
+pub mod idempotency;
+pub mod openapi;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use shared::address::AllowedNetworks;
+use shared::delivering::Dispatch;
+use shared::io::deliveries_table::DeliveriesTable;
+use shared::io::environment::{BadSetting, Environment};
+use shared::io::integrations_table::IntegrationsTable;
+use shared::io::queues::RetryMessages;
+use shared::io::sender::{BODY_TIMEOUT, NoTrustedRoots, Sender, SenderConfig};
+use shared::io::vault::Vault;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::bookkeeping::Bookkeeping;
+use crate::problem::Problem;
+use crate::redelivery::Redelivery;
+
+/// The longest that a test may take, reading of the body included. API Gateway gives up on us after 30 s.
+const LONGEST_TEST: Duration = Duration::from_secs(20);
+
+/// The function's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    integrations_table: String,
+    deliveries_table: String,
+    retry_queue_url: String,
+    slow_lane_queue_url: String,
+    secrets_key_arn: String,
+    request_timeout: Duration,
+    retention: Duration,
+    allowed_networks: AllowedNetworks,
+    organization_claim: String,
+    max_integrations: usize,
+}
+
+impl Settings {
+    /// # Errors
+    /// [`BadSetting`] for the first variable that is absent or cannot be used.
+    pub fn read(environment: &Environment<'_>) -> Result<Self, BadSetting> {
+        Ok(Self {
+            integrations_table: environment.text("INTEGRATIONS_TABLE")?,
+            deliveries_table: environment.text("DELIVERIES_TABLE")?,
+            retry_queue_url: environment.text("RETRY_QUEUE_URL")?,
+            slow_lane_queue_url: environment.text("SLOW_LANE_QUEUE_URL")?,
+            secrets_key_arn: environment.text("SECRETS_KEY_ARN")?,
+            request_timeout: environment.seconds("REQUEST_TIMEOUT_SECONDS")?,
+            retention: environment.days("RETENTION_DAYS")?,
+            allowed_networks: environment.parsed("ALLOW_PRIVATE_NETWORKS")?,
+            organization_claim: environment.text("ORGANIZATION_CLAIM")?,
+            max_integrations: environment.parsed("MAX_INTEGRATIONS")?,
+        })
+    }
+}
+
+/// What the function works with, for as long as it lives.
+pub struct Api {
+    integrations: IntegrationsTable,
+    deliveries: DeliveriesTable,
+    bookkeeping: Bookkeeping,
+    dispatch: Dispatch,
+    redelivery: Redelivery,
+    secrets_key_arn: String,
+    retention: Duration,
+    organization_claim: String,
+    max_integrations: usize,
+}
+
+impl Api {
+    /// # Errors
+    /// [`NoTrustedRoots`] when the system has no certificate authorities to trust.
+    pub fn new(settings: Settings, aws: &SdkConfig) -> Result<Self, NoTrustedRoots> {
+        let dynamodb = aws_sdk_dynamodb::Client::new(aws);
+        let sqs = aws_sdk_sqs::Client::new(aws);
+        let sender = Sender::new(SenderConfig {
+            request_timeout: settings.request_timeout.min(LONGEST_TEST.saturating_sub(BODY_TIMEOUT)),
+            allowed_networks: settings.allowed_networks,
+        })?;
+        let deliveries = DeliveriesTable::new(dynamodb.clone(), settings.deliveries_table);
+        Ok(Self {
+            integrations: IntegrationsTable::new(dynamodb.clone(), settings.integrations_table.clone()),
+            bookkeeping: Bookkeeping::new(dynamodb, settings.integrations_table),
+            dispatch: Dispatch::new(Vault::new(aws_sdk_kms::Client::new(aws)), sender),
+            redelivery: Redelivery::new(
+                deliveries.clone(),
+                RetryMessages::new(sqs.clone(), settings.retry_queue_url),
+                RetryMessages::new(sqs, settings.slow_lane_queue_url),
+                settings.retention,
+            ),
+            deliveries,
+            secrets_key_arn: settings.secrets_key_arn,
+            retention: settings.retention,
+            organization_claim: settings.organization_claim,
+            max_integrations: settings.max_integrations,
+        })
+    }
+}
+
+/// Every route, and what answers where there is none.
+pub fn router(api: Arc<Api>) -> Router {
+    let (router, document) = routes_and_document();
+    router
+        .with_state(api)
+        .merge(openapi::routes(document))
+        .fallback(async || Problem::NotFound)
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(input::MAX_BODY_BYTES))
+}
+
+/// The routes that need a token, and the document that describes them.
+pub(crate) fn routes_and_document() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(integrations::list, integrations::create))
+        .routes(routes!(integrations::read, integrations::change, integrations::remove))
+        .routes(routes!(test_button::test))
+        .routes(routes!(rotation::rotate_secret))
+        .routes(routes!(deliveries::log))
+        .routes(routes!(deliveries::read))
+        .routes(routes!(redelivery::redeliver))
+        .routes(routes!(recovery::recover))
+        .split_for_parts()
+}

@@ -1,0 +1,239 @@
+//! What is wrong with a request, as a problem document (RFC 9457): a status, a sentence, and for bad input the fields
+//! with a sentence each.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::io::fault::Fault;
+use shared::io::log;
+use shared::ledger::MAX_ROUNDS;
+use utoipa::ToSchema;
+
+use crate::input::MAX_BODY_BYTES;
+
+/// The media type of problem documents.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The field name that stands for the body as a whole.
+pub const WHOLE_BODY: &str = "$";
+
+/// One thing that is wrong with the input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// The body's field, `headers.<name>` for one custom header, the query parameter, the request header, or `$` for the
+    /// body as a whole.
+    #[schema(example = "url")]
+    pub field: String,
+    /// What is wrong and what would be right.
+    #[schema(example = "The webhook URL must start with https:// (recommended) or http://.")]
+    pub message: String,
+}
+
+impl FieldError {
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+/// Why a request is not carried out.
+#[derive(Debug)]
+pub enum Problem {
+    /// The body is not JSON, or a parameter or header cannot be read.
+    Malformed(FieldError),
+    /// The body's fields break rules.
+    Invalid(Vec<FieldError>),
+    /// The token names no organization.
+    NoOrganization,
+    /// There is no such thing, or it is another organization's: the two are told apart by nobody.
+    NotFound,
+    MethodNotAllowed,
+    Conflict(Conflict),
+    /// `If-Match` names another version than there is.
+    Outdated,
+    TooLarge,
+    NotJson,
+    /// Too often; again from that time on.
+    TooMany {
+        sentence: &'static str,
+        until: Timestamp,
+    },
+    /// Our own failure.
+    Fault(Fault),
+}
+
+/// Why the state of things forbids what is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    TooManyIntegrations {
+        most: usize,
+    },
+    TooManyDeleted,
+    /// The request was carried out before, and what it created has been deleted since.
+    CreatedAndDeleted,
+    InFlight,
+    TooManyRounds,
+    IntegrationDisabled,
+    PayloadGone,
+}
+
+impl Conflict {
+    fn sentence(self) -> String {
+        match self {
+            Self::TooManyIntegrations { most } => {
+                return format!("Your organization has {most} integrations, the most it can have: delete one first.");
+            }
+            Self::TooManyRounds => {
+                return format!("This delivery has been sent {MAX_ROUNDS} times over already, which is the most.");
+            }
+            Self::TooManyDeleted => {
+                "Your organization has deleted too many integrations lately: try again in some days."
+            }
+            Self::CreatedAndDeleted => {
+                "The integration that was created with this Idempotency-Key has been deleted since: use another key."
+            }
+            Self::InFlight => "This delivery is still under way: it can be sent again once it has ended.",
+            Self::IntegrationDisabled => "This integration is switched off: enable it first.",
+            Self::PayloadGone => "The payload of this delivery is no longer kept, so it cannot be sent again.",
+        }
+        .to_owned()
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// A problem document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemDocument {
+    /// What kind of problem it is; never changes its meaning.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:roboticks:webhooks:invalid")]
+    pub kind: String,
+    #[schema(example = "Invalid input")]
+    pub title: &'static str,
+    #[schema(example = 422)]
+    pub status: u16,
+    /// A sentence for a person.
+    pub detail: String,
+    /// The fields at fault; empty when it is not the input.
+    pub errors: Vec<FieldError>,
+}
+
+impl Problem {
+    /// A single field's error.
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError::new(field, message)])
+    }
+
+    /// A parameter, header or body that cannot be read at all.
+    pub fn malformed(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Malformed(FieldError::new(field, message))
+    }
+
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", "Malformed request"),
+            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid input"),
+            Self::NoOrganization => (StatusCode::FORBIDDEN, "no-organization", "No organization"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
+            Self::Outdated => (StatusCode::PRECONDITION_FAILED, "outdated", "Changed meanwhile"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
+            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Unsupported media type"),
+            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests"),
+            Self::Fault(_) => (StatusCode::INTERNAL_SERVER_ERROR, "fault", "Internal error"),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Malformed(error) => error.message.clone(),
+            Self::Invalid(errors) => match errors.as_slice() {
+                [only] => only.message.clone(),
+                several => format!("{} fields need to be changed.", several.len()),
+            },
+            Self::NoOrganization => {
+                "Your sign-in token does not name an organization: ask your administrator to assign you to one."
+                    .to_owned()
+            }
+            Self::NotFound => "There is nothing here, or it is not your organization's.".to_owned(),
+            Self::MethodNotAllowed => {
+                "This method cannot be used here: see the Allow header for those that can.".to_owned()
+            }
+            Self::Conflict(conflict) => conflict.sentence(),
+            Self::Outdated => {
+                "The integration was changed since you read it: read it again, and repeat your change.".to_owned()
+            }
+            Self::TooLarge => format!("The body must have at most {MAX_BODY_BYTES} bytes."),
+            Self::NotJson => "The body must be JSON, with the header Content-Type: application/json.".to_owned(),
+            Self::TooMany { sentence, .. } => (*sentence).to_owned(),
+            Self::Fault(_) => "This failed on our side: try again in a moment.".to_owned(),
+        }
+    }
+
+    fn into_errors(self) -> Vec<FieldError> {
+        match self {
+            Self::Malformed(error) => vec![error],
+            Self::Invalid(errors) => errors,
+            Self::Outdated => vec![FieldError::new("If-Match", self.detail())],
+            Self::TooLarge | Self::NotJson => vec![FieldError::new(WHOLE_BODY, self.detail())],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        if let Self::Fault(fault) = &self {
+            log::unanswered(fault);
+        }
+        let retry_after = match self {
+            // Rounded up: an early client would be refused again.
+            Self::TooMany { until, .. } => {
+                let seconds = until.duration_since(Timestamp::now()).as_secs_f64().ceil().max(1.0);
+                HeaderValue::from_str(&format!("{seconds:.0}")).ok()
+            }
+            _ => None,
+        };
+        let (status, word, title) = self.kind();
+        let document = ProblemDocument {
+            kind: format!("urn:roboticks:webhooks:{word}"),
+            title,
+            status: status.as_u16(),
+            detail: self.detail(),
+            errors: self.into_errors(),
+        };
+        let mut response = (status, axum::Json(document)).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(retry_after) = retry_after {
+            response.headers_mut().insert(RETRY_AFTER, retry_after);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_fields_are_told_together_and_one_by_its_own_sentence() {
+        let name = FieldError::new("name", "The name is missing.");
+        let url = FieldError::new("url", "The URL is missing.");
+        assert_eq!(Problem::Invalid(vec![name.clone()]).detail(), "The name is missing.");
+        assert_eq!(Problem::Invalid(vec![name, url]).detail(), "2 fields need to be changed.");
+    }
+
+    #[test]
+    fn a_faults_text_is_not_the_callers_to_see() {
+        let fault = Fault::UnreadableItem { table: "integrations" };
+        assert!(!Problem::Fault(fault).detail().contains("integrations"));
+    }
+}

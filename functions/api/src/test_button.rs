@@ -1,0 +1,243 @@
+//! The Test button: the documented sample payload, sent now, and everything that can be told about how it went.
+//!
+//! It goes through the same code as every delivery, over a connection of its own so that each phase can be timed. It is
+//! one request: a test is neither retried, nor does it switch the integration off.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use bytes::Bytes;
+use http::HeaderMap;
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::alert_event::AlertEvent;
+use shared::delivering::{Dispatch, attempt_made};
+use shared::delivery::{Identity, Record};
+use shared::ids::DeliveryId;
+use shared::io::log;
+use shared::io::sender::{Probe, Timings};
+use shared::io::vault::random;
+use shared::ledger::{End, Freshness, State as LedgerState};
+use shared::payload::{Kept, keep};
+use shared::request::Subject;
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::caller::Caller;
+use crate::deliveries::ErrorView;
+use crate::problem::Problem;
+
+/// The documented sample payload, as a producer would send it.
+const SAMPLE: &str = include_str!("../../../events/alert-triggered.json");
+
+/// What stands for a customer's header value in what was sent.
+const MASKED: &str = "••••";
+
+/// How a test went.
+#[derive(Serialize, ToSchema)]
+pub struct TestResult {
+    /// The test's place in the integration log.
+    pub delivery_id: String,
+    pub request: SentRequest,
+    /// What came back; `null` when nothing did.
+    #[schema(required = true)]
+    pub response: Option<ReceivedResponse>,
+    /// What the endpoint did: `accepted`, `rejected`, `timed_out`, `unreachable` or `blocked`.
+    pub outcome: String,
+    /// Why it failed and what to do about it; `null` when it did not.
+    #[schema(required = true)]
+    pub error: Option<ErrorView>,
+    /// Until the response's headers had arrived; `null` when the time itself would tell about our network.
+    #[schema(required = true)]
+    pub duration_ms: Option<u64>,
+    #[schema(required = true)]
+    pub timings: Option<TimingsView>,
+}
+
+/// What was sent.
+#[derive(Serialize, ToSchema)]
+pub struct SentRequest {
+    pub method: &'static str,
+    pub url: String,
+    /// By name; the values of custom headers are masked.
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+/// What came back.
+#[derive(Serialize, ToSchema)]
+pub struct ReceivedResponse {
+    pub status_code: u16,
+    /// The beginning of the body, cleaned up; `null` when it is empty or not text.
+    #[schema(required = true)]
+    pub excerpt: Option<String>,
+}
+
+/// How long each phase took, in milliseconds; `null` for one that was not reached or not needed.
+#[derive(Serialize, ToSchema)]
+pub struct TimingsView {
+    /// Resolving the host name.
+    #[schema(required = true)]
+    pub dns_ms: Option<f64>,
+    #[schema(required = true)]
+    pub connect_ms: Option<f64>,
+    /// The TLS handshake.
+    #[schema(required = true)]
+    pub tls_ms: Option<f64>,
+    /// From the connection until the response's headers.
+    #[schema(required = true)]
+    pub first_byte_ms: Option<f64>,
+}
+
+/// Sends the documented sample payload to the endpoint now, and tells how it went.
+///
+/// At most 10 a minute and organization. It is kept in the log as a test.
+#[utoipa::path(
+    post, path = "/integrations/{id}/test", tag = "Integrations", operation_id = "testIntegration",
+    params(crate::openapi::IntegrationPath),
+    responses(
+        (status = OK, description = "How it went, whatever the endpoint did.", body = TestResult),
+        crate::openapi::Refusals, crate::openapi::NotThere, crate::openapi::TooMany,
+    )
+)]
+pub(crate) async fn test(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<TestResult>, Problem> {
+    let integration = api.integration(caller, &id).await?;
+    let started_at = Timestamp::now();
+    let admitted = api.bookkeeping.admit_test(caller.organization, started_at).await?;
+    admitted.map_err(|too_many| Problem::TooMany {
+        sentence: "Your organization has made 10 tests within a minute, the most it can make: wait a little.",
+        until: too_many.until,
+    })?;
+
+    let AlertEvent { event_type, alert_id, .. } = AlertEvent::parse(sample()).expect("a test of this file parses it");
+    let identity = Identity {
+        integration_id: integration.id,
+        delivery_id: DeliveryId::new(started_at, random()),
+        organization_id: integration.organization_id,
+        event_type,
+        alert_id,
+        created_at: started_at,
+    };
+    let subject = Subject { event_type, delivery: identity.delivery_id, attempt: 1, sent_at: started_at };
+    let secrets = api.dispatch.secrets(&integration).await?;
+    let request = Dispatch::request(&integration, &secrets, &subject, Bytes::from_static(sample_bytes()));
+    let sent = SentRequest {
+        method: integration.method.as_str(),
+        url: integration.url.clone(),
+        headers: shown_headers(&request.headers),
+        body: sample().to_owned(),
+    };
+    let probe = api.dispatch.probe(&integration, request).await?;
+    let record = api.keep_test(identity, &probe, started_at).await?;
+    log::tested(&record);
+    Ok(Json(result(&record, sent, probe)))
+}
+
+impl Api {
+    /// Keeps a test in the log, in one write: it has no message that would come back for it.
+    async fn keep_test(
+        &self,
+        identity: Identity,
+        probe: &Probe,
+        started_at: Timestamp,
+    ) -> Result<Box<Record>, Problem> {
+        let end = if probe.exchange.outcome.is_success() { End::Delivered } else { End::Failed };
+        let state = LedgerState::Ended { attempt: 1, round_start: 1, end };
+        let expires_at = started_at.saturating_add(self.retention).unwrap_or(Timestamp::MAX);
+        let key = identity.key();
+        let mut record = Box::new(Record::new(identity, &state, expires_at));
+        record.test = true;
+        record.remember(attempt_made(&probe.exchange, 1, started_at, Freshness::First));
+        match keep(sample_bytes()) {
+            Kept::Inline(deflated) => record.payload = Some(deflated.into()),
+            Kept::Apart(deflated) => self.deliveries.keep_payload(key, deflated, expires_at).await?,
+        }
+        self.deliveries.create(record.clone()).await?;
+        Ok(record)
+    }
+}
+
+/// The sample without the final newline of a text file.
+fn sample() -> &'static str {
+    SAMPLE.trim_end()
+}
+
+fn sample_bytes() -> &'static [u8] {
+    sample().as_bytes()
+}
+
+fn shown_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let shown = |value: &http::HeaderValue| {
+        if value.is_sensitive() { MASKED.to_owned() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() }
+    };
+    headers.iter().map(|(name, value)| (name.to_string(), shown(value))).collect()
+}
+
+fn result(record: &Record, request: SentRequest, probe: Probe) -> TestResult {
+    let outcome = &probe.exchange.outcome;
+    TestResult {
+        delivery_id: record.identity.delivery_id.to_string(),
+        request,
+        response: outcome
+            .status()
+            .map(|status_code| ReceivedResponse { status_code, excerpt: probe.exchange.excerpt.clone() }),
+        outcome: outcome.kind().to_owned(),
+        error: outcome
+            .code()
+            .zip(outcome.sentence())
+            .map(|(code, message)| ErrorView { code: code.to_owned(), message }),
+        duration_ms: record.attempts.first().and_then(|attempt| attempt.duration_ms),
+        timings: probe.timings.map(timings),
+    }
+}
+
+fn timings(timings: Timings) -> TimingsView {
+    let Timings { dns, connect, tls, first_byte } = timings;
+    TimingsView {
+        dns_ms: dns.map(in_ms),
+        connect_ms: connect.map(in_ms),
+        tls_ms: tls.map(in_ms),
+        first_byte_ms: first_byte.map(in_ms),
+    }
+}
+
+/// Milliseconds, to the microsecond.
+fn in_ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::customer_headers::CustomerHeaders;
+
+    #[test]
+    fn the_sample_is_an_alert_event_and_ends_where_it_ends() {
+        assert!(AlertEvent::parse(sample()).is_ok());
+        assert!(sample().starts_with('{') && sample().ends_with('}'));
+    }
+
+    #[test]
+    fn custom_values_are_masked_and_ours_are_not() {
+        let custom = CustomerHeaders::parse([("Authorization", "Bearer s3cr3t")]).unwrap();
+        let mut headers = HeaderMap::new();
+        custom.insert_into(&mut headers);
+        headers.insert("x-roboticks-event", "alert.triggered".parse().unwrap());
+        let shown = shown_headers(&headers);
+        assert_eq!(shown["authorization"], MASKED);
+        assert_eq!(shown["x-roboticks-event"], "alert.triggered");
+    }
+
+    #[test]
+    fn milliseconds_keep_their_microseconds() {
+        assert_eq!(in_ms(Duration::from_nanos(1_234_567)), 1.235);
+        assert_eq!(in_ms(Duration::ZERO), 0.0);
+    }
+}
