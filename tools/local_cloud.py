@@ -13,7 +13,8 @@ import sys
 import threading
 
 from ministack import app
-from ministack.services import lambda_svc
+from ministack.core.responses import error_response_json
+from ministack.services import cognito, lambda_svc
 
 
 def whole_number_concurrency(decide):
@@ -28,6 +29,34 @@ def whole_number_concurrency(decide):
     return decide_with_number
 
 
+def writable_attributes_only(update):
+    """A user may write what the client's WriteAttributes name; ministack 1.5.33 lets a user write everything."""
+
+    def update_writable(data):
+        claims = cognito._token_claims(data.get("AccessToken"))
+        pool, _ = cognito._pool_for_client(claims.get("client_id"))
+        client = pool["_clients"][claims["client_id"]] if pool else {}
+        writable = client.get("WriteAttributes")
+        if writable and any(attribute.get("Name") not in writable for attribute in data.get("UserAttributes", [])):
+            message = "A client attempted to write unauthorized attribute"
+            return error_response_json("NotAuthorizedException", message, 400)
+        return update(data)
+
+    return update_writable
+
+
+def sign_up_only_where_open(sign_up):
+    """Nobody signs up to a pool whose users only administrators create; ministack 1.5.33 lets anyone."""
+
+    def sign_up_if_open(data):
+        pool, _ = cognito._pool_for_client(data.get("ClientId"))
+        if pool and str(pool["AdminCreateUserConfig"].get("AllowAdminCreateUserOnly")).lower() == "true":
+            return error_response_json("NotAuthorizedException", "SignUp is not permitted for this user pool", 400)
+        return sign_up(data)
+
+    return sign_up_if_open
+
+
 def end_with_stdin():
     # The whole group at once: a function in the middle of a request would otherwise finish it first.
     while os.read(0, 4096):
@@ -37,6 +66,8 @@ def end_with_stdin():
 
 if __name__ == "__main__":
     lambda_svc._sqs_esm_concurrency = whole_number_concurrency(lambda_svc._sqs_esm_concurrency)
+    cognito._update_user_attributes = writable_attributes_only(cognito._update_user_attributes)
+    cognito._sign_up = sign_up_only_where_open(cognito._sign_up)
     if "--until-stdin-closes" in sys.argv[1:]:
         sys.argv.remove("--until-stdin-closes")
         if os.getpgrp() != os.getpid():

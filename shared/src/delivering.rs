@@ -358,6 +358,10 @@ impl Delivering {
         }
         let key = record.identity.key();
         let written = self.deliveries.advance(key, from, &next_move(step, &record, ended_at)).await?;
+        if let Err(fault) = self.integrations.observe(integration, &exchange.outcome, ended_at).await {
+            // The next attempt notes it as well; no delivery depends on it.
+            log::unobserved(&record, &fault);
+        }
         match written {
             Written::Applied(recorded) => {
                 log::attempt(&recorded, &attempt);

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
+use crate::health::Health;
 use crate::ids::{IntegrationId, OrganizationId};
 use crate::sealed::SealedSecrets;
 
@@ -93,6 +94,9 @@ pub struct Integration {
     pub filter: Filter,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<SealedSecrets>,
+    /// How its endpoint is doing. Not part of what `version` counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// Grows with every change of what is sent or where; what was decrypted for one version is of no use to the next.
     pub version: u64,
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]

@@ -19,6 +19,7 @@ pub mod signature;
 pub mod request;
 
 pub mod excerpt;
+pub mod health;
 pub mod outcome;
 pub mod retry_after;
 

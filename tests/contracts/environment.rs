@@ -16,7 +16,8 @@ fn given(template: &Template, function: &str) -> BTreeMap<String, String> {
 }
 
 fn resolved(template: &Template, value: &Value) -> String {
-    let name = value["Ref"].as_str().unwrap_or_else(|| panic!("{value} is no reference"));
+    let name = value["Ref"].as_str().or(value["Fn::GetAtt"][0].as_str());
+    let name = name.unwrap_or_else(|| panic!("{value} is no reference"));
     match template.section("Parameters").contains_key(name) {
         true => template.default_of(name),
         // Nobody but AWS knows; it has a name of some kind.
@@ -45,4 +46,5 @@ fn functions_read_what_the_template_gives_them() {
     check("DeliverFunction", deliver::Settings::read);
     check("RetryFunction", retry::Settings::read);
     check("SweepFunction", sweep::Settings::read);
+    check("ApiFunction", api::Settings::read);
 }

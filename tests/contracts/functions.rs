@@ -5,7 +5,7 @@ use shared::io::sender::BODY_TIMEOUT;
 
 use crate::template::{Template, attribute, reference};
 
-const FUNCTIONS: [&str; 3] = ["DeliverFunction", "RetryFunction", "SweepFunction"];
+const FUNCTIONS: [&str; 4] = ["ApiFunction", "DeliverFunction", "RetryFunction", "SweepFunction"];
 
 #[test]
 fn times_hang_together() {
@@ -30,6 +30,7 @@ fn documented_numbers_are_the_defaults() {
     assert_eq!(template.default_of("Architecture"), "arm64");
     assert_eq!(template.number("RetentionDays"), 30);
     assert_eq!(template.default_of("AllowPrivateNetworks"), "");
+    assert_eq!(template.number("MaxIntegrations"), 50);
 }
 
 #[test]
@@ -43,11 +44,9 @@ fn functions_share_what_is_set_once() {
     assert_eq!(functions, FUNCTIONS);
     for function in FUNCTIONS {
         assert_eq!(template.resource(function)["Metadata"]["BuildMethod"], "rust-cargolambda", "{function}");
-        assert_eq!(
-            template.properties(function)["Timeout"],
-            serde_json::Value::Null,
-            "{function} has the common timeout"
-        );
+        // The API's comes from API Gateway, the others' from the order of times above.
+        let timeout = if function == "ApiFunction" { 29.into() } else { serde_json::Value::Null };
+        assert_eq!(template.properties(function)["Timeout"], timeout, "{function}");
     }
 }
 
@@ -76,7 +75,12 @@ fn logs_are_kept_for_a_time() {
     for function in FUNCTIONS {
         let group = template.properties(function)["LoggingConfig"]["LogGroup"]["Ref"].as_str();
         let group = group.unwrap_or_else(|| panic!("{function} logs into a group of the template's"));
-        assert_eq!(template.properties(group)["RetentionInDays"], reference("LogRetentionDays"), "{group}");
+        let name = function.trim_end_matches("Function").to_lowercase();
+        let name = serde_json::json!({ "Fn::Sub": format!("/aws/lambda/${{AWS::StackName}}-{name}") });
+        assert_eq!(template.properties(group)["LogGroupName"], name, "{group}");
+    }
+    for (group, resource) in template.of_type("AWS::Logs::LogGroup") {
+        assert_eq!(resource["Properties"]["RetentionInDays"], reference("LogRetentionDays"), "{group}");
     }
     assert!(template.number("LogRetentionDays") > 0);
 }
@@ -106,6 +110,7 @@ fn what_needs_a_person_raises_an_alarm() {
         assert!(watches("Errors", &reference(function)), "{function}");
     }
     assert!(watches("ExecutionsFailed", &reference("LongWait")));
+    assert!(watches("5xx", &reference("HttpApi")));
     assert!(watched.iter().any(|alarm| alarm["MetricName"] == "FailedDeliveries"));
     for alarm in watched {
         let told = alarm["AlarmDescription"].as_str().unwrap_or_default();

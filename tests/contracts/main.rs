@@ -3,6 +3,7 @@
 //!
 //! The local cloud ignores or lets through some of what AWS would not; what it cannot show is checked here.
 
+mod access;
 mod environment;
 mod events;
 mod functions;

@@ -1,12 +1,21 @@
 //! The names that users and outside checks rely on, and a description on each that a person meets.
 
-use crate::template::Template;
+use crate::template::{Template, attribute, list, reference};
 
-/// Those of the API come with it.
-const PARAMETERS: [&str; 5] =
-    ["Architecture", "RetrySchedule", "RequestTimeoutSeconds", "RetentionDays", "AllowPrivateNetworks"];
+const PARAMETERS: [&str; 9] = [
+    "Architecture",
+    "RetrySchedule",
+    "RequestTimeoutSeconds",
+    "RetentionDays",
+    "AllowPrivateNetworks",
+    "JwtIssuer",
+    "JwtAudience",
+    "OrganizationClaim",
+    "MaxIntegrations",
+];
 
-const RESOURCES: [(&str, &str); 12] = [
+const RESOURCES: [(&str, &str); 13] = [
+    ("ApiFunction", "AWS::Serverless::Function"),
     ("DeliverFunction", "AWS::Serverless::Function"),
     ("RetryFunction", "AWS::Serverless::Function"),
     ("SweepFunction", "AWS::Serverless::Function"),
@@ -22,7 +31,7 @@ const RESOURCES: [(&str, &str); 12] = [
 ];
 
 /// Each output, and the resource that it names.
-const OUTPUTS: [(&str, &str); 8] = [
+const OUTPUTS: [(&str, &str); 10] = [
     ("AlertsQueueUrl", "AlertsQueue"),
     ("RetryQueueUrl", "RetryQueue"),
     ("SlowLaneQueueUrl", "SlowLaneQueue"),
@@ -31,6 +40,8 @@ const OUTPUTS: [(&str, &str); 8] = [
     ("IntegrationsTableName", "IntegrationsTable"),
     ("DeliveriesTableName", "DeliveriesTable"),
     ("LongWaitArn", "LongWait"),
+    ("UserPoolId", "UserPool"),
+    ("UserPoolClientId", "UserPoolClient"),
 ];
 
 #[test]
@@ -44,8 +55,23 @@ fn contract_names_are_there() {
     }
     for (output, logical_id) in OUTPUTS {
         let value = &template.section("Outputs")[output]["Value"];
-        assert_eq!(*value, crate::template::reference(logical_id), "{output}");
+        assert_eq!(*value, reference(logical_id), "{output}");
     }
+    let url = |output: &str| &template.section("Outputs")[output]["Value"];
+    assert_eq!(*url("ApiUrl"), attribute("HttpApi", "ApiEndpoint"));
+    assert_eq!(*url("ConsoleUrl"), serde_json::json!({ "Fn::Sub": "${HttpApi.ApiEndpoint}/" }));
+}
+
+#[test]
+fn every_parameter_is_asked_for_in_a_group() {
+    let template = Template::read();
+    let groups = &template.section("Metadata")["AWS::CloudFormation::Interface"]["ParameterGroups"];
+    let grouped = groups.as_array().into_iter().flatten().flat_map(|group| list(&group["Parameters"]));
+    let mut grouped: Vec<_> = grouped.filter_map(|name| name.as_str()).collect();
+    grouped.sort_unstable();
+    let mut parameters: Vec<_> = template.section("Parameters").keys().map(String::as_str).collect();
+    parameters.sort_unstable();
+    assert_eq!(grouped, parameters);
 }
 
 #[test]

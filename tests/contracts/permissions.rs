@@ -70,7 +70,10 @@ fn roles_allow_what_the_code_does() {
         "RetryRole",
         &[
             ("RetryQueue", &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:SendMessage"]),
-            ("SlowLaneQueue", &CONSUME),
+            (
+                "SlowLaneQueue",
+                &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:SendMessage"],
+            ),
             ("RetryDeadLetterQueue", &["sqs:SendMessage"]),
             ("IntegrationsTable", &["dynamodb:GetItem", "dynamodb:UpdateItem"]),
             ("DeliveriesTable", &["dynamodb:GetItem", "dynamodb:UpdateItem"]),
@@ -86,6 +89,27 @@ fn roles_allow_what_the_code_does() {
             ("RetryQueue", &["sqs:SendMessage*"]),
             ("SlowLaneQueue", &["sqs:SendMessage*"]),
             ("SweepLogGroup", &LOG),
+        ],
+    );
+    check(
+        "ApiRole",
+        &[
+            ("IntegrationsTable", &["dynamodb:Query", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]),
+            (
+                "DeliveriesTable",
+                &[
+                    "dynamodb:Query",
+                    "dynamodb:GetItem",
+                    "dynamodb:BatchGetItem",
+                    "dynamodb:PutItem",
+                    "dynamodb:UpdateItem",
+                ],
+            ),
+            ("${DeliveriesTable.Arn}/index/failed", &["dynamodb:Query"]),
+            ("RetryQueue", &["sqs:SendMessage*"]),
+            ("SlowLaneQueue", &["sqs:SendMessage*"]),
+            ("SecretsKey", &["kms:GenerateDataKey", "kms:Decrypt"]),
+            ("ApiLogGroup", &LOG),
         ],
     );
     // The local cloud does not enforce these two at all.

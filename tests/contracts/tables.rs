@@ -1,7 +1,7 @@
 //! The tables: keys and indexes as the code names them, and what keeps their content safe.
 
 use serde_json::{Value, json};
-use shared::io::deliveries_table::WAITING_INDEX;
+use shared::io::deliveries_table::{FAILED_INDEX, WAITING_INDEX};
 
 use crate::template::Template;
 
@@ -32,9 +32,10 @@ fn tables_have_the_documented_keys() {
     assert_eq!(keys(waiting), [("due_shard", "HASH"), ("due_at", "RANGE")]);
     let projection = json!({ "ProjectionType": "INCLUDE", "NonKeyAttributes": ["organization_id", "attempt"] });
     assert_eq!(waiting["Projection"], projection, "what a message is made of");
-    let failed = index("failed");
+    let failed = index(FAILED_INDEX);
     assert_eq!(keys(failed), [("integration_id", "HASH"), ("failed_created_at", "RANGE")]);
-    assert_eq!(failed["Projection"], json!({ "ProjectionType": "KEYS_ONLY" }));
+    let projection = json!({ "ProjectionType": "INCLUDE", "NonKeyAttributes": ["test"] });
+    assert_eq!(failed["Projection"], projection, "what tells a test");
 }
 
 #[test]
@@ -48,7 +49,7 @@ fn tables_are_kept_safe_and_forget_in_time() {
         assert_eq!(properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true, "{table}");
         let forgets = json!({ "AttributeName": "expires_at", "Enabled": true });
         assert_eq!(properties["TimeToLiveSpecification"], forgets, "{table}");
-        assert_eq!(properties["DeletionProtectionEnabled"]["Fn::If"][0], "TablesProtected", "{table}");
+        assert_eq!(properties["DeletionProtectionEnabled"]["Fn::If"][0], "DataProtected", "{table}");
         assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{table}");
     }
     assert_eq!(template.default_of("DeletionProtection"), "true");

@@ -4,6 +4,7 @@
     by_hand.py ledger         every delivery with its attempts
     by_hand.py dead-letters   what could not be delivered to anyone, and why
     by_hand.py logs           what the functions logged
+    by_hand.py token          a bearer token for the API, of organization 1
 
 Where the stack is comes from the environment, as `make local` prints it.
 """
@@ -18,6 +19,10 @@ import boto3
 from botocore.exceptions import BotoCoreError
 
 STACK = "webhooks-local"
+
+# Of the local stack's own user pool: no secret.
+USER = "user-of-1@example.com"
+PASSWORD = "Correct-Horse-9-Battery"
 
 
 def output(name: str) -> str:
@@ -59,7 +64,7 @@ def dead_letters() -> None:
 
 def logs() -> None:
     client = boto3.client("logs")
-    for function in ("deliver", "retry", "sweep"):
+    for function in ("deliver", "retry", "sweep", "api"):
         for page in client.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{STACK}-{function}"):
             lines = [line for event in page["events"] for line in event["message"].splitlines()]
             for line in lines:
@@ -67,7 +72,18 @@ def logs() -> None:
                     print(f"{function}: {line}")
 
 
-COMMANDS = {"send": send, "ledger": ledger, "dead-letters": dead_letters, "logs": logs}
+def token() -> None:
+    """The user is the one whom `make local` made; a token is good for a quarter of an hour."""
+    signed_in = boto3.client("cognito-idp").admin_initiate_auth(
+        UserPoolId=output("UserPoolId"),
+        ClientId=output("UserPoolClientId"),
+        AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": USER, "PASSWORD": PASSWORD},
+    )
+    print(signed_in["AuthenticationResult"]["IdToken"])
+
+
+COMMANDS = {"send": send, "ledger": ledger, "dead-letters": dead_letters, "logs": logs, "token": token}
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:] or ["help"]

@@ -14,19 +14,22 @@ use std::time::Duration;
 
 use console::style;
 use jiff::Timestamp;
+use tests::api::{PASSWORD, user_of};
 use tests::local_cloud::{REGION, ROOT_CREDENTIALS};
 
 use crate::interrupt::run;
 use crate::scenario::{Endpoint, RETRY_SCHEDULE, Scenario};
 use crate::screen::Screen;
 use crate::seen::Arrival;
-use crate::stage::{Stage, Trouble};
+use crate::stage::{ORGANIZATION, Stage, Trouble};
 use crate::timeline::{Timeline, waits};
 
 const LOOKS_EVERY: Duration = Duration::from_millis(500);
 
 /// The outputs that someone who tries things needs.
-const OUTPUTS: [&str; 7] = [
+const OUTPUTS: [&str; 9] = [
+    "ConsoleUrl",
+    "ApiUrl",
     "AlertsQueueUrl",
     "RetryQueueUrl",
     "SlowLaneQueueUrl",
@@ -92,6 +95,14 @@ fn explain(screen: &Screen, stage: &Stage) -> Result<(), Trouble> {
     screen.say(format!("    {by_hand} ledger"));
     screen.say(format!("    {by_hand} dead-letters"));
     screen.say(format!("    {by_hand} logs"));
+    heading("The API, as a user of organization 1");
+    screen.say(format!("    TOKEN=$({by_hand} token)"));
+    screen.say(format!(
+        "    curl -H \"Authorization: Bearer $TOKEN\" {}/integrations",
+        stage.stack.output("ApiUrl")?.trim_end_matches('/')
+    ));
+    heading("The settings page, at ConsoleUrl above");
+    screen.say(format!("    sign in as {} with the password {PASSWORD}", user_of(ORGANIZATION)));
     heading("Or with the AWS command line, if you have it");
     // Named in each line: its first version forgets the variable for SQS, and would call AWS itself.
     let aws = format!("aws --endpoint-url {endpoint}");

@@ -4,6 +4,7 @@
 //! Nothing of our own is replaced here. The far ends are: the cloud is a local one, the customer's endpoint is a
 //! listener of this process.
 
+pub mod api;
 pub mod local_cloud;
 pub mod project;
 pub mod receiver;

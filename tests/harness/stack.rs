@@ -9,23 +9,18 @@ use std::time::{Duration, Instant};
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_sdk_kms::primitives::Blob;
 use aws_sdk_sfn::types::ExecutionListItem;
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use shared::alert_event::AlertEvent;
-use shared::customer_headers::CustomerHeaders;
 use shared::delivery::{DeliveryKey, Record, Status};
 use shared::filter::Filter;
-use shared::ids::{DeliveryId, IntegrationId, OrganizationId};
+use shared::ids::{DeliveryId, OrganizationId};
 use shared::integration::{Integration, Method};
 use shared::io::deliveries_table::DeliveriesTable;
 use shared::io::fault::Fault;
 use shared::io::integrations_table::IntegrationsTable;
-use shared::io::vault::{OpenSecrets, Vault, random};
-use shared::sealed::{DataKey, Owner, Place, SealedSecrets, seal};
-use shared::signature::{SecretRefused, SigningSecret, SigningSecrets};
 
 use crate::api::Accounts;
 use crate::local_cloud::Parameters;
@@ -40,10 +35,8 @@ pub enum StackError {
     Aws { operation: &'static str, error: String },
     #[error(transparent)]
     Fault(#[from] Fault),
-    #[error(transparent)]
-    Secret(#[from] SecretRefused),
     #[error("{0}")]
-    Header(String),
+    Api(String),
     #[error("the stack has no {0}")]
     Absent(String),
     #[error("not within {} s: {wanted}. Last seen: {seen}", within.as_secs())]
@@ -118,7 +111,7 @@ pub struct DeadLetter {
     pub attributes: HashMap<String, String>,
 }
 
-/// An integration to be created. Secrets are in clear here, and sealed on the way to the table.
+/// An integration to be created.
 #[derive(Clone, Debug)]
 pub struct NewIntegration {
     pub name: String,
@@ -143,6 +136,19 @@ impl NewIntegration {
             headers: Vec::new(),
         }
     }
+
+    fn into_json(self) -> Value {
+        let headers: Map<_, _> = self.headers.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let Filter { event_types, severities, project_ids } = self.filter;
+        let mut integration = json!({
+            "name": self.name, "url": self.url, "method": self.method, "enabled": self.enabled, "headers": headers,
+            "event_types": event_types, "severities": severities, "project_ids": project_ids,
+        });
+        if let Some(secret) = self.signing_secret {
+            integration["signing_secret"] = secret.into();
+        }
+        integration
+    }
 }
 
 /// A stack, and the clients to use it with.
@@ -155,14 +161,12 @@ pub struct Stack {
     outputs: HashMap<String, String>,
     resources: HashMap<String, String>,
     dynamodb: aws_sdk_dynamodb::Client,
-    kms: aws_sdk_kms::Client,
     lambda: aws_sdk_lambda::Client,
     logs: aws_sdk_cloudwatchlogs::Client,
     sfn: aws_sdk_sfn::Client,
     sqs: aws_sdk_sqs::Client,
     integrations: IntegrationsTable,
     deliveries: DeliveriesTable,
-    vault: Vault,
     pub(crate) accounts: Accounts,
     /// What was taken out of the dead-letter queues so far, by whichever test.
     dead_letters: Mutex<Vec<DeadLetter>>,
@@ -199,19 +203,16 @@ impl Stack {
 
         let table = |output: &str| outputs.get(output).cloned().ok_or_else(|| StackError::Absent(output.to_owned()));
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
-        let kms = aws_sdk_kms::Client::new(&config);
         Ok(Self {
             name: name.to_owned(),
             endpoint: config.endpoint_url().unwrap_or_default().to_owned(),
             parameters,
             integrations: IntegrationsTable::new(dynamodb.clone(), table("IntegrationsTableName")?),
             deliveries: DeliveriesTable::new(dynamodb.clone(), table("DeliveriesTableName")?),
-            vault: Vault::new(kms.clone()),
-            accounts: Accounts::new(&config),
+            accounts: Accounts::new(&config)?,
             outputs,
             resources,
             dynamodb,
-            kms,
             lambda: aws_sdk_lambda::Client::new(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             sfn: aws_sdk_sfn::Client::new(&config),
@@ -253,46 +254,20 @@ impl Stack {
 
 /// What the owner of an integration does.
 impl Stack {
-    /// Creates an integration.
+    /// Creates an integration, through the API as any customer does.
     ///
     /// # Errors
-    /// [`StackError`] when KMS or DynamoDB refuses, or the signing secret is none.
+    /// [`StackError`] when the API refuses it.
     pub async fn create(&self, organization: OrganizationId, new: NewIntegration) -> Result<Integration, StackError> {
-        let now = Timestamp::now();
-        let id = IntegrationId::new(now, random());
-        let current = new.signing_secret.as_deref().map(SigningSecret::parse).transpose()?;
-        let secrets = OpenSecrets {
-            signing: current.map(|current| SigningSecrets { current, previous: None }),
-            headers: CustomerHeaders::parse(new.headers).map_err(|refused| StackError::Header(refused.sentence()))?,
-        };
-        let owner = Owner { organization, integration: id };
-        let secrets = self.vault.seal(&self.secrets_key_arn().await?, &owner, &secrets).await?;
-        let integration = Integration {
-            organization_id: organization,
-            id,
-            name: new.name,
-            url: new.url,
-            method: new.method,
-            enabled: new.enabled,
-            disabled_reason: None,
-            filter: new.filter,
-            secrets,
-            version: 1,
-            created_at: now,
-            updated_at: now,
-            deleted_at: None,
-            expires_at: None,
-            format: Integration::FORMAT,
-        };
-        self.integrations.put(&integration).await?;
-        Ok(integration)
+        let created = self.api(organization).await?.create(&new.into_json()).await?;
+        self.find_integration(organization, created["id"].as_str().unwrap_or_default()).await
     }
 
-    /// Changes an integration, as its next version.
+    /// Writes an integration into the table as its next version, past the API: for states that the API would refuse.
     ///
     /// # Errors
     /// [`StackError`] when DynamoDB fails.
-    pub async fn change(
+    pub async fn overwrite(
         &self,
         integration: &Integration,
         edit: impl FnOnce(&mut Integration),
@@ -300,46 +275,25 @@ impl Stack {
         let mut changed = integration.clone();
         edit(&mut changed);
         changed.version = integration.version + 1;
-        changed.updated_at = Timestamp::now();
         self.integrations.put(&changed).await?;
         Ok(changed)
     }
 
-    /// Deletes an integration: leaves its tombstone.
+    /// Changes an integration by a merge patch, through the API.
     ///
     /// # Errors
-    /// [`StackError`] when DynamoDB fails.
-    pub async fn delete(&self, integration: &Integration) -> Result<Integration, StackError> {
-        let now = Timestamp::now();
-        let forgotten_at = now + Duration::from_secs(24 * 60 * 60);
-        self.change(integration, |integration| {
-            integration.deleted_at = Some(now);
-            integration.expires_at = Some(forgotten_at);
-            integration.secrets = None;
-        })
-        .await
+    /// [`StackError`] when the API refuses it.
+    pub async fn change(&self, integration: &Integration, patch: &Value) -> Result<Integration, StackError> {
+        self.api(integration.organization_id).await?.change(&integration.id.to_string(), patch).await?;
+        self.integration(integration).await
     }
 
-    /// Gives an integration a new signing secret; the one it has signs too until that time.
+    /// Deletes an integration, through the API: leaves its tombstone.
     ///
     /// # Errors
-    /// [`StackError`] when KMS or DynamoDB fails, or the integration has no secret.
-    pub async fn rotate(
-        &self,
-        integration: &Integration,
-        secret: &str,
-        previous_valid_until: Timestamp,
-    ) -> Result<Integration, StackError> {
-        let old = integration.secrets.clone().ok_or_else(|| StackError::Absent("signing secret".to_owned()))?;
-        let owner = Owner { organization: integration.organization_id, integration: integration.id };
-        let key = self.data_key(&owner, &old).await?;
-        let rotated = SealedSecrets {
-            signing_secret: Some(seal(&key, &owner, Place::SigningSecret, secret, random())),
-            previous_signing_secret: old.signing_secret.clone(),
-            previous_valid_until: Some(previous_valid_until),
-            ..old
-        };
-        self.change(integration, |integration| integration.secrets = Some(rotated)).await
+    /// [`StackError`] when the API refuses it.
+    pub async fn delete(&self, integration: &Integration) -> Result<(), StackError> {
+        Ok(self.api(integration.organization_id).await?.delete(&integration.id.to_string()).await?)
     }
 
     /// An integration as the table has it now.
@@ -347,30 +301,17 @@ impl Stack {
     /// # Errors
     /// [`StackError`] when DynamoDB fails or it is not there.
     pub async fn integration(&self, integration: &Integration) -> Result<Integration, StackError> {
-        let found = self.integrations.find(integration.organization_id, integration.id).await?;
-        found.ok_or_else(|| StackError::Absent(integration.id.to_string()))
+        self.find_integration(integration.organization_id, &integration.id.to_string()).await
     }
 
-    async fn secrets_key_arn(&self) -> Result<String, StackError> {
-        let key = self.resource("SecretsKey")?;
-        let described = self.kms.describe_key().key_id(key).send().await.map_err(aws("DescribeKey"))?;
-        let arn = described.key_metadata().and_then(|key| key.arn());
-        arn.map(str::to_owned).ok_or_else(|| StackError::Absent("SecretsKey".to_owned()))
-    }
-
-    async fn data_key(&self, owner: &Owner, secrets: &SealedSecrets) -> Result<DataKey, StackError> {
-        let answer = self
-            .kms
-            .decrypt()
-            .ciphertext_blob(Blob::new(secrets.data_key.as_slice()))
-            .encryption_context("organization_id", owner.organization.to_string())
-            .encryption_context("integration_id", owner.integration.to_string())
-            .send()
-            .await
-            .map_err(aws("Decrypt"))?;
-        let plaintext = answer.plaintext.map(Blob::into_inner).unwrap_or_default();
-        let key = <[u8; shared::sealed::DATA_KEY_BYTES]>::try_from(plaintext.as_slice());
-        key.map(DataKey::from).map_err(|_| StackError::Absent("data key".to_owned()))
+    /// The integration of that id.
+    ///
+    /// # Errors
+    /// [`StackError`] when DynamoDB fails or it is not there.
+    pub async fn find_integration(&self, organization: OrganizationId, id: &str) -> Result<Integration, StackError> {
+        let absent = || StackError::Absent(format!("integration {id}"));
+        let found = self.integrations.find(organization, id.parse().map_err(|_| absent())?).await?;
+        found.ok_or_else(absent)
     }
 }
 

@@ -3,7 +3,6 @@
 use libtest_mimic::Failed;
 use serde_json::json;
 use shared::delivery::{CancelReason, Record, Status};
-use shared::filter::Filter;
 use shared::integration::Integration;
 use tests::receiver::Answer;
 use tests::stack::{Function, NewIntegration};
@@ -30,7 +29,7 @@ fn assert_cancelled(scene: &Scene, record: &Record, reason: CancelReason) {
 
 pub async fn disabled_while_waiting(scene: Scene) -> Result<(), Failed> {
     let (integration, _, waiting) = waiting_delivery(&scene).await?;
-    scene.stack.change(&integration, |integration| integration.enabled = false).await?;
+    scene.stack.change(&integration, &json!({"enabled": false})).await?;
     let key = waiting.identity.key();
     let record = scene.record(key, Status::Cancelled).await?;
     assert_cancelled(&scene, &record, CancelReason::IntegrationDisabled);
@@ -62,9 +61,8 @@ pub async fn alert_that_comes_back(scene: Scene) -> Result<(), Failed> {
     for integration in [&disabled, &narrowed] {
         scene.waiting_for(scene.delivery(integration, &body)?, 2).await?;
     }
-    scene.stack.change(&disabled, |integration| integration.enabled = false).await?;
-    let elsewhere = Filter { project_ids: vec![11], ..Filter::default() };
-    scene.stack.change(&narrowed, |integration| integration.filter = elsewhere).await?;
+    scene.stack.change(&disabled, &json!({"enabled": false})).await?;
+    scene.stack.change(&narrowed, &json!({"project_ids": [11]})).await?;
 
     let again = json!({ "Records": [{
         "messageId": "5a2f2b5e-0000-4000-8000-000000000001",

@@ -221,15 +221,16 @@ pub async fn both_secrets_sign_during_a_rotation(scene: Scene) -> Result<(), Fai
     scene.record(scene.delivery(&integration, &before)?, Status::Delivered).await?;
 
     // The function has the old version in memory by now.
-    let in_an_hour = Timestamp::now() + Duration::from_secs(60 * 60);
-    let rotated = scene.stack.rotate(&integration, new, in_an_hour).await?;
+    let id = integration.id.to_string();
+    scene.api().await?.rotate(&id, &json!({"signing_secret": new, "overlap_seconds": 3_600})).await?;
+    let rotated = scene.stack.integration(&integration).await?;
     let during = scene.raise().await?;
     scene.record(scene.delivery(&integration, &during)?, Status::Delivered).await?;
 
     let a_second_ago = Timestamp::now() - Duration::from_secs(1);
     let over = scene
         .stack
-        .change(&rotated, |integration| {
+        .overwrite(&rotated, |integration| {
             if let Some(secrets) = &mut integration.secrets {
                 secrets.previous_valid_until = Some(a_second_ago);
             }

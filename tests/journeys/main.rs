@@ -4,15 +4,21 @@
 //! All journeys share one local cloud and one stack, and run at the same time; each has an organization of its own.
 //! What can only be said of the run as a whole is checked when they are over.
 
+mod access;
 mod afterwards;
 mod bad_messages;
 mod cancelled;
 mod crashes;
 mod delivered;
+mod described;
 mod emulated;
 mod fan_out;
+mod integrations;
+mod log;
+mod recovery;
 mod retried;
 mod scene;
+mod test_button;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -32,7 +38,9 @@ struct Stage {
     runtime: Runtime,
     stack: Arc<Stack>,
     project: Project,
+    beforehand: access::Beforehand,
     killed: crashes::Killed,
+    interrupted: recovery::Interrupted,
 }
 
 static STAGE: OnceLock<Stage> = OnceLock::new();
@@ -44,7 +52,7 @@ static CLOUD: Mutex<Option<LocalCloud>> = Mutex::new(None);
 /// that a message whose worker was killed is back in less than a minute. Their production values are a contract's
 /// matter.
 fn parameters() -> Parameters {
-    Parameters::local().with("VisibilityTimeoutSeconds", "45")
+    Parameters::local().with("VisibilityTimeoutSeconds", "45").with("MaxIntegrations", "120")
 }
 
 macro_rules! trials {
@@ -67,6 +75,17 @@ fn journeys() -> Vec<Trial> {
         cancelled: disabled_while_waiting, deleted_while_waiting, alert_that_comes_back;
         bad_messages: bad_alerts, bad_retry_messages, message_ahead_of_its_delivery, unknown_delivery_is_dropped;
         emulated: bootstraps_answer_the_sample_events;
+        described: by_its_own_document;
+        access: unauthenticated_calls_start_no_function, expired_token_is_refused, tampered_tokens_are_refused,
+            tokens_for_others_are_refused, token_without_an_organization, claim_that_is_no_canonical_integer,
+            another_organization_sees_nothing, users_cannot_change_their_organization;
+        recovery: five_hundred_interrupted_midway;
+        integrations: from_creation_to_deletion, a_patch_keeps_what_it_does_not_name, an_update_is_not_lost,
+            asking_twice_creates_once, an_organization_has_only_so_many, bad_input_is_told_by_field;
+        test_button: shows_what_was_sent_and_what_came_back, explains_a_failure_and_tries_once, gone_switches_nothing_off,
+            ten_a_minute;
+        log: pages_and_filters, a_delivery_explains_itself, sent_again_by_hand, a_large_payload_is_sent_again_too,
+            rotated_secrets_sign_for_the_overlap;
     }
 }
 
@@ -123,8 +142,12 @@ fn set_the_stage() -> Result<(), Box<dyn Error>> {
         }
     });
     let stack = Arc::new(stack);
+    let beforehand = runtime.block_on(access::try_the_unused_api(&stack));
     let killed = runtime.block_on(crashes::kill_a_worker(&stack));
-    STAGE.set(Stage { runtime, stack, project, killed }).map_err(|_| "the stage is set once")?;
+    let interrupted = runtime.block_on(recovery::interrupt(&stack));
+    STAGE
+        .set(Stage { runtime, stack, project, beforehand, killed, interrupted })
+        .map_err(|_| "the stage is set once")?;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use shared::delivery::{Attempt, DeliveryKey, Record, Status};
 use shared::ids::OrganizationId;
 use shared::integration::Integration;
+use tests::api::Api;
 use tests::receiver::{Answer, Arrival, Receiver};
 use tests::stack::{NewIntegration, Stack};
 
@@ -61,6 +62,11 @@ impl Scene {
     ) -> Result<Integration, Failed> {
         self.receiver.script(PATH, answers);
         self.create(self.here()).await
+    }
+
+    /// The API, used by a user of this organization.
+    pub async fn api(&self) -> Result<Api, Failed> {
+        Ok(self.stack.api(self.organization).await?)
     }
 
     pub async fn create(&self, new: NewIntegration) -> Result<Integration, Failed> {

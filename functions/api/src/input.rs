@@ -70,6 +70,11 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let (line, column) = (error.line(), error.column());
         Problem::malformed(WHOLE_BODY, format!("The body is not valid JSON (line {line}, column {column})."))
     };
+    // The parser would take a list for an object with its fields in order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|error| not_json(&error))?;
+        return Err(Problem::field(WHOLE_BODY, "The body must be an object."));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -187,8 +192,9 @@ mod tests {
         check(r#"{"list": ["a", 5]}"#, "list[1]", "`list[1]` must be a string.");
         check(r#"{"headers": {"x-key": 5}}"#, "headers.x-key", "`headers.x-key` must be a string.");
         check(r#"{"headers": []}"#, "headers", "`headers` must be an object.");
+        check("[]", WHOLE_BODY, "The body must be an object.");
+        check("5", WHOLE_BODY, "The body must be an object.");
         check("[]x", WHOLE_BODY, "The body is not valid JSON (line 1, column 3).");
-        check("5", WHOLE_BODY, "`$` must be an object.");
         check(r#"{"name": "a", "name": "b"}"#, "name", "`name` stands there twice: keep one.");
         check(r#"{"nmae": "a"}"#, "nmae", "`nmae` is not known here: use `name`, `count`, `on`, `list`, `headers`.");
     }

@@ -4,6 +4,7 @@ mod draft;
 mod view;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -26,13 +27,13 @@ use shared::signature::SigningSecret;
 pub use draft::{IntegrationPatch, NewIntegration, SecretOrigin};
 pub use view::{IntegrationList, IntegrationView, IntegrationWithSecret};
 
-use crate::Api;
 use crate::bookkeeping::Creation;
 use crate::caller::Caller;
 use crate::fields;
 use crate::idempotency::RequestKey;
 use crate::input::{JsonBody, Precondition, entity_tag};
 use crate::problem::{Conflict, FieldError, Problem};
+use crate::{Api, now};
 
 /// How often a change is made anew on what somebody else has changed meanwhile.
 const MAX_COLLISIONS: usize = 8;
@@ -55,7 +56,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub(crate) async fn list(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<IntegrationList>, Problem> {
     let mut integrations = api.living(caller.organization).await?;
     integrations.sort_by_key(|integration| integration.created_at);
-    Ok(Json(IntegrationList::of(&integrations, Timestamp::now())))
+    Ok(Json(IntegrationList::of(&integrations, now())))
 }
 
 /// Creates an integration.
@@ -91,7 +92,7 @@ pub(crate) async fn create(
         }
         let generation = api.bookkeeping.generation(caller.organization).await?;
         api.check_room(caller.organization).await?;
-        let now = Timestamp::now();
+        let now = now();
         let owner = Owner { organization: caller.organization, integration: IntegrationId::new(now, random()) };
         let generated = (draft.secret_origin == SecretOrigin::Generated).then(|| SigningSecret::generate(random()));
         let secrets = draft.secrets(generated.clone());
@@ -102,6 +103,9 @@ pub(crate) async fn create(
             log::changed(Changed::Created, &integration);
             return Ok(created(&integration, generated.as_ref()));
         }
+        // Those who collided part ways.
+        let [milliseconds] = random::<1>();
+        tokio::time::sleep(Duration::from_millis(milliseconds.into())).await;
     }
     Err(Fault::Contended.into())
 }
@@ -148,13 +152,14 @@ pub(crate) async fn change(
     let mut vetted = None;
     for _ in 0..MAX_COLLISIONS {
         let current = api.integration(caller, &id).await?;
-        precondition.check(current.version)?;
-        let now = Timestamp::now();
+        let now = now();
         let secrets = api.dispatch.secrets(&current).await?;
         let patched = body
             .value
             .apply(&current, &fields::still_valid(&secrets, now), |url| api.dispatch.read_url(url))
             .map_err(Problem::Invalid)?;
+        // Only what would be carried out otherwise depends on a condition (RFC 9110, section 13.2.1).
+        precondition.check(current.version)?;
         if patched.integration.url != current.url && vetted.as_ref() != Some(&patched.integration.url) {
             api.vet(&patched.integration.url).await?;
             vetted = Some(patched.integration.url.clone());
@@ -192,7 +197,7 @@ pub(crate) async fn remove(
     for _ in 0..MAX_COLLISIONS {
         let current = api.integration(caller, &id).await?;
         precondition.check(current.version)?;
-        let now = Timestamp::now();
+        let now = now();
         let used_version = current.version;
         let tombstone = Integration {
             name: String::new(),
@@ -201,6 +206,7 @@ pub(crate) async fn remove(
             disabled_reason: None,
             filter: Filter::default(),
             secrets: None,
+            health: None,
             deleted_at: Some(now),
             expires_at: Some(now.saturating_add(api.retention).unwrap_or(Timestamp::MAX)),
             ..next_version(current, now)
@@ -251,7 +257,7 @@ impl Api {
         request: Option<(&RequestKey, [u8; crate::idempotency::FINGERPRINT_BYTES])>,
     ) -> Result<Option<(Integration, Option<SigningSecret>)>, Problem> {
         let Some((key, fingerprint)) = request else { return Ok(None) };
-        let Some(earlier) = self.bookkeeping.remembered(organization, key, Timestamp::now()).await? else {
+        let Some(earlier) = self.bookkeeping.remembered(organization, key, now()).await? else {
             return Ok(None);
         };
         if earlier.fingerprint.as_slice() != fingerprint {
@@ -300,10 +306,10 @@ fn request_key(headers: &HeaderMap) -> Result<Option<RequestKey>, Problem> {
 fn created(integration: &Integration, generated: Option<&SigningSecret>) -> impl IntoResponse + use<> {
     let location = format!("/integrations/{}", integration.id);
     let headers = AppendHeaders([(LOCATION, location), (ETAG, entity_tag(integration.version))]);
-    (StatusCode::CREATED, headers, Json(IntegrationWithSecret::of(integration, generated, Timestamp::now())))
+    (StatusCode::CREATED, headers, Json(IntegrationWithSecret::of(integration, generated, now())))
 }
 
 fn shown(integration: &Integration) -> impl IntoResponse + use<> {
     let headers = AppendHeaders([(ETAG, entity_tag(integration.version))]);
-    (headers, Json(IntegrationView::of(integration, Timestamp::now())))
+    (headers, Json(IntegrationView::of(integration, now())))
 }

@@ -31,6 +31,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use jiff::Timestamp;
 use shared::address::AllowedNetworks;
 use shared::delivering::Dispatch;
 use shared::io::deliveries_table::DeliveriesTable;
@@ -124,6 +125,12 @@ impl Api {
             max_integrations: settings.max_integrations,
         })
     }
+}
+
+/// The time, to the millisecond: what is answered now and what is read later are the same.
+pub(crate) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
 /// Every route, and what answers where there is none.

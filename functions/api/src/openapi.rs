@@ -154,6 +154,12 @@ pub(crate) enum BodyRefusals {
     Invalid(ProblemDocument),
 }
 
+/// A whole number from 0 to 2^64 - 1, as alerts and projects are numbered.
+#[derive(ToSchema)]
+#[schema(value_type = u64, format = "uint64", minimum = 0)]
+#[expect(dead_code, reason = "describes a number")]
+pub struct WholeNumber(u64);
+
 /// The HTTP method of the requests to an endpoint.
 #[derive(ToSchema)]
 #[schema(as = Method)]
@@ -192,4 +198,33 @@ pub enum StatusName {
     Failed,
     #[schema(rename = "cancelled")]
     Cancelled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_what_it_refers_to_is_there() {
+        let json = document().to_json().unwrap();
+        let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+        let paths: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(
+            paths,
+            [
+                "/integrations",
+                "/integrations/{id}",
+                "/integrations/{id}/deliveries",
+                "/integrations/{id}/deliveries/{delivery_id}",
+                "/integrations/{id}/deliveries/{delivery_id}/redeliver",
+                "/integrations/{id}/recover",
+                "/integrations/{id}/rotate-secret",
+                "/integrations/{id}/test",
+            ]
+        );
+        for reference in json.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(document.pointer(reference).is_some(), "{reference}");
+        }
+    }
 }

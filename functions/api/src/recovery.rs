@@ -20,12 +20,12 @@ use shared::io::log;
 use shared::io::queues::BATCH;
 use utoipa::ToSchema;
 
-use crate::Api;
 use crate::caller::Caller;
 use crate::cursor;
 use crate::input::OptionalJsonBody;
 use crate::problem::{Conflict, FieldError, Problem};
 use crate::redelivery::check_enabled;
+use crate::{Api, now};
 
 /// How long one request counts. Far less than API Gateway's patience.
 const COUNTS_FOR: Duration = Duration::from_secs(10);
@@ -118,7 +118,7 @@ pub(crate) async fn recover(
     Path(id): Path<String>,
     OptionalJsonBody(body): OptionalJsonBody<Recover>,
 ) -> Result<Json<Recovered>, Problem> {
-    let now = Timestamp::now();
+    let now = now();
     let progress = progress(&body, now)?;
     let integration = api.integration(caller, &id).await?;
     if body.dry_run {
@@ -169,7 +169,7 @@ impl Api {
                 return Ok(Recovered { dry_run: true, count, skipped: 0, next_cursor: None, paced_until: None });
             };
             progress = progress.at(last);
-            if Timestamp::now().duration_since(now).unsigned_abs() > COUNTS_FOR {
+            if crate::now().duration_since(now).unsigned_abs() > COUNTS_FOR {
                 let next_cursor = Some(cursor::encode(&progress));
                 return Ok(Recovered { dry_run: true, count, skipped: 0, next_cursor, paced_until: None });
             }
@@ -233,7 +233,7 @@ impl Api {
             }
         }
         // What the ledger has is announced, whatever went wrong with the others.
-        if let Err(fault) = self.redelivery.send_later(&begun, Timestamp::now()).await {
+        if let Err(fault) = self.redelivery.send_later(&begun, crate::now()).await {
             log::unanswered(&fault);
         }
         failure.map_or(Ok(begun.len()), Err)

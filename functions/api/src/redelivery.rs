@@ -17,10 +17,10 @@ use shared::ledger::{self, NotRedeliverable};
 use shared::retry_message::RetryMessage;
 use shared::wait::longest_queue_delay;
 
-use crate::Api;
 use crate::caller::Caller;
 use crate::deliveries::DeliveryView;
 use crate::problem::{Conflict, Problem};
+use crate::{Api, now};
 
 /// How often a delivery that keeps changing is looked at anew.
 const MAX_COLLISIONS: usize = 4;
@@ -53,7 +53,7 @@ pub(crate) async fn redeliver(
     let integration = api.integration(caller, &id).await?;
     check_enabled(&integration)?;
     let record = api.delivery(&integration, &delivery_id).await?;
-    let now = Timestamp::now();
+    let now = now();
     let record = api.redelivery.begin(record, now, now).await?;
     if let Err(fault) = api.redelivery.retry_queue.send(&message(&record), 0).await {
         // The ledger has it: the next sweep sends what this could not.

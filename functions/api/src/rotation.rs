@@ -19,12 +19,12 @@ use shared::sealed::Owner;
 use shared::signature::{PreviousSecret, SigningSecret, SigningSecrets};
 use utoipa::ToSchema;
 
-use crate::Api;
 use crate::caller::Caller;
 use crate::fields;
 use crate::input::{OptionalJsonBody, Precondition, entity_tag};
 use crate::integrations::{IntegrationWithSecret, next_version};
 use crate::problem::Problem;
+use crate::{Api, now};
 
 /// How long the old secret signs too, unless told otherwise: a day.
 pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
@@ -71,7 +71,7 @@ pub(crate) async fn rotate_secret(
     for _ in 0..MAX_COLLISIONS {
         let current = api.integration(caller, &id).await?;
         precondition.check(current.version)?;
-        let now = Timestamp::now();
+        let now = now();
         let secrets = api.dispatch.secrets(&current).await?;
         let generated = given.is_none().then(|| SigningSecret::generate(random()));
         let Some(new) = given.clone().or_else(|| generated.clone()) else { return Err(Fault::Contended.into()) };

@@ -25,10 +25,10 @@ use shared::payload::{Kept, keep};
 use shared::request::Subject;
 use utoipa::ToSchema;
 
-use crate::Api;
 use crate::caller::Caller;
 use crate::deliveries::ErrorView;
 use crate::problem::Problem;
+use crate::{Api, now};
 
 /// The documented sample payload, as a producer would send it.
 const SAMPLE: &str = include_str!("../../../events/alert-triggered.json");
@@ -109,7 +109,7 @@ pub(crate) async fn test(
     Path(id): Path<String>,
 ) -> Result<Json<TestResult>, Problem> {
     let integration = api.integration(caller, &id).await?;
-    let started_at = Timestamp::now();
+    let started_at = now();
     let admitted = api.bookkeeping.admit_test(caller.organization, started_at).await?;
     admitted.map_err(|too_many| Problem::TooMany {
         sentence: "Your organization has made 10 tests within a minute, the most it can make: wait a little.",

@@ -18,6 +18,7 @@ use lambda_runtime::LambdaEvent;
 use shared::alert_event::AlertEvent;
 use shared::delivering::{self, Beginning, Course, Creation, Deadline, Delivering, Task};
 use shared::delivery::{CancelReason, Identity};
+use shared::health::{Health, Lane};
 use shared::ids::{DeliveryId, OrganizationId};
 use shared::integration::{Integration, Standing};
 use shared::io::batch::{Received, each_message};
@@ -115,8 +116,12 @@ impl Invocation {
         Arc::clone(self.organizations.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default())
     }
 
-    /// Takes one of the first attempts that this invocation makes itself, while there are any.
-    fn beginning(&self) -> Beginning {
+    /// Takes one of the first attempts that this invocation makes itself, while there are any. Those of an ailing endpoint
+    /// it does not make: it would wait for their time-out.
+    fn beginning(&self, lane: Lane) -> Beginning {
+        if lane == Lane::Slow {
+            return Beginning::HandedOff;
+        }
         let take = |left: usize| left.checked_sub(1);
         match self.first_attempts_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
             Ok(_) => Beginning::Claimed,
@@ -151,7 +156,7 @@ impl Deliver {
         let deliveries = integrations.readable.iter().filter_map(|integration| {
             let course = course(integration, &event, run)?;
             let beginning = match course {
-                Course::Send(_) => invocation.beginning(),
+                Course::Send(_) => invocation.beginning(Health::lane(integration.health.as_ref())),
                 Course::Cancel(_) => Beginning::Never,
             };
             Some((self.task(integration, &event, &message.body, received_at, beginning), course))

@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
 use shared::delivering::{self, Course, Deadline, Delivering, Task};
 use shared::delivery::CancelReason;
+use shared::health::{Health, Lane};
 use shared::integration::{Integration, Standing};
 use shared::io::batch::{Received, each_message};
 use shared::io::environment::{BadSetting, Environment};
 use shared::io::fault::Fault;
 use shared::io::log;
-use shared::io::queues::DeadLetterQueue;
+use shared::io::queues::{DeadLetterQueue, RetryMessages};
 use shared::io::sender::NoTrustedRoots;
 use shared::retry_message::RetryMessage;
 
@@ -23,6 +24,8 @@ use shared::retry_message::RetryMessage;
 pub struct Settings {
     delivering: delivering::Settings,
     dead_letter_queue_url: String,
+    slow_lane_queue_url: String,
+    slow_lane_queue_arn: String,
 }
 
 impl Settings {
@@ -32,6 +35,8 @@ impl Settings {
         Ok(Self {
             delivering: delivering::Settings::read(environment)?,
             dead_letter_queue_url: environment.text("DEAD_LETTER_QUEUE_URL")?,
+            slow_lane_queue_url: environment.text("SLOW_LANE_QUEUE_URL")?,
+            slow_lane_queue_arn: environment.text("SLOW_LANE_QUEUE_ARN")?,
         })
     }
 }
@@ -40,15 +45,20 @@ impl Settings {
 pub struct Retry {
     delivering: Delivering,
     dead_letters: DeadLetterQueue,
+    slow_lane: RetryMessages,
+    slow_lane_queue_arn: String,
 }
 
 impl Retry {
     /// # Errors
     /// [`NoTrustedRoots`] when the system has no certificate authorities to trust.
     pub fn new(settings: Settings, aws: &SdkConfig) -> Result<Self, NoTrustedRoots> {
+        let sqs = aws_sdk_sqs::Client::new(aws);
         Ok(Self {
             delivering: Delivering::new(settings.delivering, aws)?,
-            dead_letters: DeadLetterQueue::new(aws_sdk_sqs::Client::new(aws), settings.dead_letter_queue_url),
+            dead_letters: DeadLetterQueue::new(sqs.clone(), settings.dead_letter_queue_url),
+            slow_lane: RetryMessages::new(sqs, settings.slow_lane_queue_url),
+            slow_lane_queue_arn: settings.slow_lane_queue_arn,
         })
     }
 }
@@ -73,6 +83,11 @@ impl Retry {
             Err(bad) => return self.bury(&received, &bad.field, &bad.sentence).await,
         };
         let integration = self.delivering.integrations().find(message.organization_id, message.integration_id).await?;
+        if let Some(integration) = &integration
+            && changes_lane(integration, received.queue_arn.as_deref(), &self.slow_lane_queue_arn)
+        {
+            return self.slow_lane.send(&message, 0).await;
+        }
         let course = course(integration.as_ref());
         match self.delivering.carry_out(&Task::Due(message), course, deadline).await {
             Ok(Some(due)) => self.delivering.schedule(&due).await,
@@ -90,6 +105,14 @@ impl Retry {
 }
 
 const AHEAD: &str = "`attempt` is ahead of its delivery: the ledger has not come to that attempt yet.";
+
+/// Whether a due attempt goes to the slow lane first, because its endpoint is ailing: on the retry queue it would hold up
+/// other endpoints' due attempts.
+fn changes_lane(integration: &Integration, from: Option<&str>, slow_lane: &str) -> bool {
+    integration.standing() == Standing::Enabled
+        && Health::lane(integration.health.as_ref()) == Lane::Slow
+        && from.is_some_and(|queue| queue != slow_lane)
+}
 
 fn course(integration: Option<&Integration>) -> Course<'_> {
     match integration.map(|integration| (integration.standing(), integration)) {

@@ -12,6 +12,8 @@ pub struct Received {
     /// SQS's id of the message: names it in the log and in the batch's answer.
     pub id: String,
     pub body: String,
+    /// The queue that it came from.
+    pub queue_arn: Option<String>,
     /// How often the message was received, this time included.
     pub receive_count: u32,
 }
@@ -22,6 +24,7 @@ impl From<SqsMessage> for Received {
         Self {
             id: message.message_id.unwrap_or_default(),
             body: message.body.unwrap_or_default(),
+            queue_arn: message.event_source_arn,
             // Not knowing, take the careful path.
             receive_count: count.unwrap_or(2),
         }

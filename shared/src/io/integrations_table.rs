@@ -8,19 +8,34 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 
+use crate::health::Health;
 use crate::ids::{IntegrationId, OrganizationId};
 use crate::integration::{DisabledReason, Integration};
 use crate::io::fault::Fault;
+use crate::outcome::Outcome;
 
 /// The integrations table.
 #[derive(Clone, Debug)]
 pub struct IntegrationsTable {
     client: Client,
     table: String,
+}
+
+/// How often an observation is applied anew to what others have noted meanwhile. Each time it is news still, somebody
+/// else's news was written, of which there are three at most in a row.
+const MAX_OBSERVATIONS: usize = 5;
+
+/// What came of noting an observation.
+enum Observation {
+    Noted,
+    /// Others noted something meanwhile; this is the health now.
+    Changed(Option<Health>),
+    /// The integration was changed since the attempt: what it learned is about an endpoint that is gone.
+    Outdated,
 }
 
 /// All integrations of an organization: the readable ones, and how many could not be read.
@@ -92,7 +107,63 @@ impl IntegrationsTable {
         put.send().await.map(drop).map_err(Fault::of("PutItem"))
     }
 
-    /// Writes an integration whole in place of the version that was used, if that is still the one.
+    /// Notes what an attempt's outcome makes of an endpoint's health, if it makes anything of it. Other workers note
+    /// theirs at the same time: each is applied to what the ones before it made.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails.
+    pub async fn observe(&self, used: &Integration, outcome: &Outcome, now: Timestamp) -> Result<(), Fault> {
+        let mut seen = used.health.clone();
+        for _ in 0..MAX_OBSERVATIONS {
+            let Some(next) = Health::after(seen.as_ref(), outcome, now) else { return Ok(()) };
+            match self.write_health(used, seen.as_ref(), &next).await? {
+                Observation::Noted | Observation::Outdated => return Ok(()),
+                Observation::Changed(health) => seen = health,
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_health(
+        &self,
+        used: &Integration,
+        seen: Option<&Health>,
+        next: &Health,
+    ) -> Result<Observation, Fault> {
+        let value = |health: &Health| to_attribute_value(health).map_err(|_| UNREADABLE);
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item_key(used.organization_id, used.id)))
+            .update_expression("SET health = :next")
+            .expression_attribute_values(":next", value(next)?)
+            .expression_attribute_values(":used", AttributeValue::N(used.version.to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        update = match seen {
+            Some(seen) => update
+                .condition_expression("version = :used AND health = :seen")
+                .expression_attribute_values(":seen", value(seen)?),
+            None => update.condition_expression("version = :used AND attribute_not_exists(health)"),
+        };
+        match update.send().await {
+            Ok(_) => Ok(Observation::Noted),
+            Err(SdkError::ServiceError(context)) => match context.into_err() {
+                UpdateItemError::ConditionalCheckFailedException(refused) => {
+                    let found = refused.item.map(from_item::<Integration>);
+                    match found.transpose().map_err(|_| UNREADABLE)? {
+                        Some(found) if found.version == used.version => Ok(Observation::Changed(found.health)),
+                        Some(_) | None => Ok(Observation::Outdated),
+                    }
+                }
+                other => Err(Fault::of::<_, ()>("UpdateItem")(SdkError::service_error(other, ()))),
+            },
+            Err(error) => Err(Fault::of("UpdateItem")(error)),
+        }
+    }
+
+    /// Writes an integration whole in place of the version that was used, if that is still the one. What is noted of its
+    /// health meanwhile is lost, and noted again by the next attempt.
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails; whether it was written is then unknown.

@@ -205,6 +205,26 @@ pub fn tested(record: &Record) {
     });
 }
 
+#[derive(Serialize)]
+struct UnobservedLine {
+    level: Level,
+    message: &'static str,
+    integration_id: IntegrationId,
+    delivery_id: DeliveryId,
+    error: String,
+}
+
+/// Logs that an endpoint's health could not be noted.
+pub fn unobserved(record: &Record, fault: &Fault) {
+    write(&UnobservedLine {
+        level: Level::Warn,
+        message: "an endpoint's health could not be noted",
+        integration_id: record.identity.integration_id,
+        delivery_id: record.identity.delivery_id,
+        error: fault.to_string(),
+    });
+}
+
 /// What a customer did to an integration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {

@@ -29,8 +29,8 @@ pub struct LogParameters {
     #[param(inline, required = false)]
     event_type: crate::openapi::EventTypeName,
     /// Only deliveries of this alert.
-    #[param(required = false)]
-    alert_id: u64,
+    #[param(required = false, inline)]
+    alert_id: crate::openapi::WholeNumber,
     /// Only what was received from this time on.
     #[param(required = false, value_type = String, format = DateTime)]
     from: Timestamp,

@@ -53,6 +53,7 @@ pub struct DeliveryView {
     pub status: &'static str,
     #[schema(value_type = crate::openapi::EventTypeName)]
     pub event_type: &'static str,
+    #[schema(value_type = crate::openapi::WholeNumber)]
     pub alert_id: u64,
     /// Whether it was made with the Test button.
     pub test: bool,

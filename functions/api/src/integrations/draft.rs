@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::FIRST_VERSION;
 use crate::fields::{self, Errors};
-use crate::openapi::{EventTypeName, MethodName};
+use crate::openapi::{EventTypeName, MethodName, WholeNumber};
 use crate::problem::FieldError;
 
 /// A new integration.
@@ -59,7 +59,7 @@ pub struct NewIntegration {
     severities: Vec<String>,
     /// Only alerts of these projects; empty means all.
     #[serde(default)]
-    #[schema(max_items = 100)]
+    #[schema(value_type = Vec<WholeNumber>, max_items = 100)]
     project_ids: Vec<u64>,
 }
 
@@ -131,6 +131,7 @@ impl Draft {
             disabled_reason: None,
             filter: self.filter.clone(),
             secrets,
+            health: None,
             version: FIRST_VERSION,
             created_at: now,
             updated_at: now,
@@ -199,7 +200,7 @@ pub struct IntegrationPatch {
     #[schema(value_type = Option<Vec<String>>, max_items = 20)]
     severities: Patch<Vec<String>>,
     #[serde(default)]
-    #[schema(value_type = Option<Vec<u64>>, max_items = 100)]
+    #[schema(value_type = Option<Vec<WholeNumber>>, max_items = 100)]
     project_ids: Patch<Vec<u64>>,
 }
 
@@ -241,6 +242,10 @@ impl IntegrationPatch {
         };
         if next.enabled {
             next.disabled_reason = None;
+        }
+        if next.url != current.url || next.enabled != current.enabled {
+            // What is known is about another endpoint, or about another time.
+            next.health = None;
         }
         next.filter = fields::filter(
             self.event_types.or(&current.filter.event_types),

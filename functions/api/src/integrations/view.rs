@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use shared::health::Health;
 use shared::integration::{DisabledReason, Integration};
 use shared::signature::SigningSecret;
 use utoipa::ToSchema;
@@ -20,8 +21,14 @@ pub struct HeaderView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthState {
-    /// Nothing is known yet.
+    /// Nothing was sent yet.
     Unknown,
+    /// The last attempt was accepted.
+    Healthy,
+    /// The last attempt failed.
+    Failing,
+    /// It keeps timing out: its alerts take a lane of their own until it accepts one.
+    Ailing,
     /// It is switched off.
     Disabled,
 }
@@ -36,7 +43,8 @@ pub struct Reason {
 
 /// How an integration is doing, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Health {
+#[schema(as = Health)]
+pub struct HealthView {
     pub state: HealthState,
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
@@ -71,8 +79,9 @@ pub struct IntegrationView {
     /// Which severities it wants; empty means all.
     pub severities: Vec<String>,
     /// Which projects it wants; empty means all.
+    #[schema(value_type = Vec<crate::openapi::WholeNumber>)]
     pub project_ids: Vec<u64>,
-    pub health: Health,
+    pub health: HealthView,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -142,15 +151,38 @@ impl IntegrationList {
     }
 }
 
-fn health(integration: &Integration) -> Health {
-    let state = if integration.enabled { HealthState::Unknown } else { HealthState::Disabled };
-    let reason = integration.disabled_reason.map(|reason| match reason {
-        DisabledReason::Gone => Reason {
-            code: "gone".to_owned(),
-            message: "Your endpoint answered 410, which says that it wants no more webhooks, so the integration was \
-                      switched off: enable it when the endpoint is back."
-                .to_owned(),
-        },
-    });
-    Health { state, since: None, reason }
+fn health(integration: &Integration) -> HealthView {
+    if !integration.enabled {
+        let reason = integration.disabled_reason.map(disabled_because);
+        return HealthView { state: HealthState::Disabled, since: None, reason };
+    }
+    match &integration.health {
+        None => HealthView { state: HealthState::Unknown, since: None, reason: None },
+        Some(Health::Healthy { since }) => {
+            HealthView { state: HealthState::Healthy, since: Some(*since), reason: None }
+        }
+        Some(Health::Failing { since, code, .. }) => {
+            let message = "The last attempt failed: open the log to see why.";
+            HealthView { state: HealthState::Failing, since: Some(*since), reason: Some(reason(code, message)) }
+        }
+        Some(Health::Ailing { since, code }) => {
+            let message = "Your endpoint keeps timing out, so its alerts take a slower lane until it accepts one: answer \
+                           with 200 as soon as a webhook is received, and process it in the background.";
+            HealthView { state: HealthState::Ailing, since: Some(*since), reason: Some(reason(code, message)) }
+        }
+    }
+}
+
+fn disabled_because(why: DisabledReason) -> Reason {
+    match why {
+        DisabledReason::Gone => reason(
+            "gone",
+            "Your endpoint answered 410, which says that it wants no more webhooks, so the integration was switched off: \
+             enable it when the endpoint is back.",
+        ),
+    }
+}
+
+fn reason(code: &str, message: &str) -> Reason {
+    Reason { code: code.to_owned(), message: message.to_owned() }
 }

@@ -1,0 +1,158 @@
+//! Who may use the API. The local cloud lets users write attributes and sign up against what the template says, so the
+//! template is held to its words here.
+
+use serde_json::{Value, json};
+
+use crate::template::{Template, attribute, reference};
+
+/// Every route, and whether a token is needed for it.
+const ROUTES: [(&str, &str); 5] = [
+    ("ANY /integrations", "JWT"),
+    ("ANY /integrations/{proxy+}", "JWT"),
+    ("ANY /openapi.json", "NONE"),
+    ("GET /", "NONE"),
+    ("GET /console/{proxy+}", "NONE"),
+];
+
+const CLAIM: &str = "custom:organization_id";
+
+#[test]
+fn every_route_but_the_page_and_the_description_needs_a_token() {
+    let template = Template::read();
+    let routes = template.of_type("AWS::ApiGatewayV2::Route");
+    let mut found = Vec::new();
+    for (route, resource) in &routes {
+        let properties = &resource["Properties"];
+        let key = properties["RouteKey"].as_str().unwrap_or_default();
+        let authorization = properties["AuthorizationType"].as_str().unwrap_or_default();
+        let authorizer = if authorization == "JWT" { reference("TokenAuthorizer") } else { Value::Null };
+        assert_eq!(properties["AuthorizerId"], authorizer, "{route}");
+        assert_eq!(properties["ApiId"], reference("HttpApi"), "{route}");
+        assert_eq!(properties["Target"], json!({ "Fn::Sub": "integrations/${ApiIntegration}" }), "{route}");
+        found.push((key, authorization));
+    }
+    found.sort_unstable();
+    assert_eq!(found, ROUTES);
+}
+
+#[test]
+fn tokens_come_from_the_stacks_issuer_or_the_deployers() {
+    let template = Template::read();
+    let authorizers = template.of_type("AWS::ApiGatewayV2::Authorizer");
+    assert_eq!(authorizers.keys().copied().collect::<Vec<_>>(), ["TokenAuthorizer"]);
+    let authorizer = template.properties("TokenAuthorizer");
+    assert_eq!(authorizer["AuthorizerType"], "JWT");
+    assert_eq!(authorizer["IdentitySource"], json!(["$request.header.Authorization"]), "never in a URL");
+    let own = json!({ "Fn::Sub": "https://cognito-idp.${AWS::Region}.amazonaws.com/${UserPool}" });
+    let issuer = json!({ "Fn::If": ["OwnIssuer", own, reference("JwtIssuer")] });
+    assert_eq!(authorizer["JwtConfiguration"]["Issuer"], issuer);
+    let split = json!({ "Fn::Split": [",", reference("JwtAudience")] });
+    let audience = json!({ "Fn::If": ["OwnIssuer", [reference("UserPoolClient")], split] });
+    assert_eq!(authorizer["JwtConfiguration"]["Audience"], audience);
+
+    let own_issuer = json!({ "Fn::Equals": [reference("JwtIssuer"), ""] });
+    assert_eq!(template.section("Conditions")["OwnIssuer"], own_issuer);
+    for id in ["UserPool", "UserPoolDomain", "UserPoolClient"] {
+        assert_eq!(template.resource(id)["Condition"], "OwnIssuer", "{id}");
+    }
+    for output in ["UserPoolId", "UserPoolClientId"] {
+        assert_eq!(template.section("Outputs")[output]["Condition"], "OwnIssuer", "{output}");
+    }
+    assert_eq!(template.default_of("JwtIssuer"), "");
+    let [(_, rule)] = Vec::from_iter(template.section("Rules"))[..] else { panic!("there is one rule") };
+    let named = |parameter: &str| json!({ "Fn::Not": [{ "Fn::Equals": [reference(parameter), ""] }] });
+    assert_eq!(rule["RuleCondition"], named("JwtIssuer"));
+    assert_eq!(rule["Assertions"][0]["Assert"], named("JwtAudience"), "or any application's token would do");
+}
+
+#[test]
+fn no_user_can_write_the_organization() {
+    let template = Template::read();
+    assert_eq!(template.default_of("OrganizationClaim"), CLAIM);
+    let pool = template.properties("UserPool");
+    assert_eq!(pool["AdminCreateUserConfig"]["AllowAdminCreateUserOnly"], true, "nobody signs up");
+    let schema = pool["Schema"].as_array().expect("the pool has attributes");
+    let required: Vec<_> = schema.iter().filter(|attribute| attribute["Required"] == true).collect();
+    assert_eq!(required.len(), 1);
+    assert!(schema.iter().any(|attribute| format!("custom:{}", attribute["Name"].as_str().unwrap_or("-")) == CLAIM));
+
+    let clients = template.of_type("AWS::Cognito::UserPoolClient");
+    assert_eq!(clients.keys().copied().collect::<Vec<_>>(), ["UserPoolClient"], "each has its own attributes");
+    let client = template.properties("UserPoolClient");
+    // An empty list would stand for all.
+    assert_eq!(client["WriteAttributes"], json!(["email"]));
+    assert_eq!(client["ReadAttributes"], json!(["email", "email_verified", CLAIM]));
+    // With `aws.cognito.signin.user.admin`, the token of the sign-in page could change its user.
+    assert_eq!(client["AllowedOAuthScopes"], json!(["openid"]));
+}
+
+#[test]
+fn clients_keep_no_secret_and_take_no_password_from_just_anyone() {
+    let template = Template::read();
+    let client = template.properties("UserPoolClient");
+    assert_eq!(client["GenerateSecret"], false, "a page in a browser keeps none");
+    assert_eq!(client["AllowedOAuthFlows"], json!(["code"]));
+    assert_eq!(client["AllowedOAuthFlowsUserPoolClient"], true);
+    let flows = json!(["ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]);
+    assert_eq!(client["ExplicitAuthFlows"], flows);
+    assert_eq!(client["PreventUserExistenceErrors"], "ENABLED");
+    assert_eq!(client["EnableTokenRevocation"], true);
+    let page = json!([{ "Fn::Sub": "${HttpApi.ApiEndpoint}/" }]);
+    assert_eq!((&client["CallbackURLs"], &client["LogoutURLs"]), (&page, &page));
+    let units = json!({ "IdToken": "minutes", "AccessToken": "minutes", "RefreshToken": "hours" });
+    assert_eq!(client["TokenValidityUnits"], units);
+    for token in ["IdTokenValidity", "AccessTokenValidity"] {
+        assert!(client[token].as_u64() <= Some(15), "{token}: nothing takes a token back before its time");
+    }
+}
+
+#[test]
+fn user_pool_is_kept_safe() {
+    let template = Template::read();
+    let pool = template.properties("UserPool");
+    assert_eq!(pool["DeletionProtection"], json!({ "Fn::If": ["DataProtected", "ACTIVE", "INACTIVE"] }));
+    assert_eq!(template.resource("UserPool")["UpdateReplacePolicy"], "Retain");
+    assert_eq!(pool["UsernameAttributes"], json!(["email"]));
+    let policy = &pool["Policies"]["PasswordPolicy"];
+    assert!(policy["MinimumLength"].as_u64() >= Some(12), "{policy}");
+    for kind in ["Lowercase", "Uppercase", "Numbers", "Symbols"] {
+        assert_eq!(policy[format!("Require{kind}")], true, "{kind}");
+    }
+}
+
+#[test]
+fn api_waits_longer_than_its_function_and_may_invoke_it() {
+    let template = Template::read();
+    let integration = template.properties("ApiIntegration");
+    assert_eq!(integration["IntegrationUri"], attribute("ApiFunction", "Arn"));
+    assert_eq!(integration["PayloadFormatVersion"], "2.0");
+    let function = template.properties("ApiFunction")["Timeout"].as_u64().expect("it has a timeout of its own");
+    assert!(integration["TimeoutInMillis"].as_u64() > Some(function * 1_000));
+    assert!(integration["TimeoutInMillis"].as_u64() <= Some(30_000), "API Gateway's limit");
+
+    let permission = template.properties("ApiPermission");
+    assert_eq!(permission["FunctionName"], reference("ApiFunction"));
+    assert_eq!(permission["Principal"], "apigateway.amazonaws.com");
+    let source = permission["SourceArn"]["Fn::Sub"].as_str().unwrap_or_default();
+    assert!(source.ends_with(":${HttpApi}/*"), "no other API may: {source}");
+}
+
+#[test]
+fn stage_deploys_itself_limits_its_callers_and_logs_nothing_secret() {
+    let template = Template::read();
+    let stage = template.properties("HttpApiStage");
+    assert_eq!((&stage["StageName"], &stage["AutoDeploy"]), (&json!("$default"), &json!(true)));
+    for limit in ["ThrottlingRateLimit", "ThrottlingBurstLimit"] {
+        assert!(stage["DefaultRouteSettings"][limit].as_u64() > Some(0), "{limit}");
+    }
+    let log = &stage["AccessLogSettings"];
+    assert_eq!(log["DestinationArn"], attribute("AccessLogGroup", "Arn"));
+    let format = log["Format"].as_str().unwrap_or_default();
+    let line: Value = serde_json::from_str(format).expect("a line is JSON");
+    for (field, variable) in line.as_object().expect("with fields") {
+        let variable = variable.as_str().unwrap_or_default();
+        assert!(variable.starts_with("$context."), "{field}");
+        let outspoken = ["path", "query", "header", "claims", "message"].iter().any(|part| variable.contains(part));
+        assert!(!outspoken, "{field}: {variable}");
+    }
+}

@@ -1,0 +1,402 @@
+//! Who gets through to the API: real tokens of the stack's user pool, and every way in which one can be wrong.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_sdk_cognitoidentityprovider::error::ProvideErrorMetadata;
+use aws_sdk_cognitoidentityprovider::types::{
+    AttributeDataType, AttributeType, AuthFlowType, ExplicitAuthFlowsType, SchemaAttributeType, TimeUnitsType,
+    TokenValidityUnitsType, UserPoolClientType,
+};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use shared::ids::{DeliveryId, IntegrationId};
+use shared::io::vault::random;
+use tests::api::{Api, Content, ORGANIZATION_CLAIM, PASSWORD, SignedIn, Token};
+use tests::stack::{Function, Stack};
+
+use crate::STAGE;
+use crate::scene::{CANARY, PATH, Scene};
+
+/// How long the token is good for that is to expire.
+const BRIEFLY: Duration = Duration::from_secs(5);
+
+/// What was seen of the API before anyone else used it: later, nobody could tell whose call had started a function.
+pub struct Beforehand {
+    untouched: Result<(), Failed>,
+    brief: Result<Brief, Failed>,
+}
+
+/// A token that was accepted while it was good.
+struct Brief {
+    token: Token,
+    expires_at: Instant,
+}
+
+/// Knocks at every guarded route without a token that is any good, then comes in with one that will soon expire.
+pub async fn try_the_unused_api(stack: &Arc<Stack>) -> Beforehand {
+    Beforehand { untouched: knock(stack).await, brief: come_in_briefly(stack).await }
+}
+
+async fn knock(stack: &Stack) -> Result<(), Failed> {
+    let anonymous = stack.anonymous_api()?;
+    let stranger = anonymous.clone().with(Token::new("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"));
+    let some = Target { integration: integration_id(), delivery: delivery_id() };
+    for (method, path, content) in some.requests() {
+        for api in [&anonymous, &stranger] {
+            api.call(method.clone(), &path, content.clone()).await?.expect(StatusCode::UNAUTHORIZED)?;
+        }
+    }
+    // An invocation would have begun by now, and be over.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    match (stack.workers(Function::Api)?.len(), stack.invocations(Function::Api).await?) {
+        (0, 0) => Ok(()),
+        (workers, calls) => {
+            Err(format!("{workers} processes run the function, which was invoked {calls} times").into())
+        }
+    }
+}
+
+async fn come_in_briefly(stack: &Stack) -> Result<Brief, Failed> {
+    let client = client(stack).await?;
+    let units = TokenValidityUnitsType::builder().id_token(TimeUnitsType::Seconds).build();
+    let seconds = i32::try_from(BRIEFLY.as_secs())?;
+    set_validity(stack, seconds, units).await?;
+    let signed_in = stack.sign_in_as("brief@example.com", Some("1")).await;
+    let expires_at = Instant::now() + BRIEFLY;
+    // Whatever became of that, everybody else's tokens are to last.
+    let units = client.token_validity_units.ok_or("the client says what its validities are")?;
+    set_validity(stack, client.id_token_validity.ok_or("the client has a validity")?, units).await?;
+
+    let token = signed_in?.id;
+    stack.anonymous_api()?.with(token.clone()).list().await?;
+    // The other half of the knocking: someone who is let in does start it.
+    match stack.workers(Function::Api)?.is_empty() {
+        false => Ok(Brief { token, expires_at }),
+        true => Err("no process runs the function that has just answered".into()),
+    }
+}
+
+async fn client(stack: &Stack) -> Result<UserPoolClientType, Failed> {
+    let request = stack.cognito().describe_user_pool_client();
+    let request = request.user_pool_id(stack.output("UserPoolId")?).client_id(stack.output("UserPoolClientId")?);
+    let described = request.send().await.map_err(shown)?;
+    Ok(described.user_pool_client.ok_or("there is a client")?)
+}
+
+/// Changes how long ID tokens are good for, and nothing else: here, what is left out stays as it is.
+async fn set_validity(stack: &Stack, validity: i32, units: TokenValidityUnitsType) -> Result<(), Failed> {
+    let request = stack.cognito().update_user_pool_client().user_pool_id(stack.output("UserPoolId")?);
+    let request = request.client_id(stack.output("UserPoolClientId")?).id_token_validity(validity);
+    request.token_validity_units(units).send().await.map_err(shown)?;
+    Ok(())
+}
+
+fn shown<E: std::error::Error>(error: E) -> Failed {
+    aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string().into()
+}
+
+pub async fn unauthenticated_calls_start_no_function(_: Scene) -> Result<(), Failed> {
+    STAGE.get().ok_or("the stage is set")?.beforehand.untouched.clone()
+}
+
+pub async fn expired_token_is_refused(scene: Scene) -> Result<(), Failed> {
+    let brief = &STAGE.get().ok_or("the stage is set")?.beforehand.brief;
+    let Brief { token, expires_at } = brief.as_ref().map_err(Clone::clone)?;
+    tokio::time::sleep_until((*expires_at + Duration::from_secs(1)).into()).await;
+    refused(&scene.stack.anonymous_api()?, "expired", token.clone()).await
+}
+
+async fn refused(anonymous: &Api, what: &str, token: Token) -> Result<(), Failed> {
+    let answer = anonymous.clone().with(token).call(Method::GET, "/integrations", Content::none()).await?;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{what}");
+    Ok(())
+}
+
+pub async fn tampered_tokens_are_refused(scene: Scene) -> Result<(), Failed> {
+    let (stack, anonymous) = (&scene.stack, scene.stack.anonymous_api()?);
+    let token = stack.sign_in(scene.organization).await?;
+    anonymous.clone().with(token.clone()).list().await?;
+
+    let [header, payload, signature] = parts(&token)?;
+    let middle = signature.len() / 2;
+    let other = if signature.as_bytes()[middle] == b'A' { "B" } else { "A" };
+    let altered = format!("{}{other}{}", &signature[..middle], &signature[middle + 1..]);
+    let mut claims = claims(&token)?;
+    claims[ORGANIZATION_CLAIM] = "1".into();
+    let claimed = encoded(&claims);
+    let unsigned = encoded(&json!({ "alg": "none", "typ": "JWT" }));
+    for (what, text) in [
+        ("nothing", String::new()),
+        ("garbage", "garbage".to_owned()),
+        ("no JSON", "a.b.c".to_owned()),
+        ("another signature", format!("{header}.{payload}.{altered}")),
+        ("no signature", format!("{header}.{payload}.")),
+        ("another organization", format!("{header}.{claimed}.{signature}")),
+        ("unsigned", format!("{unsigned}.{payload}.")),
+    ] {
+        refused(&anonymous, what, Token::new(text)).await?;
+    }
+    Ok(())
+}
+
+pub async fn tokens_for_others_are_refused(scene: Scene) -> Result<(), Failed> {
+    let (stack, anonymous) = (&scene.stack, scene.stack.anonymous_api()?);
+    let (email, organization) =
+        (format!("elsewhere-{}@example.com", scene.organization), scene.organization.to_string());
+    let pool = stack.output("UserPoolId")?;
+    let right = stack.sign_in_as(&email, Some(&organization)).await?;
+    anonymous.clone().with(right.id).list().await?;
+
+    let client = another_client(stack, pool).await?;
+    refused(&anonymous, "another audience", stack.sign_in_to(pool, &client, &email).await?.id).await?;
+
+    let schema = SchemaAttributeType::builder().name("organization_id").attribute_data_type(AttributeDataType::String);
+    let request = stack.cognito().create_user_pool().pool_name("another pool").schema(schema.build());
+    let created = request.send().await.map_err(shown)?.user_pool;
+    let pool = created.and_then(|pool| pool.id).ok_or("a pool has an id")?;
+    let client = another_client(stack, &pool).await?;
+    stack.create_user(&pool, &email, Some(&organization)).await?;
+    refused(&anonymous, "another issuer", stack.sign_in_to(&pool, &client, &email).await?.id).await
+}
+
+async fn another_client(stack: &Stack, pool: &str) -> Result<String, Failed> {
+    let request = stack.cognito().create_user_pool_client().user_pool_id(pool).client_name("another application");
+    let request = request.explicit_auth_flows(ExplicitAuthFlowsType::AllowAdminUserPasswordAuth);
+    let created = request.send().await.map_err(shown)?.user_pool_client;
+    Ok(created.and_then(|client| client.client_id).ok_or("a client has an id")?)
+}
+
+pub async fn token_without_an_organization(scene: Scene) -> Result<(), Failed> {
+    let stack = &scene.stack;
+    let nobody = stack.sign_in_as("nobody@example.com", None).await?;
+    forbidden(stack, "no claim", nobody.id).await?;
+    // API Gateway takes it, as it is of the right client; the claim is in ID tokens only.
+    let email = format!("access-{}@example.com", scene.organization);
+    let member = stack.sign_in_as(&email, Some(&scene.organization.to_string())).await?;
+    forbidden(stack, "an access token", member.access).await
+}
+
+pub async fn claim_that_is_no_canonical_integer(scene: Scene) -> Result<(), Failed> {
+    let organization = scene.organization;
+    let claims = [
+        "0".to_owned(),
+        "-1".to_owned(),
+        "acme".to_owned(),
+        "18446744073709551616".to_owned(),
+        format!("0{organization}"),
+        format!("+{organization}"),
+        format!(" {organization}"),
+        format!("{organization}.0"),
+        format!("{organization},1"),
+        format!("[{organization}]"),
+    ];
+    for (number, claim) in claims.iter().enumerate() {
+        let user = scene.stack.sign_in_as(&format!("claim-{number}@example.com"), Some(claim)).await?;
+        forbidden(&scene.stack, claim, user.id).await?;
+    }
+    Ok(())
+}
+
+async fn forbidden(stack: &Stack, what: &str, token: Token) -> Result<(), Failed> {
+    let api = stack.anonymous_api()?.with(token);
+    let some = Target { integration: integration_id(), delivery: delivery_id() };
+    for (method, path, content) in some.requests() {
+        let call = format!("{what}: {method} {path}");
+        let answer = api.call(method, &path, content).await?;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{call}: {}", answer.text());
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{call}");
+        assert_eq!(answer.json()?["type"], "urn:roboticks:webhooks:no-organization", "{call}");
+    }
+    Ok(())
+}
+
+/// Another organization's integration, or delivery, and one that never was: an answer tells neither from the other.
+pub async fn another_organization_sees_nothing(scene: Scene) -> Result<(), Failed> {
+    let mine = scene.stack.api(scene.organization).await?;
+    let integration = mine
+        .create(&json!({
+            "name": "Mine",
+            "url": scene.receiver.url(PATH),
+            "signing_secret": format!("{CANARY}-of-mine"),
+            "headers": { "x-api-key": format!("{CANARY}-key") },
+        }))
+        .await?;
+    let id = integration["id"].as_str().ok_or("an integration has an id")?;
+    let tested = mine.test(id).await?;
+    let delivery = tested["delivery_id"].as_str().ok_or("a test is a delivery")?;
+    let (before, delivery_before) = (mine.read(id).await?, mine.delivery(id, delivery).await?);
+    let arrivals = scene.arrivals().len();
+
+    let others = Scene::open(&scene.stack).await?;
+    let theirs = others.stack.api(others.organization).await?;
+    let of_mine = Target { integration: id.to_owned(), delivery: delivery.to_owned() };
+    let of_nobody = Target { integration: integration_id(), delivery: delivery_id() };
+    let pairs = of_mine.requests().into_iter().zip(of_nobody.requests());
+    for ((method, path, content), (_, unknown, _)) in pairs.filter(|((_, path, _), _)| path.contains(id)) {
+        let answer = theirs.call(method.clone(), &path, content.clone()).await?;
+        let unknown = theirs.call(method.clone(), &unknown, content).await?;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}: {}", answer.text());
+        assert_eq!((unknown.status, unknown.text()), (answer.status, answer.text()), "{method} {path}");
+        assert_eq!(unknown.header("content-type"), answer.header("content-type"), "{method} {path}");
+        assert_eq!(answer.header("etag"), None, "{method} {path}");
+    }
+    assert_eq!(theirs.list().await?["items"], json!([]));
+
+    assert_eq!(mine.read(id).await?, before);
+    assert_eq!(mine.delivery(id, delivery).await?, delivery_before);
+    assert_eq!(scene.arrivals().len(), arrivals, "nothing was sent");
+    // Each of these does something for its owner.
+    for (method, path, content) in of_mine.requests() {
+        let answer = mine.call(method.clone(), &path, content).await?;
+        assert_ne!(answer.status, StatusCode::NOT_FOUND, "{method} {path}");
+    }
+    Ok(())
+}
+
+/// Whoever signs in on the page gets tokens that cannot change their user. Passwords are taken on that page, and from
+/// those who hold AWS credentials.
+pub async fn users_cannot_change_their_organization(scene: Scene) -> Result<(), Failed> {
+    let (stack, organization) = (&scene.stack, scene.organization.to_string());
+    let email = format!("climber-{organization}@example.com");
+    stack.create_user(stack.output("UserPoolId")?, &email, Some(&organization)).await?;
+    let member = sign_in_on_the_page(stack, &email).await?;
+    assert_eq!(claims(&member.id)?[ORGANIZATION_CLAIM], organization.as_str());
+    stack.anonymous_api()?.with(member.id.clone()).list().await?;
+
+    // The page's token may change nothing. One that was got with AWS credentials may, but not this.
+    let by_administrator = stack.sign_in_as(&email, None).await?;
+    let attribute = AttributeType::builder().name(ORGANIZATION_CLAIM).value("1").build().map_err(shown)?;
+    for token in [&member.access, &by_administrator.access] {
+        let request = stack.cognito().update_user_attributes().access_token(token.as_str());
+        let updated = request.user_attributes(attribute.clone()).send().await;
+        assert_eq!(updated.err().as_ref().and_then(|refused| refused.code()), Some("NotAuthorizedException"));
+    }
+    let request = stack.cognito().sign_up().client_id(stack.output("UserPoolClientId")?);
+    let signed_up = request.username("newcomer@example.com").password(PASSWORD).send().await;
+    assert_eq!(signed_up.err().as_ref().and_then(|refused| refused.code()), Some("NotAuthorizedException"));
+    let wider = authorize(stack, "openid aws.cognito.signin.user.admin").await?;
+    let sent_to = wider.headers().get("location").and_then(|location| location.to_str().ok()).unwrap_or_default();
+    assert!(sent_to.contains("invalid_scope") && !sent_to.contains("code="), "{} {sent_to}", wider.status());
+
+    let request = stack.cognito().initiate_auth().client_id(stack.output("UserPoolClientId")?);
+    let request = request.auth_flow(AuthFlowType::UserPasswordAuth).auth_parameters("USERNAME", &email);
+    let begun = request.auth_parameters("PASSWORD", PASSWORD).send().await;
+    assert_eq!(begun.err().as_ref().and_then(|refused| refused.code()), Some("InvalidParameterException"));
+
+    let again = stack.sign_in_as(&email, None).await?;
+    assert_eq!(claims(&again.id)?[ORGANIZATION_CLAIM], organization.as_str(), "as it was");
+    Ok(())
+}
+
+/// As a browser does on the hosted page: the code flow with PKCE.
+async fn sign_in_on_the_page(stack: &Stack, email: &str) -> Result<SignedIn, Failed> {
+    let page = authorize(stack, "openid").await?;
+    assert_eq!(page.status(), StatusCode::OK, "the page");
+    // The page's form has the fields that it was asked with, and these two.
+    let mut form = authorization(stack, "openid")?;
+    form.extend([("username", email.to_owned()), ("password", PASSWORD.to_owned())]);
+    let sent_back = post(stack, "/login", &form).await?;
+    let location = sent_back.headers().get("location").and_then(|location| location.to_str().ok());
+    let location = reqwest::Url::parse(location.ok_or("the page sends back to the application")?)?;
+    let code = location.query_pairs().find(|(name, _)| name == "code").ok_or("with a code")?.1.into_owned();
+    let exchange = [
+        ("grant_type", "authorization_code".to_owned()),
+        ("client_id", stack.output("UserPoolClientId")?.to_owned()),
+        ("redirect_uri", stack.output("ConsoleUrl")?.to_owned()),
+        ("code", code),
+        ("code_verifier", VERIFIER.to_owned()),
+    ];
+    let tokens: Value = post(stack, "/oauth2/token", &exchange).await?.json().await?;
+    let token = |name: &str| tokens[name].as_str().map(Token::new).ok_or(format!("an {name} for the code"));
+    Ok(SignedIn { id: token("id_token")?, access: token("access_token")? })
+}
+
+/// A program would draw it; here, nobody is to be kept out by it.
+const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters";
+
+fn authorization(stack: &Stack, scope: &str) -> Result<Vec<(&'static str, String)>, Failed> {
+    Ok(vec![
+        ("client_id", stack.output("UserPoolClientId")?.to_owned()),
+        ("response_type", "code".to_owned()),
+        ("redirect_uri", stack.output("ConsoleUrl")?.to_owned()),
+        ("scope", scope.to_owned()),
+        ("state", "a-state".to_owned()),
+        ("code_challenge", BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER))),
+        ("code_challenge_method", "S256".to_owned()),
+    ])
+}
+
+async fn authorize(stack: &Stack, scope: &str) -> Result<reqwest::Response, Failed> {
+    let url = format!("{}/oauth2/authorize", stack.endpoint());
+    let url = reqwest::Url::parse_with_params(&url, authorization(stack, scope)?)?;
+    Ok(browser()?.get(url).send().await?)
+}
+
+async fn post(stack: &Stack, path: &str, form: &[(&str, String)]) -> Result<reqwest::Response, Failed> {
+    let url = reqwest::Url::parse_with_params(&format!("{}{path}", stack.endpoint()), form)?;
+    let body = url.query().unwrap_or_default().to_owned();
+    let request = browser()?.post(format!("{}{path}", stack.endpoint())).body(body);
+    Ok(request.header("content-type", "application/x-www-form-urlencoded").send().await?)
+}
+
+fn browser() -> Result<reqwest::Client, Failed> {
+    Ok(reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?)
+}
+
+/// What requests are about.
+struct Target {
+    integration: String,
+    delivery: String,
+}
+
+impl Target {
+    /// Every route that needs a token.
+    fn requests(&self) -> [(Method, String, Content); 11] {
+        let here = format!("/integrations/{}", self.integration);
+        let delivery = format!("{here}/deliveries/{}", self.delivery);
+        let new = json!({ "name": "Name", "url": "https://example.com/hook" });
+        let nothing = || Content::json(&json!({}));
+        [
+            (Method::GET, "/integrations".to_owned(), Content::none()),
+            (Method::POST, "/integrations".to_owned(), Content::json(&new)),
+            (Method::GET, here.clone(), Content::none()),
+            (Method::PATCH, here.clone(), Content::json(&json!({ "name": "Taken", "enabled": false }))),
+            (Method::POST, format!("{here}/test"), Content::none()),
+            (Method::POST, format!("{here}/rotate-secret"), nothing()),
+            (Method::GET, format!("{here}/deliveries"), Content::none()),
+            (Method::GET, delivery.clone(), Content::none()),
+            (Method::POST, format!("{delivery}/redeliver"), Content::none()),
+            (Method::POST, format!("{here}/recover"), nothing()),
+            (Method::DELETE, here, Content::none()),
+        ]
+    }
+}
+
+/// An id that nothing has.
+fn integration_id() -> String {
+    IntegrationId::new(Timestamp::now(), random()).to_string()
+}
+
+fn delivery_id() -> String {
+    DeliveryId::new(Timestamp::now(), random()).to_string()
+}
+
+fn parts(token: &Token) -> Result<[&str; 3], Failed> {
+    let parts: Vec<_> = token.as_str().split('.').collect();
+    parts.try_into().map_err(|_| "a token has three parts".into())
+}
+
+fn claims(token: &Token) -> Result<Value, Failed> {
+    let [_, payload, _] = parts(token)?;
+    Ok(serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload)?)?)
+}
+
+fn encoded(json: &Value) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(json.to_string())
+}

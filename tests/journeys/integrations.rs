@@ -1,0 +1,291 @@
+//! A customer's settings: creating, reading, changing and deleting integrations, and what is said to bad input.
+
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+use shared::delivery::Status;
+use tests::api::{Api, Content, Response};
+
+use crate::scene::{CANARY, PATH, STANDARD_SECRET, Scene, header};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IF_MATCH: HeaderName = http::header::IF_MATCH;
+
+/// A value whose last four characters may be shown, and no more of it.
+const LONG_VALUE: &str = "Bearer canary-0123456789-wxyz";
+
+pub async fn from_creation_to_deletion(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    assert_eq!(api.list().await?, json!({"items": [], "next_cursor": null}));
+
+    let answer = post(
+        &api,
+        &json!({
+            "name": " Pager ", "url": scene.receiver.url(PATH), "method": "PUT", "signing_secret": STANDARD_SECRET,
+            "headers": {"Authorization": LONG_VALUE, "X-Short": "canary"}, "event_types": ["alert.triggered"],
+            "severities": ["critical"], "project_ids": [10],
+        }),
+    )
+    .await?
+    .expect(StatusCode::CREATED)?;
+    let created = answer.json()?;
+    let id = created["id"].as_str().ok_or("no id")?.to_owned();
+    assert_eq!(answer.header("location"), Some(format!("/integrations/{id}").as_str()));
+    assert_eq!(answer.header("etag"), Some("\"1\""));
+    assert_eq!(
+        created,
+        json!({
+            "id": id, "name": "Pager", "url": scene.receiver.url(PATH), "method": "PUT", "enabled": true,
+            "headers": {"authorization": {"last4": "wxyz"}, "x-short": {"last4": null}},
+            "has_signing_secret": true, "signing_secret_last4": STANDARD_SECRET[STANDARD_SECRET.len() - 4..],
+            "previous_secret_valid_until": null,
+            "event_types": ["alert.triggered"], "severities": ["critical"], "project_ids": [10],
+            "health": {"state": "unknown", "since": null, "reason": null},
+            "created_at": created["created_at"], "updated_at": created["created_at"],
+        })
+    );
+    assert!(!answer.text().contains(LONG_VALUE) && !answer.text().contains(STANDARD_SECRET));
+    assert_eq!(api.read(&id).await?, created);
+    assert_eq!(api.list().await?["items"], json!([created]));
+
+    let body = scene.raise().await?;
+    let integration = scene.stack.find_integration(scene.organization, &id).await?;
+    scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
+    let arrivals = scene.arrivals();
+    assert_eq!((arrivals.len(), &arrivals[0].method), (1, &Method::PUT));
+    assert_eq!((header(&arrivals[0], "authorization"), header(&arrivals[0], "x-short")), (LONG_VALUE, "canary"));
+    assert_eq!(api.read(&id).await?["health"]["state"], "healthy");
+
+    api.delete(&id).await?;
+    for gone in [
+        get(&api, &format!("/integrations/{id}")).await?,
+        get(&api, &format!("/integrations/{id}/deliveries")).await?,
+        call(&api, Method::DELETE, &format!("/integrations/{id}"), Content::none()).await?,
+        call(&api, Method::POST, &format!("/integrations/{id}/test"), Content::none()).await?,
+    ] {
+        assert_eq!(gone.status, StatusCode::NOT_FOUND, "{}", gone.text());
+    }
+    assert_eq!(api.list().await?["items"], json!([]));
+    Ok(())
+}
+
+pub async fn a_patch_keeps_what_it_does_not_name(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let id = created(
+        &api,
+        &json!({
+            "name": "Pager", "url": scene.receiver.url(PATH), "signing_secret": STANDARD_SECRET,
+            "headers": {"Authorization": LONG_VALUE, "X-Tenant": "canary-tenant-0001"},
+        }),
+    )
+    .await?;
+
+    let changed =
+        api.change(&id, &json!({"name": "On-call", "headers": {"x-tenant": null, "X-New": LONG_VALUE}})).await?;
+    assert_eq!(changed["name"], "On-call");
+    assert_eq!(changed["headers"], json!({"authorization": {"last4": "wxyz"}, "x-new": {"last4": "wxyz"}}));
+    assert_eq!(changed["has_signing_secret"], true);
+
+    let integration = scene.stack.find_integration(scene.organization, &id).await?;
+    let body = scene.raise().await?;
+    scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
+    let arrival = &scene.arrivals()[0];
+    assert_eq!((header(arrival, "authorization"), header(arrival, "x-new")), (LONG_VALUE, LONG_VALUE));
+    assert_eq!(arrival.header("x-tenant"), None);
+    assert!(arrival.header("x-roboticks-signature").is_some());
+
+    let changed = api.change(&id, &json!({"signing_secret": null, "headers": null, "enabled": false})).await?;
+    assert_eq!(
+        (&changed["has_signing_secret"], &changed["headers"], &changed["enabled"]),
+        (&json!(false), &json!({}), &json!(false))
+    );
+    assert_eq!(changed["health"]["state"], "disabled");
+    Ok(())
+}
+
+pub async fn an_update_is_not_lost(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
+    let path = format!("/integrations/{id}");
+    let patch = |name: &str, tag: &'static str| {
+        let content = Content::json(&json!({ "name": name })).with(IF_MATCH, HeaderValue::from_static(tag));
+        call(&api, Method::PATCH, &path, content)
+    };
+    let first = patch("First", "\"1\"").await?.expect(StatusCode::OK)?;
+    assert_eq!(first.header("etag"), Some("\"2\""));
+    let late = patch("Second", "\"1\"").await?;
+    assert_problem(&late, StatusCode::PRECONDITION_FAILED, &["If-Match"])?;
+    let late =
+        call(&api, Method::DELETE, &path, Content::none().with(IF_MATCH, HeaderValue::from_static("\"1\""))).await?;
+    assert_problem(&late, StatusCode::PRECONDITION_FAILED, &["If-Match"])?;
+    assert_eq!(api.read(&id).await?["name"], "First");
+    patch("Whichever", "*").await?.expect(StatusCode::OK)?;
+
+    // Without a precondition nobody's change is lost either: each is made to what the others have made of it.
+    let (severities, projects) = (json!({"severities": ["critical"]}), json!({"project_ids": [1]}));
+    let (one, other) = tokio::join!(api.change(&id, &severities), api.change(&id, &projects));
+    one?;
+    other?;
+    let both = api.read(&id).await?;
+    assert_eq!((&both["severities"], &both["project_ids"]), (&json!(["critical"]), &json!([1])));
+    Ok(())
+}
+
+pub async fn asking_twice_creates_once(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH), "generate_signing_secret": true});
+    let key = HeaderValue::from_static("5f0c2c9e-6f2e-4d8f-9d3a-0a1b2c3d4e5f");
+    let ask = || call(&api, Method::POST, "/integrations", Content::json(&body).with(IDEMPOTENCY_KEY, key.clone()));
+    let (one, other) = tokio::join!(ask(), ask());
+    let (one, other) = (one?.expect(StatusCode::CREATED)?, other?.expect(StatusCode::CREATED)?);
+    assert_eq!(one.json()?, other.json()?, "the same answer, the secret included");
+    let secret = one.json()?["signing_secret"].as_str().unwrap_or_default().to_owned();
+    assert!(secret.starts_with("whsec_"), "a secret of ours");
+    assert_eq!(api.list().await?["items"].as_array().map(Vec::len), Some(1));
+
+    let other_body = Content::json(&json!({"name": "Other", "url": scene.receiver.url(PATH)}));
+    let refused = call(&api, Method::POST, "/integrations", other_body.with(IDEMPOTENCY_KEY, key.clone())).await?;
+    assert_problem(&refused, StatusCode::UNPROCESSABLE_ENTITY, &["Idempotency-Key"])?;
+
+    let id = one.json()?["id"].as_str().unwrap_or_default().to_owned();
+    assert!(api.read(&id).await?.get("signing_secret").is_none(), "it is shown once");
+    api.delete(&id).await?;
+    assert_problem(&ask().await?, StatusCode::CONFLICT, &[])?;
+
+    let bad = Content::json(&body).with(IDEMPOTENCY_KEY, HeaderValue::from_static("two words"));
+    assert_problem(
+        &call(&api, Method::POST, "/integrations", bad).await?,
+        StatusCode::BAD_REQUEST,
+        &["Idempotency-Key"],
+    )
+}
+
+/// The most that the journeys' stack lets an organization have: see `parameters` in `main.rs`.
+pub async fn an_organization_has_only_so_many(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let most: usize = scene.stack.parameters().get("MaxIntegrations").ok_or("not set")?.parse()?;
+    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH)});
+    for _ in 0..most - 2 {
+        created(&api, &body).await?;
+    }
+    // Two places are left, and four ask at once.
+    let asking = [post(&api, &body), post(&api, &body), post(&api, &body), post(&api, &body)];
+    let answers = futures_util::future::join_all(asking).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let with = |status| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((with(StatusCode::CREATED), with(StatusCode::CONFLICT)), (2, 2));
+    assert_eq!(api.list().await?["items"].as_array().map(Vec::len), Some(most));
+    Ok(())
+}
+
+pub async fn bad_input_is_told_by_field(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
+    let good = |changes: Value| {
+        let mut body = json!({"name": "Pager", "url": "https://example.com/canary"});
+        if let (Some(body), Some(changes)) = (body.as_object_mut(), changes.as_object()) {
+            body.extend(changes.clone());
+        }
+        body
+    };
+    let many_headers: serde_json::Map<_, _> = (0..21).map(|n| (format!("x-{n}"), json!("canary"))).collect();
+    let long_url = format!("https://example.com/{}", "x".repeat(2_048));
+    for (changes, fields) in [
+        (json!({"name": null}), &["name"][..]),
+        (json!({"name": ""}), &["name"]),
+        (json!({"name": "x".repeat(101)}), &["name"]),
+        (json!({"url": 5}), &["url"]),
+        (json!({"url": ""}), &["url"]),
+        (json!({"url": "example.com"}), &["url"]),
+        (json!({"url": "ftp://example.com/"}), &["url"]),
+        (json!({"url": "https://user:canary@example.com/"}), &["url"]),
+        (json!({"url": "http://169.254.169.254/latest/meta-data"}), &["url"]),
+        (json!({"url": "http://0x7f.1:22/"}), &["url"]),
+        (json!({"url": "http://[::ffff:10.0.0.1]/"}), &["url"]),
+        (json!({"url": long_url}), &["url"]),
+        (json!({"method": "GET"}), &["method"]),
+        (json!({"enabled": "yes"}), &["enabled"]),
+        (json!({"signing_secret": "canary"}), &["signing_secret"]),
+        (json!({"signing_secret": 12345678}), &["signing_secret"]),
+        (json!({"signing_secret": "whsec_canary!"}), &["signing_secret"]),
+        (json!({"headers": {"Host": "canary"}}), &["headers.host"]),
+        (json!({"headers": {"X-Key": "canary\r\nX-Evil: 1"}}), &["headers.x-key"]),
+        (json!({"headers": {"X-Key": 5}}), &["headers.X-Key"]),
+        (json!({"headers": {"X-Key": "canary", "x-key": "canary"}}), &["headers.x-key"]),
+        (json!({"headers": {"x-big": "c".repeat(8_192)}}), &["headers"]),
+        (json!({"headers": many_headers}), &["headers"]),
+        (json!({"event_types": ["alert.closed"]}), &["event_types[0]"]),
+        (json!({"severities": [""]}), &["severities"]),
+        (json!({"project_ids": [-1]}), &["project_ids[0]"]),
+        (json!({"nmae": "Pager"}), &["nmae"]),
+        (json!({"name": "", "url": "x", "severities": [""]}), &["name", "url", "severities"]),
+    ] {
+        let answer = post(&api, &good(changes)).await?;
+        assert_problem(&answer, StatusCode::UNPROCESSABLE_ENTITY, fields)?;
+    }
+
+    let integration = format!("/integrations/{id}");
+    let patched = |body: Value| call(&api, Method::PATCH, &integration, Content::json(&body));
+    assert_problem(&patched(json!({"url": "http://10.0.0.1/"})).await?, StatusCode::UNPROCESSABLE_ENTITY, &["url"])?;
+    assert_problem(&patched(json!({"name": null})).await?, StatusCode::UNPROCESSABLE_ENTITY, &["name"])?;
+    assert_problem(&patched(json!({"id": "int_x"})).await?, StatusCode::UNPROCESSABLE_ENTITY, &["id"])?;
+
+    let raw = |content_type, body: String| call(&api, Method::POST, "/integrations", Content::raw(content_type, body));
+    let json = "application/json";
+    assert_problem(&raw(json, "{".to_owned()).await?, StatusCode::BAD_REQUEST, &["$"])?;
+    assert_problem(&raw(json, "[]".to_owned()).await?, StatusCode::UNPROCESSABLE_ENTITY, &["$"])?;
+    assert_problem(&raw("text/plain", "{}".to_owned()).await?, StatusCode::UNSUPPORTED_MEDIA_TYPE, &["$"])?;
+    let large = format!("{{\"name\": \"{}\"}}", "x".repeat(64 * 1024));
+    assert_problem(&raw(json, large).await?, StatusCode::PAYLOAD_TOO_LARGE, &["$"])?;
+
+    let log = format!("{integration}/deliveries");
+    for (query, field) in
+        [("status=lost", "status"), ("from=yesterday", "from"), ("cursor=x", "cursor"), ("limit=0", "limit")]
+    {
+        assert_problem(&get(&api, &format!("{log}?{query}")).await?, StatusCode::BAD_REQUEST, &[field])?;
+    }
+    let rotation = Content::json(&json!({"overlap_seconds": 604_801}));
+    let rotated = call(&api, Method::POST, &format!("{integration}/rotate-secret"), rotation).await?;
+    assert_problem(&rotated, StatusCode::UNPROCESSABLE_ENTITY, &["overlap_seconds"])?;
+
+    assert_problem(&get(&api, "/integrations/int_x").await?, StatusCode::NOT_FOUND, &[])?;
+    assert_problem(&get(&api, &format!("{log}/dlv_x")).await?, StatusCode::NOT_FOUND, &[])?;
+    let not_allowed = call(&api, Method::PUT, &integration, Content::json(&json!({}))).await?;
+    assert_problem(&not_allowed, StatusCode::METHOD_NOT_ALLOWED, &[])?;
+    assert!(not_allowed.header("allow").is_some());
+    Ok(())
+}
+
+/// A problem document with these fields at fault; whatever canary the input held is not in it.
+pub fn assert_problem(answer: &Response, status: StatusCode, fields: &[&str]) -> Result<(), Failed> {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    let problem = answer.json()?;
+    let named: Vec<_> =
+        problem["errors"].as_array().into_iter().flatten().filter_map(|error| error["field"].as_str()).collect();
+    assert_eq!(named, fields, "{problem}");
+    assert_eq!(problem["status"], status.as_u16());
+    for sentence in
+        problem["errors"].as_array().into_iter().flatten().map(|error| &error["message"]).chain([&problem["detail"]])
+    {
+        let sentence = sentence.as_str().unwrap_or_default();
+        assert!(sentence.ends_with('.') && !sentence.to_lowercase().contains(CANARY), "{sentence:?}");
+    }
+    Ok(())
+}
+
+pub async fn created(api: &Api, integration: &Value) -> Result<String, Failed> {
+    let created = api.create(integration).await?;
+    Ok(created["id"].as_str().ok_or("no id")?.to_owned())
+}
+
+async fn post(api: &Api, body: &Value) -> Result<Response, Failed> {
+    call(api, Method::POST, "/integrations", Content::json(body)).await
+}
+
+async fn get(api: &Api, path: &str) -> Result<Response, Failed> {
+    call(api, Method::GET, path, Content::none()).await
+}
+
+async fn call(api: &Api, method: Method, path: &str, content: Content) -> Result<Response, Failed> {
+    Ok(api.call(method, path, content).await?)
+}

@@ -1,0 +1,164 @@
+//! The integration log: finding deliveries, understanding them, sending them again.
+
+use http::{Method, StatusCode};
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+use shared::delivery::Status;
+use tests::api::Content;
+use tests::receiver::Answer;
+use tests::stack::Function;
+
+use crate::integrations::{assert_problem, created};
+use crate::scene::{PATH, SOON, STANDARD_SECRET, Scene, header};
+
+pub async fn pages_and_filters(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
+    let integration = scene.stack.find_integration(scene.organization, &id).await?;
+    let mut sent = Vec::new();
+    for number in 0..7 {
+        let mut alert = scene.alert();
+        if number % 2 == 1 {
+            alert["event_type"] = json!("alert.resolved");
+        }
+        let body = alert.to_string();
+        scene.send(&body).await?;
+        let key = scene.delivery(&integration, &body)?;
+        scene.record(key, Status::Delivered).await?;
+        sent.push((key.delivery_id.to_string(), alert));
+    }
+    let newest_first: Vec<_> = sent.iter().rev().map(|(id, _)| id.clone()).collect();
+    let ids = |items: Vec<Value>| -> Vec<String> {
+        items.iter().filter_map(|item| item["id"].as_str().map(str::to_owned)).collect()
+    };
+    assert_eq!(ids(api.all_deliveries(&id, "limit=3").await?), newest_first);
+    assert_eq!(ids(api.all_deliveries(&id, "").await?), newest_first);
+    let page = api.deliveries(&id, "limit=7").await?;
+    assert_eq!(page["next_cursor"], Value::Null, "a full last page leads nowhere");
+
+    let resolved = ids(api.all_deliveries(&id, "event_type=alert.resolved&limit=2").await?);
+    assert_eq!(resolved, [&sent[5].0, &sent[3].0, &sent[1].0].map(String::clone));
+    let alert = sent[4].1["alert"]["id"].as_u64().unwrap_or_default();
+    assert_eq!(ids(api.all_deliveries(&id, &format!("alert_id={alert}")).await?), [sent[4].0.clone()]);
+    assert_eq!(ids(api.all_deliveries(&id, "status=failed").await?), [""; 0]);
+    assert_eq!(ids(api.all_deliveries(&id, "status=delivered").await?).len(), 7);
+
+    let third = api.delivery(&id, &sent[2].0).await?;
+    let received = third["created_at"].as_str().ok_or("no time")?;
+    assert_eq!(ids(api.all_deliveries(&id, &format!("to={received}")).await?), &newest_first[4..]);
+    assert_eq!(ids(api.all_deliveries(&id, &format!("from={received}")).await?), &newest_first[..5]);
+    Ok(())
+}
+
+pub async fn a_delivery_explains_itself(scene: Scene) -> Result<(), Failed> {
+    scene.receiver.script(PATH, [Answer::Status(500), Answer::Hang]);
+    let api = scene.api().await?;
+    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
+    let integration = scene.stack.find_integration(scene.organization, &id).await?;
+    // Numbers that a parser would round, and an order that it might change.
+    let body = scene.alert().to_string().replacen('{', r#"{ "zzz": 12345678901234567890.10, "aaa": 1,"#, 1);
+    scene.send(&body).await?;
+    let key = scene.delivery(&integration, &body)?;
+    let record = scene.waiting_for(key, 3).await?;
+
+    let path = format!("/integrations/{id}/deliveries/{}", key.delivery_id);
+    let answer = api.call(Method::GET, &path, Content::none()).await?.expect(StatusCode::OK)?;
+    assert!(answer.text().contains(&body), "the payload's own bytes: {}", answer.text());
+    let shown = answer.json()?;
+    assert_eq!((&shown["status"], &shown["test"]), (&json!("waiting"), &json!(false)));
+    assert_eq!(shown["next_attempt_at"].as_str(), record.due_at.map(|due_at| due_at.to_string()).as_deref());
+    let attempts: Vec<_> = shown["attempts"].as_array().into_iter().flatten().collect();
+    let codes: Vec<_> = attempts.iter().map(|attempt| attempt["error"]["code"].as_str().unwrap_or("-")).collect();
+    assert_eq!(codes, ["server_error", "timeout_response"]);
+    assert_eq!((&attempts[0]["status_code"], &attempts[1]["status_code"]), (&json!(500), &Value::Null));
+    assert!(
+        attempts.iter().all(|attempt| attempt["error"]["message"].as_str().is_some_and(|text| text.ends_with('.')))
+    );
+    assert_eq!(api.read(&id).await?["health"]["state"], "failing");
+
+    let in_flight = api.call(Method::POST, &format!("{path}/redeliver"), Content::none()).await?;
+    assert_problem(&in_flight, StatusCode::CONFLICT, &[])?;
+    api.delete(&id).await?;
+    Ok(())
+}
+
+pub async fn sent_again_by_hand(scene: Scene) -> Result<(), Failed> {
+    scene.receiver.script(PATH, [Answer::Status(410), Answer::Status(500), Answer::Status(200)]);
+    let api = scene.api().await?;
+    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
+    let integration = scene.stack.find_integration(scene.organization, &id).await?;
+    let body = scene.raise().await?;
+    let key = scene.delivery(&integration, &body)?;
+    scene.record(key, Status::Failed).await?;
+    let read = api.read(&id).await?;
+    assert_eq!((&read["enabled"], &read["health"]["reason"]["code"]), (&json!(false), &json!("gone")));
+
+    let path = format!("/integrations/{id}/deliveries/{}/redeliver", key.delivery_id);
+    let redeliver = || api.call(Method::POST, &path, Content::none());
+    assert_problem(&redeliver().await?, StatusCode::CONFLICT, &[])?;
+    api.change(&id, &json!({"enabled": true})).await?;
+
+    let answer = redeliver().await?.expect(StatusCode::ACCEPTED)?.json()?;
+    assert_eq!((&answer["status"], &answer["redeliveries_left"]), (&json!("waiting"), &json!(3)));
+    let record = scene.record(key, Status::Delivered).await?;
+    let made: Vec<_> = record.attempts.iter().map(|attempt| (attempt.number, attempt.status_code)).collect();
+    assert_eq!(made, [(1, Some(410)), (2, Some(500)), (3, Some(200))], "a round has its own retries");
+    assert_eq!((record.round_start, record.rounds), (2, 2));
+    let attempts: Vec<_> =
+        scene.arrivals().iter().map(|arrival| header(arrival, "x-roboticks-attempt").to_owned()).collect();
+    assert_eq!(attempts, ["1", "2", "3"]);
+
+    for left in [2, 1, 0] {
+        assert_eq!(redeliver().await?.expect(StatusCode::ACCEPTED)?.json()?["redeliveries_left"], left);
+        scene.record(key, Status::Delivered).await?;
+    }
+    assert_problem(&redeliver().await?, StatusCode::CONFLICT, &[])?;
+    assert_eq!(scene.arrivals().len(), 6);
+    Ok(())
+}
+
+pub async fn a_large_payload_is_sent_again_too(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
+    let integration = scene.stack.find_integration(scene.organization, &id).await?;
+    let mut alert = scene.alert();
+    let noise: String = (1_u64..400).map(|n| format!("{:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+    alert["noise"] = json!(noise);
+    let body = alert.to_string();
+    scene.send(&body).await?;
+    let key = scene.delivery(&integration, &body)?;
+    let record = scene.record(key, Status::Delivered).await?;
+    assert!(record.payload.is_none(), "it has an item of its own");
+    api.redeliver(&id, &key.delivery_id.to_string()).await?;
+    let again = |record: &shared::delivery::Record| record.status == Status::Delivered && record.rounds == 2;
+    scene.stack.record_when(key, SOON, "a second round that is delivered", again).await?;
+    assert!(scene.arrivals().iter().all(|arrival| arrival.body == body.as_bytes()));
+    assert_eq!(scene.arrivals().len(), 2);
+    Ok(())
+}
+
+pub async fn rotated_secrets_sign_for_the_overlap(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH), "signing_secret": STANDARD_SECRET});
+    let id = created(&api, &body).await?;
+    let rotated = api.rotate(&id, &json!({"overlap_seconds": 3})).await?;
+    let new = rotated["signing_secret"].as_str().ok_or("no generated secret")?.to_owned();
+    assert!(rotated["previous_secret_valid_until"].is_string());
+    api.test(&id).await?;
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    api.test(&id).await?;
+
+    let arrivals = scene.arrivals();
+    let verifies = |secret: &str, index: usize| -> Result<bool, Failed> {
+        let webhook = standardwebhooks::Webhook::new(secret)?;
+        Ok(webhook.verify(&arrivals[index].body, &arrivals[index].headers).is_ok())
+    };
+    assert!(verifies(STANDARD_SECRET, 0)? && verifies(&new, 0)?, "both, during the overlap");
+    assert!(!verifies(STANDARD_SECRET, 1)? && verifies(&new, 1)?, "the new one alone, after it");
+    assert!(arrivals[0].header("x-roboticks-signature-previous").is_some());
+    assert!(arrivals[1].header("x-roboticks-signature-previous").is_none());
+    assert_eq!(api.read(&id).await?["previous_secret_valid_until"], Value::Null);
+    let shown = scene.stack.log_lines(Function::Api).await?;
+    assert!(!shown.iter().any(|line| line.contains(&new)));
+    Ok(())
+}

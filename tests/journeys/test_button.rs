@@ -1,0 +1,106 @@
+//! The Test button: what a customer learns by pressing it.
+
+use http::{Method, StatusCode};
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+use tests::api::Content;
+use tests::receiver::Answer;
+
+use crate::integrations::{assert_problem, created};
+use crate::scene::{PATH, STANDARD_SECRET, Scene, header};
+
+pub async fn shows_what_was_sent_and_what_came_back(scene: Scene) -> Result<(), Failed> {
+    scene.receiver.script(PATH, [Answer::Full { status: 200, headers: Vec::new(), body: "thanks".to_owned() }]);
+    let api = scene.api().await?;
+    let id = created(
+        &api,
+        &json!({
+            "name": "Pager", "url": scene.receiver.url(PATH), "method": "PATCH", "signing_secret": STANDARD_SECRET,
+            "headers": {"Authorization": "Bearer canary-0123456789"}, "event_types": ["alert.resolved"], "enabled": false,
+        }),
+    )
+    .await?;
+    let shown = api.test(&id).await?;
+
+    let arrivals = scene.arrivals();
+    assert_eq!(arrivals.len(), 1, "whatever the filters, and though it is switched off");
+    let arrival = &arrivals[0];
+    let sample = include_str!("../../events/alert-triggered.json").trim_end();
+    assert_eq!(String::from_utf8_lossy(&arrival.body), sample);
+    assert_eq!((&shown["request"]["method"], &shown["request"]["body"]), (&json!("PATCH"), &json!(sample)));
+    for name in ["x-roboticks-signature", "x-roboticks-delivery", "webhook-signature", "user-agent"] {
+        assert_eq!(shown["request"]["headers"][name], header(arrival, name), "{name}");
+    }
+    assert_eq!(header(arrival, "authorization"), "Bearer canary-0123456789");
+    assert_eq!(shown["request"]["headers"]["authorization"], "••••");
+    assert_eq!(shown["response"], json!({"status_code": 200, "excerpt": "thanks"}));
+    assert_eq!((&shown["outcome"], &shown["error"]), (&json!("accepted"), &Value::Null));
+    let timings = &shown["timings"];
+    assert!(timings["connect_ms"].is_number() && timings["first_byte_ms"].is_number(), "{timings}");
+    assert_eq!((&timings["dns_ms"], &timings["tls_ms"]), (&Value::Null, &Value::Null), "an address, in clear");
+
+    let logged = api.all_deliveries(&id, "").await?;
+    assert_eq!(logged.len(), 1);
+    assert_eq!((&logged[0]["id"], &logged[0]["test"]), (&shown["delivery_id"], &json!(true)));
+    assert_eq!(
+        (&logged[0]["status"], &logged[0]["attempts"][0]["response_excerpt"]),
+        (&json!("delivered"), &Value::Null)
+    );
+    Ok(())
+}
+
+pub async fn explains_a_failure_and_tries_once(scene: Scene) -> Result<(), Failed> {
+    let answer = Answer::Full { status: 401, headers: Vec::new(), body: "no canary-0123456789 here".to_owned() };
+    scene.receiver.script(PATH, [answer]);
+    let api = scene.api().await?;
+    let headers = json!({"Authorization": "canary-0123456789"});
+    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH), "headers": headers})).await?;
+    let shown = api.test(&id).await?;
+    assert_eq!((&shown["outcome"], &shown["error"]["code"]), (&json!("rejected"), &json!("unauthorized")));
+    assert!(shown["error"]["message"].as_str().is_some_and(|advice| advice.contains("signing secret")), "{shown}");
+    let excerpt = shown["response"]["excerpt"].as_str().unwrap_or_default();
+    assert!(
+        excerpt.starts_with("no ") && !excerpt.contains("canary"),
+        "an echoed header value is cut out: {excerpt:?}"
+    );
+
+    scene.and_nothing_more().await;
+    assert_eq!(scene.arrivals().len(), 1, "a test is not retried");
+    let logged = api.deliveries(&id, "status=failed").await?;
+    assert_eq!(logged["items"][0]["id"], shown["delivery_id"]);
+    assert_eq!(api.recover(&id, &json!({"dry_run": true})).await?["count"], 0, "nor recovered");
+
+    api.change(&id, &json!({"url": "http://127.0.0.1:1024/canary"})).await?;
+    let shown = api.test(&id).await?;
+    assert_eq!((&shown["error"]["code"], &shown["response"]), (&json!("connection_refused"), &Value::Null));
+    Ok(())
+}
+
+pub async fn gone_switches_nothing_off(scene: Scene) -> Result<(), Failed> {
+    scene.receiver.script(PATH, [Answer::Status(410)]);
+    let api = scene.api().await?;
+    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
+    assert_eq!(api.test(&id).await?["error"]["code"], "gone");
+    assert_eq!(api.read(&id).await?["enabled"], true);
+    Ok(())
+}
+
+pub async fn ten_a_minute(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH)});
+    let ids = [created(&api, &body).await?, created(&api, &body).await?];
+    let press = |id: &String| {
+        let path = format!("/integrations/{id}/test");
+        let api = &api;
+        async move { api.call(Method::POST, &path, Content::none()).await }
+    };
+    for turn in 0..10 {
+        press(&ids[turn % 2]).await?.expect(StatusCode::OK)?;
+    }
+    let refused = press(&ids[0]).await?;
+    assert_problem(&refused, StatusCode::TOO_MANY_REQUESTS, &[])?;
+    let seconds: u64 = refused.header("retry-after").ok_or("no Retry-After")?.parse()?;
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    assert_eq!(scene.arrivals().len(), 10);
+    Ok(())
+}
