@@ -11,13 +11,10 @@ use axum::extract::{Path, State};
 use axum::response::{AppendHeaders, IntoResponse};
 use http::header::{ETAG, LOCATION};
 use http::{HeaderMap, StatusCode};
-use jiff::Timestamp;
 use shared::endpoint_url::UrlRefused;
-use shared::filter::Filter;
 use shared::ids::{IntegrationId, OrganizationId};
 use shared::integration::{Integration, Standing};
 use shared::io::fault::Fault;
-use shared::io::integrations_table::Change;
 use shared::io::log::{self, Changed};
 use shared::io::sender::HostVetting;
 use shared::io::vault::random;
@@ -33,9 +30,10 @@ use crate::fields;
 use crate::idempotency::RequestKey;
 use crate::input::{JsonBody, Precondition, entity_tag};
 use crate::problem::{Conflict, FieldError, Problem};
+use crate::revision::Revision;
 use crate::{Api, now};
 
-/// How often a change is made anew on what somebody else has changed meanwhile.
+/// How often creating one is tried again when others create some too.
 const MAX_COLLISIONS: usize = 8;
 
 /// The most integrations and tombstones of an organization together. Delivering reads them all for every alert, so
@@ -148,34 +146,9 @@ pub(crate) async fn change(
     headers: HeaderMap,
     body: JsonBody<IntegrationPatch>,
 ) -> Result<impl IntoResponse, Problem> {
-    let precondition = Precondition::read(&headers);
-    let mut vetted = None;
-    for _ in 0..MAX_COLLISIONS {
-        let current = api.integration(caller, &id).await?;
-        let now = now();
-        let secrets = api.dispatch.secrets(&current).await?;
-        let patched = body
-            .value
-            .apply(&current, &fields::still_valid(&secrets, now), |url| api.dispatch.read_url(url))
-            .map_err(Problem::Invalid)?;
-        // Only what would be carried out otherwise depends on a condition (RFC 9110, section 13.2.1).
-        precondition.check(current.version)?;
-        if patched.integration.url != current.url && vetted.as_ref() != Some(&patched.integration.url) {
-            api.vet(&patched.integration.url).await?;
-            vetted = Some(patched.integration.url.clone());
-        }
-        let owner = Owner { organization: current.organization_id, integration: current.id };
-        let sealed = match patched.secrets {
-            Some(secrets) => api.dispatch.vault().seal(&api.secrets_key_arn, &owner, &secrets).await?,
-            None => current.secrets.clone(),
-        };
-        let next = Integration { secrets: sealed, ..next_version(patched.integration, now) };
-        if api.integrations.replace(&next, current.version).await? == Change::Done {
-            log::changed(Changed::Changed, &next);
-            return Ok(shown(&next));
-        }
-    }
-    Err(Fault::Contended.into())
+    let changed = api.revise(caller, &id, &Precondition::read(&headers), &Revision::Patch(&body.value)).await?;
+    log::changed(Changed::Changed, &changed);
+    Ok(shown(&changed))
 }
 
 /// Deletes an integration. What is still on its way to it is cancelled; its log is gone.
@@ -193,30 +166,9 @@ pub(crate) async fn remove(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let precondition = Precondition::read(&headers);
-    for _ in 0..MAX_COLLISIONS {
-        let current = api.integration(caller, &id).await?;
-        precondition.check(current.version)?;
-        let now = now();
-        let used_version = current.version;
-        let tombstone = Integration {
-            name: String::new(),
-            url: String::new(),
-            enabled: false,
-            disabled_reason: None,
-            filter: Filter::default(),
-            secrets: None,
-            health: None,
-            deleted_at: Some(now),
-            expires_at: Some(now.saturating_add(api.retention).unwrap_or(Timestamp::MAX)),
-            ..next_version(current, now)
-        };
-        if api.integrations.replace(&tombstone, used_version).await? == Change::Done {
-            log::changed(Changed::Deleted, &tombstone);
-            return Ok(StatusCode::NO_CONTENT);
-        }
-    }
-    Err(Fault::Contended.into())
+    let tombstone = api.revise(caller, &id, &Precondition::read(&headers), &Revision::Deletion).await?;
+    log::changed(Changed::Deleted, &tombstone);
+    Ok(StatusCode::NO_CONTENT)
 }
 
 impl Api {
@@ -276,7 +228,7 @@ impl Api {
 
     /// Looks whether requests may be sent to a URL's host. A name that does not resolve is let through: it may be made
     /// later, and every attempt looks again.
-    async fn vet(&self, url: &str) -> Result<(), Problem> {
+    pub(crate) async fn vet(&self, url: &str) -> Result<(), Problem> {
         let refused = |refused| Problem::Invalid(vec![fields::url_error(refused)]);
         let url = self.dispatch.read_url(url).map_err(refused)?;
         match self.dispatch.vet_host(&url).await {
@@ -288,11 +240,6 @@ impl Api {
 
 /// The version that an integration is created with.
 pub(crate) const FIRST_VERSION: u64 = 1;
-
-/// The same integration as its next version.
-pub(crate) fn next_version(current: Integration, now: Timestamp) -> Integration {
-    Integration { version: current.version + 1, updated_at: now, ..current }
-}
 
 fn is_living(integration: &Integration) -> bool {
     integration.standing() != Standing::Deleted

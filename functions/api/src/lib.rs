@@ -10,6 +10,7 @@ pub mod problem;
 
 pub mod fields;
 pub mod integrations;
+pub(crate) mod revision;
 pub mod rotation;
 
 pub mod allowance;

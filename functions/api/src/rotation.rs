@@ -10,20 +10,17 @@ use http::HeaderMap;
 use http::header::ETAG;
 use jiff::Timestamp;
 use serde::Deserialize;
-use shared::integration::Integration;
-use shared::io::fault::Fault;
-use shared::io::integrations_table::Change;
 use shared::io::log::{self, Changed};
 use shared::io::vault::{OpenSecrets, random};
-use shared::sealed::Owner;
 use shared::signature::{PreviousSecret, SigningSecret, SigningSecrets};
 use utoipa::ToSchema;
 
 use crate::caller::Caller;
 use crate::fields;
 use crate::input::{OptionalJsonBody, Precondition, entity_tag};
-use crate::integrations::{IntegrationWithSecret, next_version};
+use crate::integrations::IntegrationWithSecret;
 use crate::problem::Problem;
+use crate::revision::Revision;
 use crate::{Api, now};
 
 /// How long the old secret signs too, unless told otherwise: a day.
@@ -31,8 +28,6 @@ pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The longest that the old secret can sign too: a week.
 pub const MAX_OVERLAP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-const MAX_COLLISIONS: usize = 8;
 
 /// How to rotate.
 #[derive(Default, Deserialize, ToSchema)]
@@ -64,29 +59,21 @@ pub(crate) async fn rotate_secret(
     headers: HeaderMap,
     OptionalJsonBody(body): OptionalJsonBody<RotateSecret>,
 ) -> Result<impl IntoResponse, Problem> {
-    let precondition = Precondition::read(&headers);
     let given = body.signing_secret.as_deref().map(fields::signing_secret).transpose();
     let given = given.map_err(|error| Problem::Invalid(vec![error]))?;
     let overlap = overlap(body.overlap_seconds)?;
-    for _ in 0..MAX_COLLISIONS {
-        let current = api.integration(caller, &id).await?;
-        precondition.check(current.version)?;
-        let now = now();
-        let secrets = api.dispatch.secrets(&current).await?;
-        let generated = given.is_none().then(|| SigningSecret::generate(random()));
-        let Some(new) = given.clone().or_else(|| generated.clone()) else { return Err(Fault::Contended.into()) };
-        let rotated = rotated(&secrets, new, overlap, now)?;
-        let owner = Owner { organization: current.organization_id, integration: current.id };
-        let sealed = api.dispatch.vault().seal(&api.secrets_key_arn, &owner, &rotated).await?;
-        let used_version = current.version;
-        let next = Integration { secrets: sealed, ..next_version(current, now) };
-        if api.integrations.replace(&next, used_version).await? == Change::Done {
-            log::changed(Changed::SecretRotated, &next);
-            let headers = AppendHeaders([(ETAG, entity_tag(next.version))]);
-            return Ok((headers, Json(IntegrationWithSecret::of(&next, generated.as_ref(), now))));
+    let (new, generated) = match given {
+        Some(given) => (given, None),
+        None => {
+            let generated = SigningSecret::generate(random());
+            (generated.clone(), Some(generated))
         }
-    }
-    Err(Fault::Contended.into())
+    };
+    let rotation = Revision::Rotation { new: &new, overlap };
+    let next = api.revise(caller, &id, &Precondition::read(&headers), &rotation).await?;
+    log::changed(Changed::SecretRotated, &next);
+    let headers = AppendHeaders([(ETAG, entity_tag(next.version))]);
+    Ok((headers, Json(IntegrationWithSecret::of(&next, generated.as_ref(), now()))))
 }
 
 fn overlap(seconds: Option<u64>) -> Result<Duration, Problem> {
@@ -98,20 +85,27 @@ fn overlap(seconds: Option<u64>) -> Result<Duration, Problem> {
     Ok(overlap)
 }
 
-fn rotated(
+/// An integration's secrets with a new signing secret, and the old one beside it for the overlap.
+///
+/// # Errors
+/// [`Problem::Invalid`] when the new one is the old one.
+pub(crate) fn rotated(
     secrets: &OpenSecrets,
-    new: SigningSecret,
+    new: &SigningSecret,
     overlap: Duration,
     now: Timestamp,
 ) -> Result<OpenSecrets, Problem> {
     let old = secrets.signing.as_ref().map(|signing| &signing.current);
-    if old == Some(&new) {
+    if old == Some(new) {
         let message = "This is the present signing secret: give another one, or none to have one generated.";
         return Err(Problem::field("signing_secret", message));
     }
     let valid_until = now.saturating_add(overlap).unwrap_or(Timestamp::MAX);
     let previous = old.filter(|_| !overlap.is_zero()).map(|old| PreviousSecret { secret: old.clone(), valid_until });
-    Ok(OpenSecrets { signing: Some(SigningSecrets { current: new, previous }), headers: secrets.headers.clone() })
+    Ok(OpenSecrets {
+        signing: Some(SigningSecrets { current: new.clone(), previous }),
+        headers: secrets.headers.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -129,7 +123,7 @@ mod tests {
 
     fn rotate(secrets: &OpenSecrets, new: &str, overlap_seconds: u64) -> Option<SigningSecrets> {
         let overlap = Duration::from_secs(overlap_seconds);
-        rotated(secrets, secret(new), overlap, Timestamp::UNIX_EPOCH).ok()?.signing
+        rotated(secrets, &secret(new), overlap, Timestamp::UNIX_EPOCH).ok()?.signing
     }
 
     #[test]
