@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED = 1
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo local test lint clean rust
+.PHONY: help tools build demo local test fuzz lint clean rust
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,29 @@ local: build ## keep the same stack up on a local cloud, and print its URLs
 
 test: build ## run every test, the journeys on a local cloud included
 	@cargo test --workspace
+
+# Each target for FUZZ_SECONDS, 30 unless set. What they find new is kept under target/, so that the next run goes on from
+# there. No sanitizer: they need another compiler, and there is no unsafe code of ours for them to watch.
+FUZZ_SECONDS ?= 30
+CARGO_FUZZ   := .tools/fuzz-0.13.2/bin/cargo-fuzz
+
+fuzz: $(CARGO_FUZZ) ## search for inputs that break what reads messages and settings
+	@CARGO_TARGET_DIR=target/fuzz/build $(CARGO_FUZZ) build --fuzz-dir fuzz --sanitizer none
+	@for target in $(basename $(notdir $(wildcard fuzz/targets/*.rs))); do \
+	    mkdir -p target/fuzz/corpus/$$target; \
+	    echo "fuzz: $$target, for $(FUZZ_SECONDS) s"; \
+	    CARGO_TARGET_DIR=target/fuzz/build $(CARGO_FUZZ) run --fuzz-dir fuzz --sanitizer none $$target \
+	        target/fuzz/corpus/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=5 \
+	        -rss_limit_mb=512 -artifact_prefix=target/fuzz/$$target- 2>&1 | \
+	        tee target/fuzz/$$target.log | grep -a --line-buffered -E '^#[0-9]+[[:blank:]]+(pulse|DONE)'; \
+	    grep -aqE '^#[0-9]+[[:blank:]]+DONE' target/fuzz/$$target.log || { grep -aA3 panicked target/fuzz/$$target.log; \
+	        echo "fuzz: $$target found an input that it prints in target/fuzz/$$target.log; once that is mended, add the" \
+	            "input to fuzz/corpus/$$target" >&2; exit 1; }; \
+	done
+
+$(CARGO_FUZZ): | rust
+	@echo "fuzz: installing cargo-fuzz, which takes a minute"
+	@CARGO_TARGET_DIR=target/fuzz/tool cargo install --quiet --locked --root .tools/fuzz-0.13.2 --version 0.13.2 cargo-fuzz
 
 # cfn-lint checks the state machine's definition too, as it is written out in the template.
 lint: tools rust ## check formatting, code, template and state machine

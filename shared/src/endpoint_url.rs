@@ -68,10 +68,14 @@ impl EndpointUrl {
         if text.contains('#') {
             return Err(UrlRefused::Fragment);
         }
-        check_authority(authority(text)?)?;
+        let authority = authority(text)?;
+        check_authority(authority)?;
         let url = Url::parse(text).map_err(refusal)?;
         match url.host() {
-            Some(Host::Ipv4(address)) => check_address(address.into(), allowed)?,
+            Some(Host::Ipv4(address)) => {
+                check_address(address.into(), allowed)?;
+                check_end(authority)?;
+            }
             Some(Host::Ipv6(address)) => check_address(address.into(), allowed)?,
             Some(Host::Domain(name)) => check_name(name)?,
             None => return Err(UrlRefused::Host),
@@ -147,6 +151,17 @@ fn check_authority(authority: &str) -> Result<(), UrlRefused> {
 
 fn check_address(address: IpAddr, allowed: &AllowedNetworks) -> Result<(), UrlRefused> {
     address::check(address, allowed).map_err(|_| UrlRefused::ForbiddenAddress)
+}
+
+/// The standard forgets a dot behind an IPv4 address, whatever it is written like.
+fn check_end(authority: &str) -> Result<(), UrlRefused> {
+    let host = authority.split(':').next().unwrap_or_default();
+    let is_dot = |c: char| matches!(c, '.' | '。' | '．' | '｡');
+    if host.ends_with(is_dot) || host.to_ascii_lowercase().ends_with("%2e") {
+        Err(UrlRefused::TrailingDot)
+    } else {
+        Ok(())
+    }
 }
 
 /// A dot at the end is valid in DNS, but certificates and servers do not know the host by it. Names as such are never
@@ -272,7 +287,7 @@ mod tests {
             UrlRefused::UserInfo,
         );
         refused(&["https://example.com/#top", "https://example.com#", "https://a#@b"], UrlRefused::Fragment);
-        refused(&["https://example.com./", "http://localhost./"], UrlRefused::TrailingDot);
+        refused(&["https://example.com./", "http://localhost./", "https://8.8.8.8./"], UrlRefused::TrailingDot);
         refused(&["http://[fe80::1%25eth0]/", "http://[fe80::1%eth0]/"], UrlRefused::Zone);
     }
 

@@ -6,6 +6,8 @@
 
 use std::iter::once;
 
+use zeroize::Zeroizing;
+
 /// The most of a response body that is read, in bytes.
 pub const MAX_BODY_BYTES: usize = 4 * 1024;
 
@@ -33,8 +35,10 @@ pub fn excerpt<'a>(body: &[u8], extent: Extent, secrets: impl IntoIterator<Item 
     if is_binary(&text) {
         return Some(describe_binary(body.len(), extent));
     }
-    let cleaned = clean(&redact(text.into_owned(), secrets));
-    if cleaned.is_empty() { None } else { Some(shorten(cleaned, extent)) }
+    // Secrets are looked for as they would be shown: cleaning may put together what the endpoint had taken apart.
+    let secrets: Vec<_> = secrets.into_iter().flat_map(whole_and_words).collect();
+    let redacted = without_torn_secret(redact(clean(&text), &secrets), extent, &secrets);
+    if redacted.is_empty() { None } else { Some(shorten(redacted, extent)) }
 }
 
 /// Leaves out the start of a character whose end was not read, at most three bytes.
@@ -59,10 +63,31 @@ fn describe_binary(bytes: usize, extent: Extent) -> String {
     }
 }
 
-fn redact<'a>(text: String, secrets: impl IntoIterator<Item = &'a str>) -> String {
-    let whole_then_words = secrets.into_iter().flat_map(|secret| once(secret).chain(secret.split_ascii_whitespace()));
-    let long_enough = whole_then_words.filter(|text| text.len() >= MIN_SECRET_BYTES);
-    long_enough.fold(text, |text, secret| if text.contains(secret) { text.replace(secret, REDACTED) } else { text })
+/// A secret as a cleaned text has it, and its words.
+fn whole_and_words(secret: &str) -> impl Iterator<Item = Zeroizing<String>> {
+    let words = secret.split_ascii_whitespace().map(str::to_owned);
+    once(clean(secret)).chain(words).map(Zeroizing::new).filter(|text| text.len() >= MIN_SECRET_BYTES)
+}
+
+fn redact(text: String, secrets: &[Zeroizing<String>]) -> String {
+    let redact_one = |text: String, secret: &Zeroizing<String>| {
+        if text.contains(secret.as_str()) { text.replace(secret.as_str(), REDACTED) } else { text }
+    };
+    secrets.iter().fold(text, redact_one)
+}
+
+/// Leaves out the start of a secret whose end was not read.
+fn without_torn_secret(mut text: String, extent: Extent, secrets: &[Zeroizing<String>]) -> String {
+    if extent == Extent::Whole {
+        return text;
+    }
+    let torn_bytes = |secret: &Zeroizing<String>| {
+        let starts = secret.char_indices().map(|(start, _)| start).rev();
+        starts.map(|bytes| &secret[..bytes]).find(|start| text.ends_with(start)).map_or(0, str::len)
+    };
+    let torn_bytes = secrets.iter().map(torn_bytes).max().unwrap_or_default();
+    text.truncate(text.len() - torn_bytes);
+    text
 }
 
 /// Takes out what cannot be seen and makes one blank of any run of white space and control characters.
@@ -186,6 +211,10 @@ mod tests {
         assert_eq!(shown.as_deref(), Some("got [redacted], [redacted]!"));
         let a_word_of_it = excerpt(b"no such token: 0123456789", Extent::Whole, ["Bearer 0123456789"]);
         assert_eq!(a_word_of_it.as_deref(), Some("no such token: [redacted]"));
+        let taken_apart = excerpt("no such token: 01234\u{200b}56789".as_bytes(), Extent::Whole, ["0123456789"]);
+        assert_eq!(taken_apart.as_deref(), Some("no such token: [redacted]"));
+        let torn = excerpt(b"no such token: 01234567", Extent::Cut, ["Bearer 0123456789"]);
+        assert_eq!(torn.as_deref(), Some("no such token: …"));
         let by_chance = excerpt(b"1 error in 1 robot", Extent::Whole, ["1", ""]);
         assert_eq!(by_chance.as_deref(), Some("1 error in 1 robot"));
         let at_the_limit = [&[b'a'; MAX_EXCERPT_BYTES - 8][..], b"s3cr3t-token"].concat();

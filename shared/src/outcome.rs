@@ -334,8 +334,8 @@ impl TlsFault {
                  http:// URL."
             }
             Self::Handshake => {
-                "The TLS handshake with your endpoint failed: check that it supports TLS 1.2 or 1.3 and asks for no \
-                 client certificate."
+                "The TLS handshake with your endpoint failed: check that it supports TLS 1.2 or 1.3, offers HTTP/1.1 \
+                 besides HTTP/2, and asks for no client certificate."
             }
         }
     }

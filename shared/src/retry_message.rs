@@ -30,8 +30,14 @@ impl RetryMessage {
     /// # Errors
     /// [`BadRetryMessage`] for the first thing that is wrong.
     pub fn parse(body: &str) -> Result<Self, BadRetryMessage> {
-        let message: Self = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(body))
+        // A list of the four values would be read as well.
+        if body.trim_ascii_start().starts_with('[') {
+            return Err(refused(WHOLE_BODY, "is a list"));
+        }
+        let mut json = serde_json::Deserializer::from_str(body);
+        let message: Self = serde_path_to_error::deserialize(&mut json)
             .map_err(|error| bad(&error.path().to_string(), error.inner()))?;
+        json.end().map_err(|error| bad(".", &error))?;
         if (1..=MAX_ATTEMPT).contains(&message.attempt) {
             return Ok(message);
         }
@@ -47,11 +53,14 @@ impl RetryMessage {
 }
 
 fn bad(path: &str, error: &serde_json::Error) -> BadRetryMessage {
-    let (field, problem) = match error.classify() {
-        serde_json::error::Category::Data if path == "." => (WHOLE_BODY, "lacks a field"),
-        serde_json::error::Category::Data => (path, "is malformed"),
-        _ => (WHOLE_BODY, "is not valid JSON"),
-    };
+    match error.classify() {
+        serde_json::error::Category::Data if path == "." => refused(WHOLE_BODY, "lacks a field or has one twice"),
+        serde_json::error::Category::Data => refused(path, "is malformed"),
+        _ => refused(WHOLE_BODY, "is not valid JSON"),
+    }
+}
+
+fn refused(field: &str, problem: &str) -> BadRetryMessage {
     BadRetryMessage {
         field: field.to_owned(),
         sentence: format!(
@@ -95,5 +104,8 @@ mod tests {
         refused(r#","attempt":2"#, "", "$");
         refused("}", "", "$");
         refused(GOOD, "[]", "$");
+        refused(GOOD, r#"[1,"int_01JH7Z5A8M0000000000000001","dlv_01JH7VVHV81KJMEKY94GFHBBTY",2]"#, "$");
+        refused("}", "} and more", "$");
+        refused("{", r#"{"attempt":1,"#, "$");
     }
 }

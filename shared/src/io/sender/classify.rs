@@ -76,8 +76,12 @@ fn http_fault(error: &hyper::Error) -> Option<Unreachable> {
     if error.is_parse() {
         return Some(Unreachable::NotHttp);
     }
-    let is_closed = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
-    is_closed.then_some(Unreachable::ClosedEarly)
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        return Some(Unreachable::ClosedEarly);
+    }
+    // What spoke before it was asked, as mail servers do. The client has no predicate for it, but it is the only fault
+    // left that has no cause.
+    (error.source().is_none() && !error.is_user()).then_some(Unreachable::NotHttp)
 }
 
 fn network_fault(kind: io::ErrorKind, phase: Phase) -> Option<Unreachable> {

@@ -1,0 +1,9 @@
+//! Customers' headers, a line each.
+
+#![no_main]
+
+#[allow(dead_code, reason = "each target uses one of them")]
+#[path = "../../shared/tests/hostile_input/oracles.rs"]
+mod oracles;
+
+libfuzzer_sys::fuzz_target!(|text: &str| oracles::customer_headers(&oracles::header_lines(text)));

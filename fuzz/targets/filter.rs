@@ -1,0 +1,9 @@
+//! Integrations' filters.
+
+#![no_main]
+
+#[allow(dead_code, reason = "each target uses one of them")]
+#[path = "../../shared/tests/hostile_input/oracles.rs"]
+mod oracles;
+
+libfuzzer_sys::fuzz_target!(|text: &str| oracles::filter(text));

@@ -1,0 +1,324 @@
+//! Endpoints that answer badly, over plain HTTP.
+
+use std::io::{self, Read};
+use std::panic::Location;
+use std::thread;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+
+use crate::endpoint::{Endpoint, Wire};
+use crate::exchange::{
+    ALERT, Expected, LONG, LOOPBACK, SHORT, check, check_at, code, fails, is_accepted, run, send, sender,
+};
+
+const LARGEST_ALERT: &[u8] = &[b'x'; 256 * 1024];
+
+const NO_ANSWER: &str = "did not answer within 600 milliseconds";
+const NOT_HTTP: &str = "is not an HTTP server";
+const CLOSED: &str = "closed the connection without answering";
+const TOO_LARGE: &str = "response headers are too large";
+
+fn times_out() -> Expected {
+    fails(SHORT, "timeout_response", NO_ANSWER)
+}
+
+fn is_not_http() -> Expected {
+    fails(LONG, "not_http", NOT_HTTP)
+}
+
+fn closes_early() -> Expected {
+    fails(LONG, "closed_early", CLOSED)
+}
+
+fn has_too_large_a_head() -> Expected {
+    fails(LONG, "response_head_too_large", TOO_LARGE)
+}
+
+fn is_rejected(code: &'static str, excerpt: Option<&'static str>) -> Expected {
+    Expected { excerpt, ..fails(LONG, code, "Your endpoint answered ") }
+}
+
+#[test]
+fn a_head_a_byte_at_a_time() {
+    check(
+        |wire| {
+            wire.read_request()?;
+            wire.drip("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Filler: and so on and on\r\n\r\n")
+        },
+        times_out(),
+    );
+}
+
+#[test]
+fn silence() {
+    check(Wire::hold, times_out());
+}
+
+#[test]
+fn continue_without_end() {
+    check(
+        |wire| {
+            wire.read_request()?;
+            wire.flood("HTTP/1.1 100 Continue\r\n\r\n")
+        },
+        times_out(),
+    );
+}
+
+#[test]
+fn early_hints_without_end() {
+    check(
+        |wire| {
+            wire.read_request()?;
+            wire.flood(format!("HTTP/1.1 103 Early Hints\r\nLink: <{}>\r\n\r\n", "x".repeat(10_000)))
+        },
+        times_out(),
+    );
+}
+
+#[test]
+fn a_protocol_that_was_not_asked_for() {
+    let code = "unexpected_status";
+    check(
+        |wire| {
+            wire.read_request()?;
+            wire.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")?;
+            wire.flood([0x81, 0x05, b'h', b'e', b'l', b'l', b'o'])
+        },
+        fails(LONG, code, "answered 101"),
+    );
+}
+
+#[test]
+fn a_hundred_kilobytes_of_headers() {
+    check(
+        |wire| {
+            wire.read_request()?;
+            let headers: String = (0..50).map(|n| format!("X-{n}: {}\r\n", "x".repeat(2000))).collect();
+            wire.write(format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: 0\r\n\r\n"))?;
+            wire.hold()
+        },
+        has_too_large_a_head(),
+    );
+}
+
+#[test]
+fn headers_without_end() {
+    check(
+        |wire| {
+            wire.read_request()?;
+            wire.write("HTTP/1.1 200 OK\r\n")?;
+            wire.flood("X-More: and more\r\n")
+        },
+        has_too_large_a_head(),
+    );
+}
+
+#[test]
+fn a_status_line_without_end() {
+    check(
+        |wire| {
+            wire.read_request()?;
+            wire.write("HTTP/1.1 200 ")?;
+            wire.flood("OK ")
+        },
+        has_too_large_a_head(),
+    );
+}
+
+#[test]
+fn another_protocol() {
+    check(|wire| says(wire, b"220 mail.example.com ESMTP\r\n"), is_not_http());
+    check(|wire| says(wire, b"SSH-2.0-OpenSSH_9.7\r\n"), is_not_http());
+    check(|wire| says(wire, &[0x15, 3, 1, 0, 2, 2, 10]), is_not_http());
+    check(|wire| wire.read_request().and_then(|()| wire.flood([0])), is_not_http());
+    check(|wire| wire.read_request().and_then(|()| wire.flood([0xff, 0xfe, 0x80])), is_not_http());
+}
+
+fn says(wire: &mut Wire, greeting: &[u8]) -> io::Result<()> {
+    wire.read_exact(&mut [0])?;
+    wire.write(greeting)?;
+    wire.hold()
+}
+
+/// What greets at once may do so before the request is written. The connection is then given up with the request
+/// unsent, and which of the two is noticed first is a matter of luck.
+#[test]
+fn a_greeting_before_the_request() {
+    run(async {
+        for behaviour in [greet, chatter] {
+            let endpoint = Endpoint::start(behaviour);
+            let sender = sender(LOOPBACK, LONG, RootCertStore::empty());
+            for _ in 0..20 {
+                let exchange = send(&sender, &endpoint.url(), ALERT).await;
+                assert!(matches!(code(&exchange), "not_http" | "closed_early"), "{:?}", exchange.outcome);
+            }
+            drop(sender);
+            assert!(endpoint.is_let_go().await);
+        }
+    });
+}
+
+fn greet(wire: &mut Wire) -> io::Result<()> {
+    wire.write("220 mail.example.com ESMTP\r\n")?;
+    wire.hold()
+}
+
+fn chatter(wire: &mut Wire) -> io::Result<()> {
+    wire.flood("220 mail.example.com ESMTP\r\n")
+}
+
+/// The frames `SETTINGS` and `GOAWAY` (RFC 9113), which open and end an HTTP/2 connection.
+#[test]
+fn http_2_that_goes_away() {
+    check(
+        |wire| {
+            wire.read_exact(&mut [0])?;
+            wire.write([0, 0, 0, 4, 0, 0, 0, 0, 0])?;
+            wire.write([0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 13])?;
+            wire.hold()
+        },
+        is_not_http(),
+    );
+    check(
+        |wire| {
+            wire.read_request()?;
+            wire.write("HTTP/2.0 200\r\n\r\n")?;
+            wire.hold()
+        },
+        is_not_http(),
+    );
+}
+
+#[test]
+fn lengths_that_are_none() {
+    check(|wire| answer(wire, "Content-Length: -1"), is_not_http());
+    check(|wire| answer(wire, "Content-Length: 99999999999999999999999"), is_not_http());
+    check(|wire| answer(wire, "Content-Length: 2\r\nContent-Length: 3"), is_not_http());
+    check(|wire| answer(wire, "Content Length: 2"), is_not_http());
+}
+
+fn answer(wire: &mut Wire, headers: &str) -> io::Result<()> {
+    wire.read_request()?;
+    wire.write(format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n"))?;
+    wire.flood("x")
+}
+
+#[test]
+fn closing_early() {
+    check(|_| Ok(()), closes_early());
+    check(Wire::read_request, closes_early());
+    check(|wire| wire.read_request().and_then(|()| wire.write("HTTP/1.1 200 OK\r\nContent-")), closes_early());
+}
+
+/// What a firewall does: the connection is reset, not closed.
+#[test]
+fn a_reset() {
+    check(
+        |wire| {
+            wire.read_request()?;
+            wire.write("HTTP/1.1 2")?;
+            reset(wire)
+        },
+        closes_early(),
+    );
+}
+
+fn reset(wire: &mut Wire) -> io::Result<()> {
+    thread::sleep(Duration::from_millis(20));
+    socket2::SockRef::from(&wire.stream).set_linger(Some(Duration::ZERO))
+}
+
+#[test]
+fn a_redirect_to_the_metadata_service() {
+    check(
+        |wire| {
+            wire.read_request()?;
+            let location = "http://169.254.169.254/latest/meta-data/iam/security-credentials/";
+            wire.write(format!("HTTP/1.1 307 Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"))?;
+            wire.hold()
+        },
+        fails(LONG, "redirect", "redirects are never followed"),
+    );
+}
+
+#[test]
+fn a_body_without_end() {
+    check(|wire| answer(wire, "Connection: close"), is_accepted(LONG));
+    check(
+        |wire| {
+            wire.read_request()?;
+            wire.write("HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            wire.flood("1\r\n\u{7}\r\n")
+        },
+        is_rejected("server_error", Some("(not text, more than 4096 bytes)")),
+    );
+}
+
+#[test]
+fn a_body_a_byte_at_a_time() {
+    check(
+        |wire| {
+            wire.read_request()?;
+            wire.write("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")?;
+            wire.drip([b'x'; 1000])
+        },
+        is_accepted(LONG),
+    );
+}
+
+#[test]
+fn chunks_that_are_none() {
+    check(|wire| chunked(wire, "fffffffffffffffff\r\n"), is_rejected("server_error", None));
+    check(|wire| chunked(wire, "x"), is_rejected("server_error", None));
+    // An extension, trailers.
+    check(|wire| chunked(wire, "1;"), is_rejected("server_error", None));
+    check(|wire| chunked(wire, "2\r\nno\r\n0\r\nX-Trailer: "), is_rejected("server_error", Some("no…")));
+}
+
+fn chunked(wire: &mut Wire, beginning: &str) -> io::Result<()> {
+    wire.read_request()?;
+    wire.write("HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    wire.write(beginning)?;
+    wire.flood("x")
+}
+
+#[test]
+fn a_request_that_is_not_read() {
+    let caller = Location::caller();
+    run(async {
+        let endpoint = Endpoint::start(|wire| {
+            // Small, so that the system does not read for it.
+            socket2::SockRef::from(&wire.stream).set_recv_buffer_size(4096)?;
+            thread::sleep(2 * SHORT);
+            Ok(())
+        });
+        let sender = sender(LOOPBACK, SHORT, RootCertStore::empty());
+        check_at(&endpoint, &endpoint.url(), sender, LARGEST_ALERT, &times_out(), caller).await;
+    });
+}
+
+/// The second answer must not be taken for the answer to the next request, which may be another customer's.
+#[test]
+fn two_answers_to_one_request() {
+    run(async {
+        for pause in [Duration::ZERO, Duration::from_millis(5)] {
+            let endpoint = Endpoint::start_at("127.0.0.1:0", move |wire| {
+                loop {
+                    wire.read_request()?;
+                    wire.write("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?;
+                    thread::sleep(pause);
+                    wire.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+                }
+            });
+            let sender = sender(LOOPBACK, LONG, RootCertStore::empty());
+            for _ in 0..10 {
+                let exchange = send(&sender, &endpoint.url(), ALERT).await;
+                assert_eq!(code(&exchange), "not_found");
+                // Long enough for the second one to arrive, as it would between two alerts.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    });
+}
