@@ -6,17 +6,17 @@ SAM          := $(SAM_BIN)/sam
 BUILT        := .aws-sam/built
 FUNCTIONS    := $(notdir $(wildcard functions/*))
 SOURCES      := template.yaml samconfig.toml Cargo.toml Cargo.lock $(wildcard .cargo/config.toml rust-toolchain.toml) \
-                $(shell find shared functions -name '*.rs' -o -name Cargo.toml)
+                $(shell find shared functions -type f)
 
 # Python tools print as they go, and sam reports nothing to anyone.
 export PYTHONUNBUFFERED = 1
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo local test fuzz lint clean rust
+.PHONY: help tools build demo local chaos isolation test fuzz lint clean rust
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 tools: ## install the pinned tools into .tools/
 	@tools/install.sh
@@ -30,6 +30,15 @@ demo: build ## show the main job on a local cloud: every kind of endpoint, every
 local: build ## keep the same stack up on a local cloud, and print its URLs
 	@cargo build -p tests --bin local
 	@cargo run -q -p tests --bin local
+
+# SEED and DELIVERIES choose the run, as in `make chaos SEED=7 DELIVERIES=500`.
+chaos: build ## make everything go wrong on a local cloud, and reckon up every delivery afterwards
+	@cargo build -p tests --bin chaos
+	@cargo run -q -p tests --bin chaos
+
+isolation: build ## measure what endpoints that hang, a burst and a flood do to others; eight minutes at most
+	@cargo build -p tests --bin isolation
+	@cargo run -q -p tests --bin isolation
 
 test: build ## run every test, the journeys on a local cloud included
 	@cargo test --workspace
@@ -65,7 +74,7 @@ lint: tools rust ## check formatting, code, template and state machine
 	$(SAM_BIN)/cfn-lint --non-zero-exit-code informational template.yaml
 
 clean: ## remove what was built, and the tools
-	rm -rf .aws-sam .tools target
+	rm -rf .aws-sam .tools target tests/console/node_modules tests/console/test-results
 
 rust:
 	@command -v cargo >/dev/null || { echo "Rust is needed and cargo was not found; install it from rustup.rs." >&2; exit 1; }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use jiff::Timestamp;
 
-use crate::delivery::{CancelReason, DeliveryKey, Identity, Record};
+use crate::delivery::{Attempt, CancelReason, DeliveryKey, Identity, Record};
 use crate::integration::{DisabledReason, Integration};
 use crate::io::deliveries_table::{DeliveriesTable, Move, Prior, Written};
 use crate::io::fault::Fault;
@@ -240,7 +240,7 @@ impl Delivering {
             }
             // Nothing is created for an integration that does not want it, nor by anything but an alert event.
             (Decision::Create, ..) => Ok(Step::Finished(None)),
-            (_, Course::Cancel(reason), _) => self.cancel(key, state, reason).await,
+            (_, Course::Cancel(reason), _) => self.cancel(key, state, &belief, reason).await,
             (Decision::Schedule { attempt, due_at }, Course::Send(integration), _) => {
                 Ok(Step::Finished(Some(due_attempt(integration, key, attempt, due_at))))
             }
@@ -306,15 +306,34 @@ impl Delivering {
         }
     }
 
-    async fn cancel(&self, key: DeliveryKey, state: Option<State>, reason: CancelReason) -> Result<Step, Fault> {
+    async fn cancel(
+        &self,
+        key: DeliveryKey,
+        state: Option<State>,
+        belief: &Belief,
+        reason: CancelReason,
+    ) -> Result<Step, Fault> {
         let from = state.as_ref().and_then(Prior::seen).ok_or(Fault::Contended)?;
-        match self.deliveries.advance(key, from, &Move::Cancel { reason }).await? {
+        let interrupted = match (from, belief) {
+            // Its lease is over: whoever made this attempt died, or could not record it.
+            (Prior::Sending { .. }, Belief::Seen(Some(record))) => Some(self.with_interrupted_attempt(record)),
+            _ => None,
+        };
+        match self.deliveries.advance(key, from, &Move::Cancel { reason, interrupted: interrupted.as_deref() }).await? {
             Written::Applied(record) => {
                 log::cancelled(&record, reason);
                 Ok(Step::Finished(None))
             }
             Written::Refused(found) => Ok(Step::Surprised(found)),
         }
+    }
+
+    fn with_interrupted_attempt(&self, record: &Record) -> Vec<Attempt> {
+        let lease_until = record.lease_until.unwrap_or_default();
+        let claimed_at = lease_until.saturating_sub(self.policy.lease).unwrap_or(lease_until);
+        let mut record = record.clone();
+        record.remember(Attempt::interrupted(record.attempt, claimed_at, record.freshness()));
+        record.attempts
     }
 
     async fn attempt(
@@ -342,7 +361,7 @@ impl Delivering {
         let state = record.state()?;
         let Some(from @ Prior::Sending { .. }) = Prior::seen(&state) else { return Err(Fault::Contended) };
 
-        let started_at = Timestamp::now();
+        let started_at = whole_milliseconds(Timestamp::now());
         let Identity { event_type, delivery_id: delivery, .. } = record.identity;
         let subject = Subject { event_type, delivery, attempt: record.attempt, sent_at: started_at };
         let exchange = self.dispatch.send(integration, secrets, &subject, body).await?;
@@ -370,11 +389,20 @@ impl Delivering {
                 ))
             }
             Written::Refused(found) => {
-                log::unrecorded_attempt(&record, &attempt);
+                match &found {
+                    // It was ours that was made first: only the answer to it was lost.
+                    Some(recorded) if recorded.attempts.contains(&attempt) => log::attempt(recorded, &attempt),
+                    _ => log::unrecorded_attempt(&record, &attempt),
+                }
                 Ok(Step::Surprised(found))
             }
         }
     }
+}
+
+/// As the ledger keeps times, so that an attempt that is read back equals the one that was written.
+fn whole_milliseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
 fn due_attempt(integration: &Integration, key: DeliveryKey, attempt: u32, due_at: Timestamp) -> DueAttempt {

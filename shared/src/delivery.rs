@@ -88,7 +88,7 @@ pub struct Attempt {
     /// Absent where the time itself would tell of our network: blocked addresses and names that do not resolve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
-    /// `accepted`, `rejected`, `timed_out`, `unreachable` or `blocked`.
+    /// `accepted`, `rejected`, `timed_out`, `unreachable`, `blocked`, or [`Attempt::UNKNOWN`].
     pub outcome: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_code: Option<u16>,
@@ -102,10 +102,32 @@ pub struct Attempt {
     pub possible_duplicate: bool,
 }
 
+impl Attempt {
+    /// The outcome that nobody lived to record.
+    pub const UNKNOWN: &str = "unknown";
+
+    /// An attempt in the middle of which its worker died, and that is not made again. Whether the endpoint saw its request
+    /// is not known; `freshness` says whether it may have seen it before that.
+    pub fn interrupted(number: u32, started_at: Timestamp, freshness: Freshness) -> Self {
+        let message = "We were interrupted in the middle of this request, and did not repeat it, because the integration \
+                       did not want this event any more. Your endpoint may have received it.";
+        Self {
+            number,
+            started_at,
+            duration_ms: None,
+            outcome: Self::UNKNOWN.to_owned(),
+            status_code: None,
+            error: Some(AttemptError { code: "interrupted".to_owned(), message: message.to_owned() }),
+            response_excerpt: None,
+            possible_duplicate: freshness == Freshness::PossibleDuplicate,
+        }
+    }
+}
+
 /// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptError {
-    /// Stable, one of the codes of [`crate::outcome`].
+    /// Stable, one of the codes of [`crate::outcome`], or `interrupted`.
     pub code: String,
     /// A sentence that the customer can act on.
     pub message: String,
@@ -387,6 +409,14 @@ mod tests {
             (record.lease_until, record.due_at) = (None, None);
             assert_eq!(record.state(), Err(BrokenRecord { missing }));
         }
+    }
+
+    #[test]
+    fn an_interrupted_attempt_claims_to_know_nothing() {
+        let once = Attempt::interrupted(2, at(1), Freshness::First);
+        assert_eq!((once.outcome.as_str(), once.status_code, once.duration_ms), ("unknown", None, None));
+        assert!(!once.possible_duplicate);
+        assert!(Attempt::interrupted(2, at(1), Freshness::PossibleDuplicate).possible_duplicate);
     }
 
     #[test]

@@ -15,13 +15,38 @@ fn given(template: &Template, function: &str) -> BTreeMap<String, String> {
     variables.iter().map(|(name, value)| (name.clone(), resolved(template, value))).collect()
 }
 
+/// A value of the template, when every parameter is left alone.
 fn resolved(template: &Template, value: &Value) -> String {
+    if let Some(text) = value.as_str() {
+        return text.to_owned();
+    }
+    if let Some(text) = value["Fn::Sub"].as_str() {
+        return substituted(template, text);
+    }
+    if let Some([condition, then, otherwise]) = value["Fn::If"].as_array().map(Vec::as_slice) {
+        let name = condition.as_str().expect("a condition has a name");
+        let equals = &template.section("Conditions")[name]["Fn::Equals"];
+        let holds = resolved(template, &equals[0]) == resolved(template, &equals[1]);
+        return resolved(template, if holds { then } else { otherwise });
+    }
     let name = value["Ref"].as_str().or(value["Fn::GetAtt"][0].as_str());
-    let name = name.unwrap_or_else(|| panic!("{value} is no reference"));
+    named(template, name.unwrap_or_else(|| panic!("{value} is nothing that is understood here")))
+}
+
+fn substituted(template: &Template, text: &str) -> String {
+    let mut parts = text.split("${");
+    let start = parts.next().unwrap_or_default().to_owned();
+    parts.fold(start, |before, part| {
+        let (name, after) = part.split_once('}').expect("every reference ends");
+        before + &named(template, name) + after
+    })
+}
+
+fn named(template: &Template, name: &str) -> String {
     match template.section("Parameters").contains_key(name) {
         true => template.default_of(name),
         // Nobody but AWS knows; it has a name of some kind.
-        false => format!("the-physical-id-of-{name}"),
+        false => format!("the-physical-id-of-{}", name.replace("::", "-")),
     }
 }
 

@@ -27,9 +27,10 @@ use crate::timeline::{Timeline, waits};
 const LOOKS_EVERY: Duration = Duration::from_millis(500);
 
 /// The outputs that someone who tries things needs.
-const OUTPUTS: [&str; 9] = [
+const OUTPUTS: [&str; 10] = [
     "ConsoleUrl",
     "ApiUrl",
+    "UserPoolId",
     "AlertsQueueUrl",
     "RetryQueueUrl",
     "SlowLaneQueueUrl",

@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sfn::types::ExecutionListItem;
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use serde_json::{Map, Value, json};
 use shared::alert_event::AlertEvent;
 use shared::delivery::{DeliveryKey, Record, Status};
@@ -396,6 +397,27 @@ impl Stack {
         within: Duration,
     ) -> Result<Record, StackError> {
         self.record_when(key, within, &format!("a delivery that is {status}"), |record| record.status == status).await
+    }
+
+    /// Every delivery in the ledger, whosever it is.
+    ///
+    /// # Errors
+    /// [`StackError`] when DynamoDB fails or an item cannot be read.
+    pub async fn all_records(&self) -> Result<Vec<Record>, StackError> {
+        let scan = self
+            .dynamodb
+            .scan()
+            .table_name(self.output("DeliveriesTableName")?)
+            // Payloads that have an item of their own have no status.
+            .filter_expression("attribute_exists(#status)")
+            .expression_attribute_names("#status", "status");
+        let mut items = scan.into_paginator().items().send();
+        let mut records = Vec::new();
+        while let Some(item) = items.next().await {
+            let record = from_item(item.map_err(aws("Scan"))?);
+            records.push(record.map_err(|error| StackError::Aws { operation: "Scan", error: error.to_string() })?);
+        }
+        Ok(records)
     }
 
     /// Writes a delivery into the ledger, as a worker that died after it would have.

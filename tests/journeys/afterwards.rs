@@ -7,7 +7,8 @@ use tests::stack::Function;
 use crate::scene::{CANARY, CANARY_IN_BASE64, Scene};
 
 /// Every secret, header value, payload and URL of every journey held a canary. None is in a log line, in what a dead
-/// letter says of itself, or in what an execution was started with.
+/// letter says of itself, in what an execution was started with, or in what an attempt's error says. (What is said to bad
+/// input is looked at where it is said.)
 pub async fn nothing_secret_was_shown(scene: Scene) -> Result<(), Failed> {
     let mut shown: Vec<(&str, String)> = Vec::new();
     for function in Function::ALL {
@@ -19,6 +20,11 @@ pub async fn nothing_secret_was_shown(scene: Scene) -> Result<(), Failed> {
     for execution in scene.stack.all_executions().await? {
         shown.push(("execution", scene.stack.execution_input(&execution).await?));
     }
+    for record in scene.stack.all_records().await? {
+        let errors = record.attempts.into_iter().filter_map(|attempt| attempt.error);
+        shown.extend(errors.map(|error| ("error", format!("{} {}", error.code, error.message))));
+    }
+    assert!(shown.len() > 100, "there was something to look at");
     let leaks: Vec<_> = shown
         .iter()
         .filter(|(_, text)| text.to_lowercase().contains(CANARY) || text.contains(CANARY_IN_BASE64))

@@ -14,7 +14,9 @@ mod described;
 mod emulated;
 mod fan_out;
 mod integrations;
+mod isolation;
 mod log;
+mod poison;
 mod recovery;
 mod retried;
 mod scene;
@@ -40,6 +42,7 @@ struct Stage {
     project: Project,
     beforehand: access::Beforehand,
     killed: crashes::Killed,
+    poisoned: poison::Poisoned,
     interrupted: recovery::Interrupted,
 }
 
@@ -74,6 +77,9 @@ fn journeys() -> Vec<Trial> {
             filters_hold_back, disabled_integration_gets_nothing;
         cancelled: disabled_while_waiting, deleted_while_waiting, alert_that_comes_back;
         bad_messages: bad_alerts, bad_retry_messages, message_ahead_of_its_delivery, unknown_delivery_is_dropped;
+        poison: mended_and_moved_back;
+        isolation: ailing_endpoint_is_served_apart_until_it_answers, due_attempts_of_an_ailing_endpoint_change_lane,
+            failing_at_once_is_not_ailing, another_url_is_another_endpoint;
         emulated: bootstraps_answer_the_sample_events;
         described: by_its_own_document;
         access: unauthenticated_calls_start_no_function, expired_token_is_refused, tampered_tokens_are_refused,
@@ -144,9 +150,10 @@ fn set_the_stage() -> Result<(), Box<dyn Error>> {
     let stack = Arc::new(stack);
     let beforehand = runtime.block_on(access::try_the_unused_api(&stack));
     let killed = runtime.block_on(crashes::kill_a_worker(&stack));
+    let poisoned = runtime.block_on(poison::mend_and_move_back(&stack, &project));
     let interrupted = runtime.block_on(recovery::interrupt(&stack));
     STAGE
-        .set(Stage { runtime, stack, project, beforehand, killed, interrupted })
+        .set(Stage { runtime, stack, project, beforehand, killed, poisoned, interrupted })
         .map_err(|_| "the stage is set once")?;
     Ok(())
 }

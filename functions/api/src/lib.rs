@@ -23,6 +23,7 @@ pub mod recovery;
 pub mod redelivery;
 
 pub mod bookkeeping;
+pub mod console;
 pub mod idempotency;
 pub mod openapi;
 
@@ -64,6 +65,7 @@ pub struct Settings {
     allowed_networks: AllowedNetworks,
     organization_claim: String,
     max_integrations: usize,
+    sign_in: console::SignIn,
 }
 
 impl Settings {
@@ -81,6 +83,7 @@ impl Settings {
             allowed_networks: environment.parsed("ALLOW_PRIVATE_NETWORKS")?,
             organization_claim: environment.text("ORGANIZATION_CLAIM")?,
             max_integrations: environment.parsed("MAX_INTEGRATIONS")?,
+            sign_in: console::SignIn::read(environment)?,
         })
     }
 }
@@ -96,6 +99,7 @@ pub struct Api {
     retention: Duration,
     organization_claim: String,
     max_integrations: usize,
+    sign_in: console::SignIn,
 }
 
 impl Api {
@@ -124,6 +128,7 @@ impl Api {
             retention: settings.retention,
             organization_claim: settings.organization_claim,
             max_integrations: settings.max_integrations,
+            sign_in: settings.sign_in,
         })
     }
 }
@@ -137,9 +142,11 @@ pub(crate) fn now() -> Timestamp {
 /// Every route, and what answers where there is none.
 pub fn router(api: Arc<Api>) -> Router {
     let (router, document) = routes_and_document();
+    let console = console::routes(&api.sign_in);
     router
         .with_state(api)
         .merge(openapi::routes(document))
+        .merge(console)
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(input::MAX_BODY_BYTES))

@@ -82,8 +82,8 @@ pub enum Move<'a> {
     Await { attempt: u32, due_at: Timestamp, due_shard: u8, attempts: &'a [Attempt] },
     /// The attempt was the last.
     End { end: End, attempts: &'a [Attempt] },
-    /// The delivery is not wanted any more.
-    Cancel { reason: CancelReason },
+    /// The delivery is not wanted any more. `interrupted` are all its attempts, where the last one's worker died.
+    Cancel { reason: CancelReason, interrupted: Option<&'a [Attempt]> },
     /// It is sent again by hand: a new round begins with that attempt. The only move that changes `round_start`.
     Redeliver { attempt: u32, due_at: Timestamp, due_shard: u8, rounds: u32, now: Timestamp, expires_at: Timestamp },
 }
@@ -542,7 +542,10 @@ fn expression(from: Prior, to: &Move<'_>) -> Result<Expression, Fault> {
                 update.copy("failed_created_at", "created_at");
             }
         }
-        Move::Cancel { reason } => {
+        Move::Cancel { reason, interrupted } => {
+            if let Some(attempts) = interrupted {
+                update.set("attempts", list(attempts)?);
+            }
             let reason = to_attribute_value(reason).map_err(|_| UNREADABLE)?;
             update
                 .status(Status::Cancelled)

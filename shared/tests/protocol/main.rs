@@ -111,6 +111,7 @@ fn mistakes_that_break_a_promise_are_caught() {
     caught(Mistake::RecordUnconditional, NEVER_BACKWARDS);
     caught(Mistake::OwnClaimNotRecognised, NO_CLAIM_ABANDONED);
     caught(Mistake::LabelForgotten, DUPLICATES_ARE_LABELLED);
+    caught(Mistake::InterruptionForgotten, REQUESTS_ARE_LOGGED);
     caught(Mistake::OneAttemptTooMany, WITHIN_THE_SCHEDULE);
     caught(Mistake::RoundStartForgotten, THE_WHOLE_SCHEDULE);
 }

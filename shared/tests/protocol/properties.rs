@@ -12,6 +12,7 @@ pub(crate) const SOMETHING_LEADS_ON: &str = "what is not over has a message or a
 pub(crate) const WITHIN_THE_SCHEDULE: &str = "a round has no more attempts than the schedule";
 pub(crate) const THE_WHOLE_SCHEDULE: &str = "no delivery fails before its round's last attempt";
 pub(crate) const DUPLICATES_ARE_LABELLED: &str = "an attempt that was sent twice is labelled so";
+pub(crate) const REQUESTS_ARE_LOGGED: &str = "an attempt that was sent and is over is in the log";
 pub(crate) const NOTHING_FROM_THE_FUTURE: &str = "no message is ahead of its delivery";
 pub(crate) const NEVER_BACKWARDS: &str = "the ledger never goes back";
 pub(crate) const NO_CLAIM_ABANDONED: &str = "no living worker leaves its claim behind";
@@ -29,6 +30,7 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
                 || index(world) + 1 == protocol.schedule.attempts()
         }),
         always(DUPLICATES_ARE_LABELLED, |_, world| world.unlabelled_duplicates().is_empty()),
+        always(REQUESTS_ARE_LOGGED, |_, world| world.unlogged_requests().is_empty()),
         always(NOTHING_FROM_THE_FUTURE, |_, world| {
             under_way(world).all(|message| world.meaning(message) != Decision::Impossible)
         }),

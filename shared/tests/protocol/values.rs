@@ -321,6 +321,11 @@ impl Attempts {
         Self(self.0 & other.0)
     }
 
+    /// Those that are in this set and not in the other.
+    pub(crate) fn but_for(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }

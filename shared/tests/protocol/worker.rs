@@ -51,6 +51,8 @@ pub(crate) enum Mistake {
     OwnClaimNotRecognised,
     /// A claim that takes over does not say so.
     LabelForgotten,
+    /// Cancelling a delivery in the middle of an attempt leaves that attempt out of the log.
+    InterruptionForgotten,
     /// One attempt more than the schedule has.
     OneAttemptTooMany,
     /// A redelivery by hand goes on counting from the first round's start.
@@ -303,11 +305,16 @@ impl Protocol {
                 label: label.max(world.ledger.label()),
             }),
             Step::Cancel { from } if !world.ledger.is_still(from) => return Reply::Refused,
-            Step::Cancel { from } => world.write(Ledger::Ended {
-                attempt: from.attempt(),
-                round_start: world.ledger.round_start(),
-                ending: Ending::Cancelled,
-            }),
+            Step::Cancel { from } => {
+                if matches!(from, Prior::Sending { .. }) && !self.makes(Mistake::InterruptionForgotten) {
+                    world.log(from.attempt(), world.ledger.label());
+                }
+                world.write(Ledger::Ended {
+                    attempt: from.attempt(),
+                    round_start: world.ledger.round_start(),
+                    ending: Ending::Cancelled,
+                });
+            }
             Step::Record(Attempt { number: attempt, .. }, _)
                 if !world.ledger.is_still(Prior::Sending { attempt, claim })
                     && !self.makes(Mistake::RecordUnconditional) =>
@@ -316,9 +323,7 @@ impl Protocol {
             }
             Step::Record(attempt, answer) => {
                 world.write(self.recorded(attempt, answer));
-                if attempt.label == Label::Plain {
-                    world.logged_plain.insert(attempt.number);
-                }
+                world.log(attempt.number, attempt.label);
             }
             Step::Schedule { attempt, due: Due::Far } => world.start_execution(attempt),
             Step::Schedule { attempt, due: Due::Near | Due::Overdue } => world.queue.insert(Message::Due(attempt)),

@@ -26,7 +26,8 @@ pub(crate) struct World {
     /// The attempts that the endpoint has seen, and those that it has seen again.
     pub(crate) sent: Attempts,
     pub(crate) sent_again: Attempts,
-    /// The attempts that are in the log without being labelled possible duplicates.
+    /// The attempts that are in the log, and those among them that are not labelled possible duplicates.
+    pub(crate) logged: Attempts,
     pub(crate) logged_plain: Attempts,
 }
 
@@ -92,6 +93,7 @@ impl World {
             bereft: false,
             sent: Attempts::default(),
             sent_again: Attempts::default(),
+            logged: Attempts::default(),
             logged_plain: Attempts::default(),
         }
     }
@@ -159,6 +161,14 @@ impl World {
         }
     }
 
+    /// An attempt comes into the log.
+    pub(crate) fn log(&mut self, attempt: u8, label: Label) {
+        self.logged.insert(attempt);
+        if label == Label::Plain {
+            self.logged_plain.insert(attempt);
+        }
+    }
+
     /// The endpoint sees an attempt.
     pub(crate) fn see(&mut self, attempt: u8) {
         if self.sent.contains(attempt) {
@@ -185,6 +195,17 @@ impl World {
     /// The attempts that were sent more than once without the log saying so.
     pub(crate) fn unlabelled_duplicates(&self) -> Attempts {
         self.sent_again.and(self.logged_plain)
+    }
+
+    /// The attempts that were sent, are over, and are not in the log.
+    pub(crate) fn unlogged_requests(&self) -> Attempts {
+        self.sent.but_for(self.logged).but_for(self.not_over())
+    }
+
+    /// The attempts that are not over.
+    fn not_over(&self) -> Attempts {
+        let (attempt, phase) = self.ledger.place();
+        Attempts::from_on(attempt + u8::from(phase == 2))
     }
 
     /// Makes equal what differs only in what can make no difference any more: which worker is which, and whatever belongs
@@ -221,12 +242,11 @@ impl World {
 
     /// Forgets about attempts that will be neither sent nor logged any more, unless there is something wrong with them.
     fn forget_history(&mut self) {
-        let (attempt, phase) = self.ledger.place();
-        let mut open = Attempts::from_on(attempt + u8::from(phase == 2)).or(self.unlabelled_duplicates());
+        let mut open = self.not_over().or(self.unlabelled_duplicates()).or(self.unlogged_requests());
         for attempt in self.workers.iter().filter_map(Worker::attempt) {
             open.insert(attempt.number);
         }
-        for attempts in [&mut self.sent, &mut self.sent_again, &mut self.logged_plain] {
+        for attempts in [&mut self.sent, &mut self.sent_again, &mut self.logged, &mut self.logged_plain] {
             *attempts = attempts.and(open);
         }
     }

@@ -28,7 +28,8 @@ pub struct AttemptView {
     /// `null` when the time itself would tell about our network.
     #[schema(required = true)]
     pub duration_ms: Option<u64>,
-    /// What the endpoint did: `accepted`, `rejected`, `timed_out`, `unreachable` or `blocked`.
+    /// What the endpoint did: `accepted`, `rejected`, `timed_out`, `unreachable` or `blocked`; `unknown` when we were
+    /// interrupted and did not repeat it.
     pub outcome: String,
     #[schema(required = true)]
     pub status_code: Option<u16>,

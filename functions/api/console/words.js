@@ -1,0 +1,114 @@
+// How things are said: times, lengths of time, the words for states, and text that others wrote.
+
+// Text in which nothing is hidden: control characters, and those that turn the direction of what follows or take no
+// room, are shown by their code. Joiners stay, since scripts and emoji need them, and so do tabs and line ends.
+const HIDDEN = new RegExp(
+  '[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f' +
+    '\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e0fff}]',
+  'gu',
+);
+
+export function shown(text) {
+  return String(text).replace(
+    HIDDEN,
+    (found) => `⟨U+${found.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`,
+  );
+}
+
+export function plural(count, one, many = `${one}s`) {
+  return `${count.toLocaleString()} ${count === 1 ? one : many}`;
+}
+
+// A length of time measured by a stopwatch.
+export function milliseconds(ms) {
+  if (ms >= 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  // A tenth is all that is left of the fastest phases.
+  return `${ms < 10 ? Number(ms.toFixed(1)) : Math.round(ms)} ms`;
+}
+
+// A length of time to wait for, in its two largest units.
+export function span(ms) {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  const parts = [
+    [Math.floor(seconds / 86_400), 'd'],
+    [Math.floor(seconds / 3600) % 24, 'h'],
+    [Math.floor(seconds / 60) % 60, 'min'],
+    [seconds % 60, 's'],
+  ];
+  const first = parts.findIndex(([count]) => count > 0);
+  if (first < 0) return '0 s';
+  return parts
+    .slice(first, first + 2)
+    .filter(([count], index) => index === 0 || count > 0)
+    .map(([count, unit]) => `${count} ${unit}`)
+    .join(' ');
+}
+
+const CLOCK = new Intl.DateTimeFormat(undefined, {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  hourCycle: 'h23',
+});
+const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+const YEAR = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
+
+// A moment in the reader's own time zone: the time alone for today, with the day for this year, else with the year.
+export function moment(time, now) {
+  const date = new Date(time);
+  const today = new Date(now);
+  if (date.toDateString() === today.toDateString()) return CLOCK.format(date);
+  const day = date.getFullYear() === today.getFullYear() ? DAY : YEAR;
+  return `${day.format(date)}, ${CLOCK.format(date)}`;
+}
+
+export const METHODS = ['POST', 'PUT', 'PATCH'];
+
+export const EVENTS = [
+  ['alert.triggered', 'Alert condition met'],
+  ['alert.resolved', 'Alert condition cleared'],
+  ['alert.acknowledged', 'Alert acknowledged by user'],
+];
+
+export const STATUSES = [
+  ['sending', 'Sending'],
+  ['waiting', 'Waiting'],
+  ['delivered', 'Delivered'],
+  ['failed', 'Failed'],
+  ['cancelled', 'Cancelled'],
+];
+
+export const PENDING = ['sending', 'waiting'];
+
+const OUTCOMES = {
+  accepted: 'Accepted',
+  rejected: 'Rejected',
+  timed_out: 'Timed out',
+  unreachable: 'Unreachable',
+  blocked: 'Blocked',
+  unknown: 'Unknown',
+};
+
+// What the endpoint did, with its status when it gave one: "Rejected, 500".
+export function outcome({ outcome: kind, status_code: status }) {
+  const word = OUTCOMES[kind] ?? shown(kind ?? 'Under way');
+  return status ? `${word}, ${status}` : word;
+}
+
+const HEALTH = {
+  unknown: ['No deliveries yet', 'quiet'],
+  healthy: ['Healthy', 'good'],
+  failing: ['Failing', 'bad'],
+  ailing: ['Ailing', 'bad'],
+  disabled: ['Disabled', 'off'],
+};
+
+// The state of an integration, as [the word for it, what kind of state that is].
+export function health({ health: { state } }) {
+  return HEALTH[state] ?? [shown(state), 'quiet'];
+}
+
+// A secret of which at most the end is known.
+export function masked(last4) {
+  return `••••${last4 ?? ''}`;
+}

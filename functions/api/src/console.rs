@@ -1,0 +1,412 @@
+//! The settings page: the files of `console/`, served from the API's own origin with the headers that keep it safe.
+//!
+//! There is no build step. The page names its files under a version, the hash of them all, so that a browser keeps them
+//! for good and asks only for the page itself; a new version has new addresses.
+
+use std::io::{Error, Write};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap,
+    HeaderValue, IF_NONE_MATCH, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use http::{HeaderName, StatusCode, Uri};
+use sha2::{Digest, Sha256};
+use shared::io::environment::{BadSetting, Environment};
+
+use crate::problem::Problem;
+
+/// A file that the page consists of.
+struct File {
+    /// Below `console/`, and below the version in its address.
+    path: &'static str,
+    media_type: &'static str,
+    text: &'static str,
+}
+
+macro_rules! files {
+    ($($media_type:literal: $($path:literal)*;)*) => {
+        [$($(File {
+            path: $path,
+            media_type: $media_type,
+            text: include_str!(concat!("../console/", $path)),
+        },)*)*]
+    };
+}
+
+/// The page itself; what stands in braces is filled in.
+const INDEX: &str = include_str!("../console/index.html");
+
+const FILES: &[File] = &files! {
+    "text/css; charset=utf-8": "style.css";
+    "image/svg+xml": "icon.svg";
+    "text/plain; charset=utf-8": "vendor/LICENSES.txt";
+    "text/javascript; charset=utf-8":
+        "main.js" "sign_in.js" "api.js" "watch.js" "task.js" "html.js" "parts.js" "words.js" "draft.js" "json_text.js" "curl.js"
+        "verification.js"
+        "views/welcome.js" "views/integrations.js" "views/integration.js" "views/integration_form.js"
+        "views/signing_secret.js" "views/test_result.js" "views/log.js" "views/recover.js" "views/delivery.js"
+        "vendor/preact.js" "vendor/hooks.js" "vendor/htm.js";
+};
+
+/// The page is asked for every time, its files never again: their addresses change with them.
+const ASK_EVERY_TIME: HeaderValue = HeaderValue::from_static("no-cache");
+const KEEP_FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// Headers of every answer. Nothing may frame the page, guess media types, or learn from where a link was followed.
+const SAFETY: [(HeaderName, HeaderValue); 6] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=63072000")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// Where users of the page sign in.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// The issuer, below which its OpenID Connect discovery document lies.
+    issuer: Url,
+    /// The public client that the page is.
+    client_id: String,
+    /// Origins that the page may talk to besides its own and the issuer's: where tokens are given, if that is elsewhere.
+    origins: Vec<Url>,
+}
+
+/// A URL with nothing in it that could end an attribute, a header or a source list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Url {
+    text: String,
+    origin: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum UrlRefused {
+    #[error("must be an http:// or https:// URL")]
+    NotHttp,
+    #[error("must hold no quotation marks, semicolons, commas or other characters that a URL encodes")]
+    Character,
+}
+
+impl std::str::FromStr for Url {
+    type Err = UrlRefused;
+
+    fn from_str(text: &str) -> Result<Self, UrlRefused> {
+        let plain = |char: char| char.is_ascii_alphanumeric() || "-._~:/?#[]@!$()*+=%".contains(char);
+        if !text.chars().all(plain) {
+            return Err(UrlRefused::Character);
+        }
+        let uri: Uri = text.parse().map_err(|_| UrlRefused::NotHttp)?;
+        let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(UrlRefused::NotHttp);
+        };
+        Ok(Self { origin: format!("{scheme}://{authority}"), text: text.to_owned() })
+    }
+}
+
+impl SignIn {
+    /// # Errors
+    /// [`BadSetting`] for the first variable that is absent or cannot be used.
+    pub fn read(environment: &Environment<'_>) -> Result<Self, BadSetting> {
+        let origins: String = environment.parsed("SIGN_IN_ORIGINS")?;
+        let origins = origins.split_whitespace().map(|origin| {
+            origin.parse().map_err(|refused: UrlRefused| BadSetting::Unusable {
+                name: "SIGN_IN_ORIGINS",
+                problem: refused.to_string(),
+            })
+        });
+        Ok(Self {
+            issuer: environment.parsed("SIGN_IN_ISSUER_URL")?,
+            client_id: environment.text("SIGN_IN_CLIENT_ID")?,
+            origins: origins.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn discovery(&self) -> String {
+        format!("{}/.well-known/openid-configuration", self.issuer.text.trim_end_matches('/'))
+    }
+
+    /// Scripts, styles and pictures come from here alone, never from within the page, and nothing may turn text into markup.
+    fn policy(&self) -> String {
+        let mut sources = vec!["'self'", &self.issuer.origin];
+        sources.extend(self.origins.iter().map(|url| url.origin.as_str()));
+        format!(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src {}; base-uri 'none'; \
+             form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+            sources.join(" ")
+        )
+    }
+}
+
+/// The page, ready to be served.
+struct Console {
+    version: String,
+    index: String,
+    policy: HeaderValue,
+}
+
+impl Console {
+    fn new(sign_in: &SignIn) -> Self {
+        let version = version();
+        let index = INDEX
+            .replace("{version}", &version)
+            .replace("{discovery}", &sign_in.discovery())
+            .replace("{client}", &attribute(&sign_in.client_id));
+        let policy = HeaderValue::try_from(sign_in.policy()).expect("a `Url` has only visible ASCII");
+        Self { version, index, policy }
+    }
+
+    fn index(&self, request: &HeaderMap) -> Response {
+        self.answer(request, "text/html; charset=utf-8", &self.index, ASK_EVERY_TIME)
+    }
+
+    /// A file asked for under another version is today's, for the page that was opened a moment before a deployment; only
+    /// it is not kept.
+    fn file(&self, version: &str, path: &str, request: &HeaderMap) -> Response {
+        let Some(file) = FILES.iter().find(|file| file.path == path) else {
+            return Problem::NotFound.into_response();
+        };
+        let cache = if version == self.version { KEEP_FOR_GOOD } else { ASK_EVERY_TIME };
+        self.answer(request, file.media_type, file.text, cache)
+    }
+
+    fn answer(&self, request: &HeaderMap, media_type: &'static str, text: &str, cache: HeaderValue) -> Response {
+        let zipped = accepts_gzip(request);
+        let tag = format!("\"{}{}\"", fingerprint([text]), if zipped { "-gzip" } else { "" });
+        let mut headers = HeaderMap::from_iter(SAFETY);
+        headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());
+        headers.insert(CACHE_CONTROL, cache);
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        headers.insert(ETAG, HeaderValue::try_from(&tag).expect("hexadecimal digits"));
+        if is_known(request, &tag) {
+            return (StatusCode::NOT_MODIFIED, headers).into_response();
+        }
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        match zipped.then(|| gzip(text)) {
+            Some(Ok(body)) => {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                (headers, body).into_response()
+            }
+            Some(Err(_)) | None => (headers, text.to_owned()).into_response(),
+        }
+    }
+}
+
+/// `GET /` and `GET /console/…`, for which nobody needs a token.
+pub fn routes(sign_in: &SignIn) -> Router {
+    let index = async |State(console): State<Arc<Console>>, request: HeaderMap| console.index(&request);
+    let file = async |State(console): State<Arc<Console>>,
+                      Path((version, path)): Path<(String, String)>,
+                      request: HeaderMap| console.file(&version, &path, &request);
+    Router::new()
+        .route("/", get(index))
+        .route("/console/{version}/{*path}", get(file))
+        .with_state(Arc::new(Console::new(sign_in)))
+}
+
+fn version() -> String {
+    fingerprint(std::iter::once(INDEX).chain(FILES.iter().map(|file| file.text)))
+}
+
+fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update(text.len().to_be_bytes());
+        hash.update(text);
+    }
+    hex::encode(&hash.finalize()[..8])
+}
+
+/// What is compressed is the same for everyone, so its size tells nothing.
+fn gzip(text: &str) -> Result<Vec<u8>, Error> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes())?;
+    encoder.finish()
+}
+
+fn accepts_gzip(request: &HeaderMap) -> bool {
+    let codings = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    codings.flat_map(|list| list.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(";q=").unwrap_or((coding, "1"));
+        name.trim().eq_ignore_ascii_case("gzip") && weight.trim().parse().is_ok_and(|weight: f32| weight > 0.0)
+    })
+}
+
+fn is_known(request: &HeaderMap, tag: &str) -> bool {
+    let tags = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    tags.flat_map(|list| list.split(',')).any(|known| known.trim().trim_start_matches("W/") == tag)
+}
+
+fn attribute(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path as FilePath;
+
+    use http::header::HeaderName;
+
+    use super::*;
+
+    const ISSUER: &str = "https://issuer.example/pool";
+
+    fn read(issuer: &str, client: &str, origins: &str) -> Result<SignIn, BadSetting> {
+        let look_up = |name: &str| {
+            let value = match name {
+                "SIGN_IN_ISSUER_URL" => issuer,
+                "SIGN_IN_CLIENT_ID" => client,
+                "SIGN_IN_ORIGINS" => origins,
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        SignIn::read(&Environment::new(&look_up))
+    }
+
+    fn console() -> Console {
+        Console::new(&read(ISSUER, "client", "https://login.example").expect("these are settings"))
+    }
+
+    fn asking(header: HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header, HeaderValue::from_str(value).expect("a test header is valid"))])
+    }
+
+    fn header(response: &Response, name: HeaderName) -> &str {
+        response.headers().get(name).map_or("", |value| value.to_str().expect("ours are text"))
+    }
+
+    /// All paths below `console/`, in no order.
+    fn on_disk() -> Vec<String> {
+        let root = FilePath::new(concat!(env!("CARGO_MANIFEST_DIR"), "/console"));
+        let mut folders = vec![root.to_path_buf()];
+        let mut found = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("the folder is there") {
+                let path = entry.expect("it can be read").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.push(path.strip_prefix(root).expect("below it").to_string_lossy().into_owned());
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_file_is_served_and_every_module_is_fetched_at_once() {
+        for path in on_disk() {
+            if path == "index.html" {
+                continue;
+            }
+            assert!(FILES.iter().any(|file| file.path == path), "{path} is not in FILES");
+            if path.ends_with(".js") {
+                assert!(INDEX.contains(&format!("\"console/{{version}}/{path}\"")), "index.html does not name {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_whole_page_is_small() {
+        let texts = FILES.iter().filter(|file| file.path != "vendor/LICENSES.txt").map(|file| file.text);
+        let sizes = texts.chain([INDEX]).map(|text| gzip(text).expect("memory does not fail").len());
+        let size: usize = sizes.sum();
+        assert!(size < 50_000, "{size} bytes");
+    }
+
+    #[test]
+    fn the_page_has_nothing_inline_and_names_its_settings() {
+        let index = console().index;
+        for inline in ["<style", " style=", "<script>", " onclick", "javascript:", "{"] {
+            assert!(!index.contains(inline), "{inline}");
+        }
+        assert!(index.contains("content=\"https://issuer.example/pool/.well-known/openid-configuration\""));
+        assert!(index.contains("content=\"client\""));
+        let slash = Console::new(&read("https://issuer.example/pool/", "client", "").expect("these are settings"));
+        assert_eq!(slash.index, index);
+        let hostile = Console::new(&read(ISSUER, "\"><script>", "").expect("a client id may be any text"));
+        assert!(hostile.index.contains("content=\"&quot;>&lt;script>\""));
+    }
+
+    #[test]
+    fn every_answer_is_safe() {
+        let console = console();
+        let nothing = HeaderMap::new();
+        for response in [console.index(&nothing), console.file(&console.version, "main.js", &nothing)] {
+            let policy = header(&response, CONTENT_SECURITY_POLICY);
+            assert!(policy.contains("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
+            assert!(policy.contains("connect-src 'self' https://issuer.example https://login.example;"), "{policy}");
+            assert!(!policy.contains("unsafe"), "{policy}");
+            assert_eq!(header(&response, X_CONTENT_TYPE_OPTIONS), "nosniff");
+            assert_eq!(header(&response, REFERRER_POLICY), "no-referrer");
+        }
+    }
+
+    #[test]
+    fn files_are_kept_for_good_under_their_own_version_only() {
+        let console = console();
+        let nothing = HeaderMap::new();
+        let kept = console.file(&console.version, "views/log.js", &nothing);
+        assert_eq!(kept.status(), StatusCode::OK);
+        assert_eq!(header(&kept, CACHE_CONTROL), "public, max-age=31536000, immutable");
+        assert_eq!(header(&kept, CONTENT_TYPE), "text/javascript; charset=utf-8");
+        assert_eq!(header(&console.file("older", "views/log.js", &nothing), CACHE_CONTROL), "no-cache");
+        assert_eq!(header(&console.index(&nothing), CACHE_CONTROL), "no-cache");
+        for path in ["", "log.js", "../Cargo.toml", "views/../main.js", "index.html"] {
+            assert_eq!(console.file(&console.version, path, &nothing).status(), StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_not_sent_again() {
+        let console = console();
+        let tag = header(&console.index(&HeaderMap::new()), ETAG).to_owned();
+        assert_eq!(console.index(&asking(IF_NONE_MATCH, &tag)).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(
+            console.index(&asking(IF_NONE_MATCH, &format!("\"x\", W/{tag}"))).status(),
+            StatusCode::NOT_MODIFIED
+        );
+        assert_eq!(console.index(&asking(IF_NONE_MATCH, "\"x\"")).status(), StatusCode::OK);
+    }
+
+    #[track_caller]
+    fn check_coding(accepted: &str, expected: &str) {
+        let response = console().index(&asking(ACCEPT_ENCODING, accepted));
+        assert_eq!(header(&response, CONTENT_ENCODING), expected, "{accepted}");
+    }
+
+    #[test]
+    fn compressed_for_whoever_takes_it() {
+        check_coding("gzip, deflate, br", "gzip");
+        check_coding("br;q=1.0, GZIP;q=0.8", "gzip");
+        check_coding("gzip;q=0", "");
+        check_coding("br", "");
+        check_coding("", "");
+    }
+
+    #[track_caller]
+    fn check_refused(issuer: &str, client: &str, origins: &str, name: &str) {
+        let told = read(issuer, client, origins).map(|_| ()).expect_err("it cannot be used").to_string();
+        assert!(told.contains(name), "{told}");
+    }
+
+    #[test]
+    fn settings_that_cannot_be_used() {
+        check_refused("ftp://issuer.example/", "client", "", "SIGN_IN_ISSUER_URL");
+        check_refused("issuer", "client", "", "SIGN_IN_ISSUER_URL");
+        check_refused("https://issuer.example/\"", "client", "", "SIGN_IN_ISSUER_URL");
+        check_refused(ISSUER, "", "", "SIGN_IN_CLIENT_ID");
+        check_refused(ISSUER, "client", "https://a.example https://b;script-src", "SIGN_IN_ORIGINS");
+        check_refused(ISSUER, "client", "*", "SIGN_IN_ORIGINS");
+    }
+}

@@ -1,0 +1,207 @@
+//! Sets the stage: the local cloud, the deployed template, the proxy between them, the integrations and their endpoints.
+
+use std::io;
+
+use aws_sdk_dynamodb::error::DisplayErrorContext;
+use aws_sdk_lambda::types::Environment;
+use aws_sdk_sqs::types::QueueAttributeName;
+use futures_util::StreamExt;
+use futures_util::stream;
+use jiff::Timestamp;
+use shared::delivery::DeliveryKey;
+use shared::ids::OrganizationId;
+use shared::integration::Integration;
+use shared::signature::SigningSecret;
+use tests::local_cloud::{CloudError, LocalCloud, Parameters};
+use tests::project::{NotBuilt, Project};
+use tests::stack::{Function, NewIntegration, Stack, StackError};
+
+use crate::endpoints::{Endpoints, fate_of};
+use crate::faults::Service;
+use crate::plan::{Alert, Fate, Plan, REQUEST_TIMEOUT_SECONDS, RETRY_SCHEDULE, dice};
+use crate::proxy::Proxy;
+use crate::screen::Screen;
+
+/// The queues that work comes by.
+pub(crate) const QUEUES: [&str; 3] = ["AlertsQueueUrl", "RetryQueueUrl", "SlowLaneQueueUrl"];
+
+/// The functions that deliver, or see to it.
+const PROXIED: [Function; 3] = [Function::Deliver, Function::Retry, Function::Sweep];
+
+/// Request (1) < function < lease < visibility, as in production, and as short as they can be: an attempt may take 12 s.
+const FUNCTION_TIMEOUT_SECONDS: u64 = 16;
+const LEASE_SECONDS: u64 = 17;
+
+/// Less than the template allows: a message whose worker died is back sooner.
+const VISIBILITY_TIMEOUT_SECONDS: u64 = 20;
+
+/// How many integrations are created at a time.
+const CREATED_AT_ONCE: usize = 4;
+
+/// Why a run could not be made, or its end not be seen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error(transparent)]
+    NotBuilt(#[from] NotBuilt),
+    #[error("the endpoints or the proxy: {0}")]
+    Listening(#[from] io::Error),
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    #[error("{operation}: {error}")]
+    Aws { operation: &'static str, error: String },
+    #[error("{name} is not a number that can be used: {value}")]
+    Setting { name: &'static str, value: String },
+}
+
+/// For `map_err` on an AWS call.
+pub(crate) fn aws<E: std::error::Error>(operation: &'static str) -> impl Fn(E) -> Trouble {
+    move |error| Trouble::Aws { operation, error: DisplayErrorContext(error).to_string() }
+}
+
+/// Everything that runs. Dropping it ends it all.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) cloud: LocalCloud,
+    pub(crate) stack: Stack,
+    pub(crate) proxy: Proxy,
+    pub(crate) endpoints: Endpoints,
+    /// In the order of their numbers.
+    pub(crate) integrations: Vec<Integration>,
+    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
+    pub(crate) sqs: aws_sdk_sqs::Client,
+    began: Timestamp,
+}
+
+/// A delivery that there should be.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) key: DeliveryKey,
+    pub(crate) fate: Fate,
+    /// The alert event that it is of, as it was sent.
+    pub(crate) body: String,
+}
+
+impl Stage {
+    /// Sets everything up, telling each step.
+    ///
+    /// # Errors
+    /// [`Trouble`] when a part does not start.
+    pub(crate) async fn set(screen: &Screen, plan: &Plan) -> Result<Self, Trouble> {
+        let project = Project::built()?;
+        let cloud = screen
+            .step("starting the local cloud", LocalCloud::start(&project, "chaos"), |cloud| {
+                format!("local cloud, IAM enforced, answers at {}", cloud.endpoint())
+            })
+            .await?;
+        let parameters = Parameters::local()
+            .with("RetrySchedule", RETRY_SCHEDULE)
+            .with("RequestTimeoutSeconds", REQUEST_TIMEOUT_SECONDS.to_string())
+            .with("FunctionTimeoutSeconds", FUNCTION_TIMEOUT_SECONDS.to_string())
+            .with("LeaseSeconds", LEASE_SECONDS.to_string())
+            .with("VisibilityTimeoutSeconds", "96")
+            // As many as two processors carry.
+            .with("DeliverConcurrency", "6")
+            .with("RetryConcurrency", "6")
+            .with("SlowLaneConcurrency", "4");
+        let stack = screen
+            .step("deploying template.yaml with sam deploy", cloud.deploy(&project, "chaos", parameters), |_| {
+                "template.yaml deployed with `sam deploy`".to_owned()
+            })
+            .await?;
+        let config = cloud.sdk_config();
+        let endpoints = Endpoints::start(plan.clone()).await?;
+        let integrations = screen
+            .step("creating integrations", create(&stack, plan, &endpoints), |integrations| {
+                let kinds = Fate::ALL.len();
+                format!("{} integrations of {} organizations, {kinds} fates", integrations.len(), plan.organizations)
+            })
+            .await?;
+        let proxy = Proxy::start(cloud.endpoint(), plan.seed).await?;
+        let sqs = aws_sdk_sqs::Client::new(&config);
+        shorten_visibility(&stack, &sqs).await?;
+        let lambda = aws_sdk_lambda::Client::new(&config);
+        screen
+            .step("leading the functions' calls through the proxy", lead(&stack, &lambda, &proxy), |()| {
+                format!("calls to DynamoDB, SQS, Step Functions and KMS go through a proxy at {}", proxy.url())
+            })
+            .await?;
+        let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+        Ok(Self { cloud, stack, proxy, endpoints, integrations, dynamodb, sqs, began: Timestamp::now() })
+    }
+
+    /// An alert event as its producer sends it: the same each time it is asked for.
+    pub(crate) fn body(&self, plan: &Plan, alert: &Alert) -> String {
+        let organization = organization_number(alert.organization);
+        let at = self.began.saturating_add(alert.at).unwrap_or(self.began);
+        plan.body(alert, organization, &at.to_string()).to_string()
+    }
+
+    /// Every delivery that there should be.
+    ///
+    /// # Errors
+    /// [`Trouble`] when an alert event of the plan is none.
+    pub(crate) fn wanted(&self, plan: &Plan) -> Result<Vec<Wanted>, Trouble> {
+        let mut wanted = Vec::with_capacity(plan.deliveries());
+        for alert in &plan.alerts {
+            let body = self.body(plan, alert);
+            let first = alert.organization * Fate::ALL.len();
+            for number in first..first + Fate::ALL.len() {
+                let key = self.stack.delivery(&self.integrations[number], &body)?;
+                wanted.push(Wanted { key, fate: fate_of(number), body: body.clone() });
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// The number of an organization in the cloud, given its index in the plan.
+pub(crate) fn organization_number(index: usize) -> u64 {
+    index as u64 + 1
+}
+
+async fn create(stack: &Stack, plan: &Plan, endpoints: &Endpoints) -> Result<Vec<Integration>, Trouble> {
+    let numbers = 0..plan.organizations * Fate::ALL.len();
+    let created = stream::iter(numbers).map(|number| async move {
+        let organization = organization_number(number / Fate::ALL.len());
+        let organization =
+            OrganizationId::new(organization).ok_or_else(|| StackError::Absent("organization 0".to_owned()))?;
+        let mut random = [0; 24];
+        dice(plan.seed, [format!("secret {number}")]).fill(&mut random);
+        let mut new = NewIntegration::to(endpoints.url(number)?);
+        new.name = fate_of(number).name().to_owned();
+        new.signing_secret = Some(SigningSecret::generate(random).reveal().to_owned());
+        Ok(stack.create(organization, new).await?)
+    });
+    let created: Vec<Result<Integration, Trouble>> = created.buffered(CREATED_AT_ONCE).collect().await;
+    created.into_iter().collect()
+}
+
+async fn shorten_visibility(stack: &Stack, sqs: &aws_sdk_sqs::Client) -> Result<(), Trouble> {
+    for queue in QUEUES {
+        sqs.set_queue_attributes()
+            .queue_url(stack.output(queue)?)
+            .attributes(QueueAttributeName::VisibilityTimeout, VISIBILITY_TIMEOUT_SECONDS.to_string())
+            .send()
+            .await
+            .map_err(aws("SetQueueAttributes"))?;
+    }
+    Ok(())
+}
+
+/// The local cloud gives every function its own URL as `AWS_ENDPOINT_URL`; the SDK prefers a service's own variable.
+async fn lead(stack: &Stack, lambda: &aws_sdk_lambda::Client, proxy: &Proxy) -> Result<(), Trouble> {
+    for function in PROXIED {
+        let mut variables = stack.environment(function).await?;
+        variables.extend(Service::ALL.map(|service| (service.endpoint_variable().to_owned(), proxy.url())));
+        lambda
+            .update_function_configuration()
+            .function_name(stack.resource(function.logical_id())?)
+            .environment(Environment::builder().set_variables(Some(variables)).build())
+            .send()
+            .await
+            .map_err(aws("UpdateFunctionConfiguration"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+// The page's plain functions, without a browser.
+
+import { expect, test } from '@playwright/test';
+
+import { curl } from '../../functions/api/console/curl.js';
+import { changes, creation, draftOf, mistakesIn } from '../../functions/api/console/draft.js';
+import { indented, member } from '../../functions/api/console/json_text.js';
+import { milliseconds, moment, shown, span } from '../../functions/api/console/words.js';
+
+const check = (name, actual, expected) => test(name, () => expect(actual).toEqual(expected));
+
+check('plain text stays', shown('Größe 👩‍🔧 שלום\n\tx'), 'Größe 👩‍🔧 שלום\n\tx');
+check('directions are shown', shown('a\u202Eb\u2066c\u200F'), 'a⟨U+202E⟩b⟨U+2066⟩c⟨U+200F⟩');
+check(
+  'control characters are shown',
+  shown('a\u0000b\u001b[31m\u0085\u007f'),
+  'a⟨U+0000⟩b⟨U+001B⟩[31m⟨U+0085⟩⟨U+007F⟩',
+);
+check('what takes no room is shown', shown('a\u200bb\ufeffc\u{e0041}'), 'a⟨U+200B⟩b⟨U+FEFF⟩c⟨U+E0041⟩');
+
+check('a tenth of a millisecond', milliseconds(0.44), '0.4 ms');
+check('milliseconds', milliseconds(12.6), '13 ms');
+check('seconds', milliseconds(30_001), '30.0 s');
+check('nothing left', span(0), '0 s');
+check('never negative', span(-5), '0 s');
+check('seconds only', span(9_400), '9 s');
+check('two units', span(3_725_000), '1 h 2 min');
+check('whole hours', span(7_200_000), '2 h');
+check('days', span(604_799_000), '6 d 23 h');
+
+test('the time alone today, with the day before', () => {
+  const now = new Date(2026, 10, 24, 12).getTime();
+  expect(moment(new Date(2026, 10, 24, 9, 5, 7).toISOString(), now)).toBe('09:05:07');
+  expect(moment(new Date(2026, 10, 23, 9, 5, 7).toISOString(), now)).toMatch(/23.*09:05:07/);
+  expect(moment(new Date(2025, 10, 23, 9, 5, 7).toISOString(), now)).toMatch(/2025.*09:05:07/);
+});
+
+check(
+  'a member as it stands',
+  member('{"a":1, "payload" : {"x":1.0,"payload":"}"} ,"z":[]}', 'payload'),
+  '{"x":1.0,"payload":"}"}',
+);
+check(
+  'the last member',
+  member('{"b":{"payload":3},"payload":12345678901234567890}', 'payload'),
+  '12345678901234567890',
+);
+check('not a deeper one', member('{"b":[{"payload":3}]}', 'payload'), undefined);
+check('not a value of that name', member('{"b":"payload","payload":"\\"x,\\""}', 'payload'), '"\\"x,\\""');
+check('none', member('{}', 'payload'), undefined);
+check(
+  'indented, values untouched',
+  indented('{"a":[],"b":{}, "c":[1.50,"\\u00fc,{"],"c":1e5}'),
+  '{\n  "a": [],\n  "b": {},\n  "c": [\n    1.50,\n    "\\u00fc,{"\n  ],\n  "c": 1e5\n}',
+);
+test('the longest payload', () => {
+  const text = JSON.stringify({ payload: { long: 'x\\'.repeat(120_000), many: Array(5000).fill(1) } });
+  expect(member(text, 'payload').length).toBe(text.length - 12);
+  expect(indented(text).split('\n').length).toBe(5007);
+});
+check('what is no JSON is shown all the same', indented('not { json "'), 'not{\n  json"');
+
+test('a quotation mark does not end the argument', () => {
+  const integration = {
+    method: 'POST',
+    url: "https://example.com/'",
+    headers: { 'x-key': { last4: null } },
+    has_signing_secret: false,
+  };
+  const command = curl(
+    integration,
+    { id: 'dlv_1', event_type: 'alert.triggered', attempts: [] },
+    `{"a":"'; rm -rf ~"}`,
+  );
+  expect(command).toContain(`--data-binary '{"a":"'\\''; rm -rf ~"}'`);
+  expect(command).toContain(`'https://example.com/'\\'''`);
+  expect(command).toContain("'x-key: ••••'");
+  expect(command).not.toContain('Signature');
+});
+
+const STORED = {
+  name: 'Before',
+  url: 'https://example.com/',
+  method: 'POST',
+  enabled: true,
+  headers: { 'x-a': { last4: '1234' }, 'x-b': { last4: null } },
+  event_types: ['alert.triggered'],
+  severities: ['critical'],
+  project_ids: ['12345678901234567890', 7],
+};
+const before = draftOf(STORED);
+const after = (fields) => changes(before, { ...before, ...fields });
+const header = (name, value) => ({ key: 'new', name, value, stored: false });
+
+check('nothing was edited', after({}), {});
+check('the name was edited', after({ name: 'After' }), { name: 'After' });
+check('all events again', after({ events: ['alert.resolved', 'alert.triggered', 'alert.acknowledged'] }), {
+  event_types: [],
+});
+check('no severity any more', after({ severities: ' ' }), { severities: [] });
+check('projects, one of which is none', after({ projects: '7, x' }), { project_ids: [7, 'x'] });
+check('a header less', after({ headers: before.headers.slice(1) }), { headers: { 'x-a': null } });
+check('a header more', after({ headers: [...before.headers, header(' x-c', 'v')] }), { headers: { 'x-c': 'v' } });
+check('an empty line of a header', after({ headers: [...before.headers, header('', '')] }), {});
+check('a header without a name is told to the API', after({ headers: [...before.headers, header('', 'v')] }), {
+  headers: { '': 'v' },
+});
+check('another value', after({ headers: [{ ...before.headers[0], value: 'v' }, before.headers[1]] }), {
+  headers: { 'x-a': 'v' },
+});
+check('removed and written again', after({ headers: [before.headers[1], header('x-a', 'v')] }), {
+  headers: { 'x-a': 'v' },
+});
+
+check('a new one asks for a secret', creation(draftOf(null)).generate_signing_secret, true);
+check('a secret of the customer', creation({ ...draftOf(null), secret: 'own', ownSecret: 's' }).signing_secret, 's');
+check(
+  'no secret',
+  Object.keys(creation({ ...draftOf(null), secret: 'none' })).filter((key) => /secret/.test(key)),
+  [],
+);
+
+const mistaken = (fields) => mistakesIn({ ...before, ...fields }).map(({ field }) => field);
+check('no mistake', mistaken({}), []);
+check('a header twice', mistaken({ headers: [...before.headers, header('X-A ', 'v')] }), ['headers.x-a']);
+check('no event', mistaken({ events: [] }), ['event_types']);

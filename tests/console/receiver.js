@@ -1,0 +1,25 @@
+// A customer's endpoint: a listener that answers as it is told, and keeps what it received.
+
+import { createServer } from 'node:http';
+
+export async function startReceiver() {
+  const receiver = {
+    received: [],
+    // What to answer: [status, body], or a function of the response for whatever else an endpoint may do.
+    answer: [200, 'OK'],
+    url: null,
+    stop: () => new Promise((done) => server.close(done).closeAllConnections()),
+  };
+  const server = createServer(async (request, response) => {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const { method, url: path, headers } = request;
+    receiver.received.push({ method, path, headers, body: Buffer.concat(chunks) });
+    if (typeof receiver.answer === 'function') return receiver.answer(response);
+    const [status, body] = receiver.answer;
+    response.writeHead(status, { 'content-type': 'text/html; charset=utf-8' }).end(body);
+  });
+  await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
+  receiver.url = `http://127.0.0.1:${server.address().port}/roboticks-webhook`;
+  return receiver;
+}

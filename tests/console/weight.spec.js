@@ -1,0 +1,46 @@
+// Fast: what is transferred, how often, and that nothing jumps when it has come.
+
+import { expect, test } from './scene.js';
+import { CONSOLE_URL, sendAlert, toTheApi } from './stack.js';
+
+test('all of the page together is less than 100 kB, and is fetched once', async ({ page }) => {
+  const client = await page.context().newCDPSession(page);
+  await client.send('Network.enable');
+  let bytes = 0;
+  client.on('Network.loadingFinished', ({ encodedDataLength }) => (bytes += encodedDataLength));
+  await page.goto(CONSOLE_URL);
+  await expect(page.getByRole('button', { name: 'Sign in' })).toBeVisible();
+  expect(bytes).toBeGreaterThan(10_000);
+  expect(bytes).toBeLessThan(100_000);
+
+  await page.goto('about:blank');
+  bytes = 0;
+  await page.goto(CONSOLE_URL);
+  await expect(page.getByRole('button', { name: 'Sign in' })).toBeVisible();
+  // The page itself, asked for again and not changed.
+  expect(bytes).toBeLessThan(2_000);
+});
+
+test('nothing jumps while it loads', async ({ integration, page, user }) => {
+  await sendAlert(user.organization);
+  await expect(page.getByRole('region', { name: 'Log' })).toContainText('Delivered');
+  await page.addInitScript(() => {
+    globalThis.jumps = 0;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) globalThis.jumps += entry.value;
+    }).observe({ type: 'layout-shift', buffered: true });
+  });
+  // Slow enough for what is loading to be seen.
+  await page.route(toTheApi, async (route) => {
+    await new Promise((next) => setTimeout(next, 300));
+    await route.continue();
+  });
+  for (const hash of [`#/integrations/${integration}`, '#/']) {
+    await page.goto('about:blank');
+    await page.goto(`${CONSOLE_URL}${hash}`);
+    await expect(page.getByText('Operations').first()).toBeVisible();
+    await page.waitForTimeout(1000);
+    // What the web's vitals call good is 0.1.
+    expect(await page.evaluate(() => globalThis.jumps), hash).toBeLessThan(0.1);
+  }
+});
