@@ -377,7 +377,10 @@ impl Delivering {
         }
         let key = record.identity.key();
         let written = self.deliveries.advance(key, from, &next_move(step, &record, ended_at)).await?;
-        if let Err(fault) = self.integrations.observe(integration, &exchange.outcome, ended_at).await {
+        // An integration that was just switched off has no health.
+        if step != NextStep::DisableIntegration
+            && let Err(fault) = self.integrations.observe(integration, &exchange.outcome, ended_at).await
+        {
             // The next attempt notes it as well; no delivery depends on it.
             log::unobserved(&record, &fault);
         }

@@ -22,6 +22,9 @@ use shared::retry_message::RetryMessage;
 /// How long after its due time an attempt counts as overdue: longer than any queue usually takes.
 pub const OVERDUE_AFTER: Duration = Duration::from_secs(10 * 60);
 
+/// How often the template's schedule sweeps.
+const SWEEPS_EVERY: Duration = Duration::from_secs(5 * 60);
+
 /// How much of the invocation's time is left to send what was found, when no more is looked for.
 const TIME_TO_SEND: Duration = Duration::from_secs(15);
 
@@ -89,9 +92,11 @@ impl Sweep {
         let (mut found, mut next) = (0, None);
         while deadline.leaves(TIME_TO_SEND, Timestamp::now()) {
             let page = self.deliveries.overdue(due_shard, before, next).await?;
-            found += page.deliveries.len();
-            let (first, later): (Vec<_>, Vec<_>) =
-                page.deliveries.iter().map(message).partition(|message| message.attempt == 1);
+            let now = Timestamp::now();
+            let sent_again = |overdue: &Overdue| is_sent_again(now.duration_since(overdue.due_at).unsigned_abs());
+            let wanted: Vec<_> = page.deliveries.into_iter().filter(sent_again).collect();
+            found += wanted.len();
+            let (first, later): (Vec<_>, Vec<_>) = wanted.iter().map(message).partition(|message| message.attempt == 1);
             self.slow_lane.send_all(&first).await?;
             self.retry_queue.send_all(&later).await?;
             if page.next.is_none() {
@@ -103,7 +108,27 @@ impl Sweep {
     }
 }
 
+/// Whether the sweep at that time sends a message again: ten minutes after it was due, then after twenty, forty and so on.
+/// What is overdue for long mostly waits behind others in a lane that is full, and another copy every five minutes would
+/// only make that worse.
+fn is_sent_again(overdue: Duration) -> bool {
+    (overdue.as_secs() / SWEEPS_EVERY.as_secs()).is_power_of_two()
+}
+
 fn message(overdue: &Overdue) -> RetryMessage {
-    let Overdue { organization_id, integration_id, delivery_id, attempt } = *overdue;
+    let Overdue { organization_id, integration_id, delivery_id, attempt, due_at: _ } = *overdue;
     RetryMessage { organization_id, integration_id, delivery_id, attempt }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_overdue_is_sent_again_ever_more_rarely() {
+        let at_minute = |minute: u64| is_sent_again(Duration::from_secs(minute * 60 + 1));
+        // Whatever its offset, exactly one sweep falls into each of these five minutes.
+        let minutes: Vec<_> = (10..=90).step_by(5).filter(|&minute| at_minute(minute)).collect();
+        assert_eq!(minutes, [10, 20, 40, 80]);
+    }
 }

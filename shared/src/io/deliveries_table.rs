@@ -95,6 +95,8 @@ pub struct Overdue {
     pub integration_id: IntegrationId,
     pub delivery_id: DeliveryId,
     pub attempt: u32,
+    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+    pub due_at: Timestamp,
 }
 
 /// The name of the sparse index of what failed: `integration_id`, `failed_created_at`.
