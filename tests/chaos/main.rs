@@ -9,15 +9,11 @@
 
 mod endpoints;
 mod faults;
-#[path = "../demo/interrupt.rs"]
-mod interrupt;
 mod ledger;
 mod plan;
 mod proxy;
 mod reconcile;
 mod report;
-#[path = "../demo/screen.rs"]
-mod screen;
 mod stage;
 mod turmoil;
 
@@ -27,14 +23,14 @@ use std::time::{Duration, Instant};
 
 use console::style;
 
-use crate::interrupt::run;
 use crate::ledger::Standing;
 use crate::plan::{DELIVERIES, Plan};
 use crate::reconcile::reconcile;
 use crate::report::Report;
-use crate::screen::Screen;
 use crate::stage::{Stage, Trouble};
 use crate::turmoil::{Done, Phase, make};
+use program::interrupt::run;
+use program::screen::Screen;
 
 /// How long nothing may move before waiting is given up: several times what a message takes to come back.
 const PATIENCE: Duration = Duration::from_secs(150);

@@ -8,19 +8,19 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::StreamExt;
 use futures_util::stream;
 use jiff::Timestamp;
+use program::project::{NotBuilt, Project};
 use shared::delivery::DeliveryKey;
 use shared::ids::OrganizationId;
 use shared::integration::Integration;
 use shared::signature::SigningSecret;
 use tests::local_cloud::{CloudError, LocalCloud, Parameters};
-use tests::project::{NotBuilt, Project};
 use tests::stack::{Function, NewIntegration, Stack, StackError};
 
 use crate::endpoints::{Endpoints, fate_of};
 use crate::faults::Service;
 use crate::plan::{Alert, Fate, Plan, REQUEST_TIMEOUT_SECONDS, RETRY_SCHEDULE, dice};
 use crate::proxy::Proxy;
-use crate::screen::Screen;
+use program::screen::Screen;
 
 /// The queues that work comes by.
 pub(crate) const QUEUES: [&str; 3] = ["AlertsQueueUrl", "RetryQueueUrl", "SlowLaneQueueUrl"];

@@ -3,8 +3,8 @@
 
 use std::error::Error;
 
+use program::project::Project;
 use tests::local_cloud::{LocalCloud, Parameters, REGION, ROOT_CREDENTIALS};
-use tests::project::Project;
 use tokio::process::Command;
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::template::{Template, attribute, reference};
+use program::template::{Template, attribute, reference};
 
 /// Every route, and whether a token is needed for it.
 const ROUTES: [(&str, &str); 5] = [

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use shared::io::environment::{BadSetting, Environment};
 
-use crate::template::Template;
+use program::template::Template;
 
 /// The variables that the template gives a function, with the values they have when every parameter is left alone.
 fn given(template: &Template, function: &str) -> BTreeMap<String, String> {

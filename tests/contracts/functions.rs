@@ -3,7 +3,7 @@
 use shared::io::aws::CALL_TIMEOUT;
 use shared::io::sender::BODY_TIMEOUT;
 
-use crate::template::{Template, attribute, reference};
+use program::template::{Template, attribute, reference};
 
 const FUNCTIONS: [&str; 4] = ["ApiFunction", "DeliverFunction", "RetryFunction", "SweepFunction"];
 

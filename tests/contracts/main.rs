@@ -12,4 +12,3 @@ mod permissions;
 mod queues;
 mod state_machine;
 mod tables;
-mod template;

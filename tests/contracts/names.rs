@@ -1,6 +1,6 @@
 //! The names that users and outside checks rely on, and a description on each that a person meets.
 
-use crate::template::{Template, attribute, list, reference};
+use program::template::{Template, attribute, list, reference};
 
 const PARAMETERS: [&str; 9] = [
     "Architecture",

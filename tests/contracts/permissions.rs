@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::template::{Template, list};
+use program::template::{Template, list};
 
 /// The statements of a role.
 fn statements<'a>(template: &'a Template, role: &str) -> Vec<&'a Value> {

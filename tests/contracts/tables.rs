@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use shared::io::deliveries_table::{FAILED_INDEX, WAITING_INDEX};
 
-use crate::template::Template;
+use program::template::Template;
 
 /// Name and kind of a table's or an index's key attributes.
 fn keys(value: &Value) -> Vec<(&str, &str)> {

@@ -1,8 +1,8 @@
 //! What the demo puts on the alerts queue: the files of `events/`, stamped with the time of sending, and one alert that is
 //! not valid.
 
-use ::tests::project::Project;
 use jiff::{Timestamp, Unit};
+use program::project::Project;
 use serde_json::{Value, json};
 
 const FILES: [&str; 3] = ["alert-triggered.json", "alert-acknowledged.json", "alert-resolved.json"];
@@ -60,7 +60,7 @@ fn spoiled(event: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ::tests::project::Project;
+    use program::project::Project;
     use shared::alert_event::AlertEvent;
 
     use super::*;

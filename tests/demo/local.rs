@@ -1,9 +1,7 @@
 //! `make local`: the demo's stack stays up until Ctrl-C, for whoever wants to try things by hand.
 
-mod interrupt;
 mod receiver;
 mod scenario;
-mod screen;
 mod seen;
 mod stage;
 mod timeline;
@@ -17,12 +15,12 @@ use jiff::Timestamp;
 use tests::api::{PASSWORD, user_of};
 use tests::local_cloud::{REGION, ROOT_CREDENTIALS};
 
-use crate::interrupt::run;
 use crate::scenario::{Endpoint, RETRY_SCHEDULE, Scenario};
-use crate::screen::Screen;
 use crate::seen::Arrival;
 use crate::stage::{ORGANIZATION, Stage, Trouble};
 use crate::timeline::{Timeline, waits};
+use program::interrupt::run;
+use program::screen::Screen;
 
 const LOOKS_EVERY: Duration = Duration::from_millis(500);
 

@@ -4,10 +4,8 @@
 //! with 0 only if everything that arrived and everything the ledger says is as it must be.
 
 mod alerts;
-mod interrupt;
 mod receiver;
 mod scenario;
-mod screen;
 mod seen;
 mod stage;
 mod timeline;
@@ -19,16 +17,16 @@ use std::time::{Duration, Instant};
 use aws_sdk_sfn::types::ExecutionStatus;
 use console::style;
 use jiff::Timestamp;
-use tests::project::Project;
+use program::project::Project;
 
 use crate::alerts::{Alerts, BadEvent};
-use crate::interrupt::run;
 use crate::scenario::Scenario;
-use crate::screen::Screen;
 use crate::seen::Seen;
 use crate::stage::{Stage, Trouble};
 use crate::timeline::{Timeline, scaled, waits};
 use crate::verdict::{Evidence, LongWait, LongWaitEnd, Verdict};
+use program::interrupt::run;
+use program::screen::Screen;
 
 /// How long everything may take from the first alert on. The schedule, scaled, takes 22 seconds.
 const PATIENCE: Duration = Duration::from_secs(60);

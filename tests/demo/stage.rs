@@ -6,6 +6,7 @@ use std::io;
 use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
+use program::project::{NotBuilt, Project};
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use shared::filter::Filter;
 use shared::ids::OrganizationId;
@@ -13,13 +14,12 @@ use shared::integration::Integration;
 use shared::io::vault::random;
 use shared::signature::SigningSecret;
 use tests::local_cloud::{CloudError, LocalCloud, Parameters};
-use tests::project::{NotBuilt, Project};
 use tests::stack::{DeadLetter, Graveyard, NewIntegration, Stack, StackError};
 
 use crate::receiver::Receiver;
 use crate::scenario::{Endpoint, RETRY_SCHEDULE, Scenario};
-use crate::screen::Screen;
 use crate::seen::{Delivery, Seen};
+use program::screen::Screen;
 
 /// The stack's name.
 pub const STACK: &str = "webhooks-local";

@@ -18,8 +18,8 @@ use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
-use crate::project::{Project, architecture};
 use crate::stack::Stack;
+use program::project::{Project, architecture};
 
 /// The region the local cloud is in.
 pub const REGION: &str = "us-east-1";

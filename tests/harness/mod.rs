@@ -6,6 +6,5 @@
 
 pub mod api;
 pub mod local_cloud;
-pub mod project;
 pub mod receiver;
 pub mod stack;

@@ -10,6 +10,7 @@ use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use program::project::{NotBuilt, Project};
 use serde::Serialize;
 use serde_json::Value;
 use shared::delivery::Status;
@@ -17,14 +18,13 @@ use shared::health::Health;
 use shared::ids::OrganizationId;
 use shared::integration::Integration;
 use tests::local_cloud::{CloudError, LocalCloud, Parameters};
-use tests::project::{NotBuilt, Project};
 use tests::stack::{NewIntegration, Stack, StackError};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::endpoints::{Answer, Arrival, EndpointNumber, Endpoints};
-use crate::screen::Screen;
+use program::screen::Screen;
 
 /// The delay before a second attempt.
 pub const FIRST_DELAY: Duration = Duration::from_secs(1);

@@ -7,27 +7,23 @@
 mod endpoints;
 mod experiment;
 mod ground;
-#[path = "../demo/interrupt.rs"]
-mod interrupt;
 mod latency;
 mod machine;
 mod report;
-#[path = "../demo/screen.rs"]
-mod screen;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use console::style;
+use program::project::Project;
 use tests::local_cloud::LocalCloud;
-use tests::project::Project;
 
 use crate::experiment::{Comparison, ENDPOINTS};
 use crate::ground::{Ground, Scale, Trouble};
-use crate::interrupt::run;
 use crate::machine::load;
 use crate::report::{BUDGET, Report};
-use crate::screen::Screen;
+use program::interrupt::run;
+use program::screen::Screen;
 
 /// What the local cloud is tried at. Measured is at half of what it carries, so that an endpoint's doing is measured rather
 /// than the local cloud's limit.

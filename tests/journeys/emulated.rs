@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_lambda::primitives::Blob;
 use libtest_mimic::Failed;
+use program::project::{Project, architecture};
 use serde_json::{Value, json};
 use shared::delivery::Status;
 use shared::ids::OrganizationId;
 use tests::local_cloud::{REGION, ROOT_CREDENTIALS, free_port, sdk_config};
-use tests::project::{Project, architecture};
 use tests::stack::{Function, NewIntegration};
 use tokio::process::{Child, Command};
 

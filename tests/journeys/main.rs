@@ -28,8 +28,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use program::project::Project;
 use tests::local_cloud::{LocalCloud, Parameters};
-use tests::project::Project;
 use tests::stack::Stack;
 use tokio::runtime::Runtime;
 

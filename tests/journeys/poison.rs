@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
+use program::project::Project;
 use serde_json::{Value, json};
 use shared::delivery::Status;
 use shared::integration::Integration;
 use tests::local_cloud::{REGION, ROOT_CREDENTIALS};
-use tests::project::Project;
 use tests::stack::Stack;
 use tokio::process::Command;
 

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::project::Project;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
-use tests::project::Project;
 
 /// The project's template.
 pub struct Template(Value);

@@ -34,8 +34,8 @@ impl Project {
 
     /// The project's sources, built or not.
     pub fn source() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf();
-        Self { root }
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Self { root: here.ancestors().nth(2).unwrap_or(Path::new(".")).to_path_buf() }
     }
 
     pub fn root(&self) -> &Path {

@@ -1,0 +1,9 @@
+//! What the project's own programs and tests have in common: where its files are, what the template says, the terminal,
+//! and how a run ends.
+//!
+//! A crate of its own, so that the benchmark has it without the local cloud's clients.
+
+pub mod interrupt;
+pub mod project;
+pub mod screen;
+pub mod template;
