@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED = 1
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo local chaos isolation test fuzz lint clean rust
+.PHONY: help tools build demo local chaos isolation bench test fuzz lint clean rust
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,13 @@ chaos: build ## make everything go wrong on a local cloud, and reckon up every d
 isolation: build ## measure what endpoints that hang, a burst and a flood do to others; eight minutes at most
 	@cargo build -p tests --bin isolation
 	@cargo run -q -p tests --bin isolation
+
+# Its floor and its Lambda that does nothing are built as the functions are, and so is the benchmark itself on the way.
+bench: build ## measure what a delivery costs in work, money and time, beside its floor; ten minutes at most
+	@tools/bench.sh
+	@echo "bench: building it, which takes minutes the first time"
+	@cd tests/bench && PATH="$(SAM_BIN):$$PATH" cargo lambda build --release
+	@target/lambda/bench/bootstrap
 
 test: build ## run every test, the journeys on a local cloud included
 	@cargo test --workspace

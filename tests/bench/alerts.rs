@@ -1,0 +1,70 @@
+//! Alert events, each another one, and the batches that Lambda would make of their messages.
+
+use std::io;
+
+use hyper::body::Bytes;
+use program::project::Project;
+use serde_json::json;
+
+/// Makes alert events like the sample that producers are shown, each with an alert id of its own.
+pub struct Alerts {
+    sample: String,
+    made: u64,
+    dice: fastrand::Rng,
+}
+
+impl Alerts {
+    /// # Errors
+    /// When the sample cannot be read.
+    pub fn new() -> io::Result<Self> {
+        let sample = Project::source().sample_alert("triggered")?;
+        assert!(sample.contains(ALERT_ID) && sample.contains(MESSAGE), "the sample alert is another one");
+        Ok(Self { sample, made: 0, dice: fastrand::Rng::with_seed(6) })
+    }
+
+    /// The sample, but for its alert id.
+    pub fn sample(&mut self) -> String {
+        self.made += 1;
+        self.sample.replacen(ALERT_ID, &format!("\"id\": {},", 1_000_000 + self.made), 1)
+    }
+
+    /// One of so many bytes, or the sample's own size if that is more: its message is drawn out by hexadecimal digits, which
+    /// deflate to half their size.
+    pub fn sized(&mut self, bytes: usize) -> String {
+        let sample = self.sample();
+        let missing = bytes.saturating_sub(sample.len());
+        let digits: String = (0..missing).map(|_| self.dice.digit(16)).collect();
+        sample.replacen(MESSAGE, &format!("{MESSAGE}{digits}"), 1)
+    }
+}
+
+const ALERT_ID: &str = "\"id\": 123,";
+const MESSAGE: &str = "\"message\": \"";
+
+/// The event of a batch of messages, as Lambda hands it over. `queue` is the logical id.
+pub fn batch(queue: &str, bodies: &[String]) -> Bytes {
+    let records: Vec<_> = bodies
+        .iter()
+        .enumerate()
+        .map(|(index, body)| {
+            json!({
+                "messageId": format!("00000000-0000-4000-8000-{index:012}"),
+                "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
+                "body": body,
+                "attributes": {
+                    "ApproximateReceiveCount": "1",
+                    "SentTimestamp": "1736504625000",
+                    "SenderId": "AIDAIENQZJOLO23YVJ4VO",
+                    "ApproximateFirstReceiveTimestamp": "1736504625001",
+                    "MessageGroupId": "1"
+                },
+                "messageAttributes": {},
+                "md5OfBody": "00000000000000000000000000000000",
+                "eventSource": "aws:sqs",
+                "eventSourceARN": format!("arn:aws:sqs:us-east-1:000000000000:{queue}"),
+                "awsRegion": "us-east-1"
+            })
+        })
+        .collect();
+    Bytes::from(json!({ "Records": records }).to_string())
+}

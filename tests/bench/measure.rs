@@ -1,0 +1,8 @@
+//! What is measured, one file each.
+
+pub mod costs;
+pub mod drive;
+pub mod growth;
+pub mod latency;
+pub mod starts;
+pub mod work;

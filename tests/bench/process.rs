@@ -1,0 +1,37 @@
+//! What a process has used so far.
+
+use std::io;
+use std::time::Duration;
+
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
+
+/// A process under measurement.
+#[derive(Clone, Copy, Debug)]
+pub struct Process(Pid);
+
+impl Process {
+    pub fn new(id: u32) -> Self {
+        Self(Pid::from_raw(id.cast_signed()))
+    }
+
+    /// The processor time of all its threads so far, those that have ended included.
+    ///
+    /// # Errors
+    /// When there is no such process any more.
+    pub fn cpu_time(self) -> io::Result<Duration> {
+        let time = clock_getcpuclockid(self.0).and_then(clock_gettime)?;
+        Ok(Duration::from(time))
+    }
+
+    /// The most memory that it ever held resident, in bytes.
+    ///
+    /// # Errors
+    /// When there is no such process any more.
+    pub fn peak_memory(self) -> io::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kibibytes.map(|kibibytes| kibibytes * 1024).ok_or_else(|| io::Error::other("no peak of memory is known"))
+    }
+}
