@@ -7,17 +7,19 @@
 //! The order within an attempt is what makes a crash harmless: claim, send, *record*, schedule, and only then does the
 //! caller acknowledge its message.
 
+mod attempt;
 mod dispatch;
 mod settings;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::delivery::{Attempt, CancelReason, DeliveryKey, Identity, Record};
-use crate::integration::{DisabledReason, Integration};
+use crate::delivery::{CancelReason, DeliveryKey, Identity, Record};
+use crate::health::{Health, Lane};
+use crate::integration::Integration;
 use crate::io::deliveries_table::{DeliveriesTable, Move, Prior, Written};
 use crate::io::fault::Fault;
 use crate::io::integrations_table::IntegrationsTable;
@@ -26,16 +28,13 @@ use crate::io::long_wait::LongWait;
 use crate::io::queues::RetryMessages;
 use crate::io::scheduler::{DueAttempt, Scheduler};
 use crate::io::sender::{NoTrustedRoots, Sender, SenderConfig};
-use crate::io::vault::{OpenSecrets, Vault, random};
-use crate::ledger::{ClaimId, Decision, End, Freshness, Message, State, decide, lease_until};
-use crate::next_step::{NextStep, next_step};
-use crate::payload::{Kept, keep};
-use crate::request::Subject;
-use crate::retry_after;
+use crate::io::vault::{Vault, random};
+use crate::ledger::{ClaimId, Decision, Freshness, Message, State, decide, lease_until};
+use crate::payload::Kept;
 use crate::retry_message::RetryMessage;
 
 pub use dispatch::{Dispatch, attempt_made};
-pub use settings::{Policy, Settings};
+pub use settings::{MESSAGES_KEPT, Policy, Settings};
 
 /// How often a delivery may turn out to be in another state than presumed before we stop believing in races.
 const MAX_SURPRISES: usize = 6;
@@ -49,6 +48,11 @@ impl Deadline {
     pub fn leaves(self, duration: Duration, now: Timestamp) -> bool {
         now.saturating_add(duration).is_ok_and(|end| end <= self.0)
     }
+
+    /// How much time is left; none when it is over.
+    pub fn left(self, now: Timestamp) -> Duration {
+        Duration::try_from(self.0.duration_since(now)).unwrap_or_default()
+    }
 }
 
 /// What is to become of a delivery.
@@ -60,12 +64,12 @@ pub enum Course<'a> {
     Cancel(CancelReason),
 }
 
-/// How a new delivery begins.
+/// How a first attempt is begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beginning {
-    /// Claimed, its first attempt made here and now.
+    /// Claimed, and made here and now.
     Claimed,
-    /// Handed off to the slow lane.
+    /// Handed off: `retry` makes it.
     HandedOff,
     /// Not at all: only a delivery that exists already is of interest.
     Never,
@@ -75,7 +79,9 @@ pub enum Beginning {
 #[derive(Clone, Debug)]
 pub struct Creation<'a> {
     pub identity: Identity,
-    pub body: &'a [u8],
+    pub body: Bytes,
+    /// The same, as the ledger keeps it: made once for all deliveries of an alert event.
+    pub kept: &'a Kept,
     pub expires_at: Timestamp,
     pub beginning: Beginning,
 }
@@ -103,6 +109,17 @@ impl Task<'_> {
             }
         }
     }
+}
+
+/// What is left to do before a message may be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    /// A first attempt was handed off: its message has to be sent, to where that lane's are.
+    HandOff {
+        message: RetryMessage,
+        lane: Lane,
+    },
 }
 
 /// What both functions deliver with.
@@ -140,10 +157,25 @@ impl Belief {
     }
 }
 
+impl Work<'_> {
+    /// The time, if there is enough of it left to claim an attempt and make it.
+    fn time_for_an_attempt(&self, policy: &Policy) -> Option<Timestamp> {
+        let now = Timestamp::now();
+        self.deadline.leaves(policy.claim_and_attempt_take(), now).then_some(now)
+    }
+
+    /// How the first attempt is begun; of a later one nobody may say that it is handed off.
+    fn beginning(&self) -> Beginning {
+        match self.task {
+            Task::Alert(creation) => creation.beginning,
+            Task::Due(_) => Beginning::Claimed,
+        }
+    }
+}
+
 /// What one step of carrying a message out came to.
 enum Step {
-    /// Nothing is left to do, but to schedule that.
-    Finished(Option<DueAttempt>),
+    Finished(Left),
     /// The ledger was not as believed; this is what it holds.
     Surprised(Option<Box<Record>>),
 }
@@ -175,31 +207,23 @@ impl Delivering {
         &self.integrations
     }
 
-    /// Makes sure that the message of an attempt arrives when it is due.
-    ///
-    /// # Errors
-    /// [`Fault`] when SQS or Step Functions fails; the attempt may then be scheduled or not.
-    pub async fn schedule(&self, due: &DueAttempt) -> Result<(), Fault> {
-        self.scheduler.schedule(due, Timestamp::now()).await
+    /// Where messages about attempts that are due now are sent.
+    pub fn retry_queue(&self) -> &RetryMessages {
+        self.scheduler.retry_queue()
     }
 
-    /// Carries a message out, up to the attempt that has to be scheduled before the message is acknowledged.
+    /// Carries a message out, up to what is left to do before the message is acknowledged.
     ///
     /// # Errors
     /// [`Fault`] when the message must come back: the failure was ours, or another worker is at it.
-    pub async fn carry_out(
-        &self,
-        task: &Task<'_>,
-        course: Course<'_>,
-        deadline: Deadline,
-    ) -> Result<Option<DueAttempt>, Fault> {
+    pub async fn carry_out(&self, task: &Task<'_>, course: Course<'_>, deadline: Deadline) -> Result<Left, Fault> {
         let work = Work { task, course, deadline, own: ClaimId::new(random()) };
         let mut belief = self.first_belief(task).await?;
         for _ in 0..MAX_SURPRISES {
             let state = belief.state()?;
             let decision = decide(state.as_ref(), task.message(), work.own, Timestamp::now());
             match self.execute(decision, state, belief, &work).await? {
-                Step::Finished(due) => return Ok(due),
+                Step::Finished(left) => return Ok(left),
                 Step::Surprised(record) => belief = Belief::Seen(record),
             }
         }
@@ -233,16 +257,18 @@ impl Delivering {
             (Decision::Impossible, ..) => Err(Fault::Impossible),
             (Decision::Drop(stale), ..) => {
                 log::dropped(key, work.task.message().attempt(), stale);
-                Ok(Step::Finished(None))
+                Ok(Step::Finished(Left::Nothing))
             }
             (Decision::Create, Course::Send(integration), Task::Alert(creation)) => {
                 self.create(work, creation, integration).await
             }
             // Nothing is created for an integration that does not want it, nor by anything but an alert event.
-            (Decision::Create, ..) => Ok(Step::Finished(None)),
+            (Decision::Create, ..) => Ok(Step::Finished(Left::Nothing)),
             (_, Course::Cancel(reason), _) => self.cancel(key, state, &belief, reason).await,
+            (Decision::HandOff, Course::Send(integration), _) => Ok(hand_off(integration, key)),
             (Decision::Schedule { attempt, due_at }, Course::Send(integration), _) => {
-                Ok(Step::Finished(Some(due_attempt(integration, key, attempt, due_at))))
+                self.schedule(&due_attempt(integration, key, attempt, due_at)).await?;
+                Ok(Step::Finished(Left::Nothing))
             }
             (Decision::Claim(freshness), Course::Send(integration), _) => {
                 self.claim(work, integration, state, freshness).await
@@ -250,39 +276,44 @@ impl Delivering {
             (Decision::GoOn, Course::Send(integration), _) => {
                 let Belief::Seen(Some(record)) = belief else { return Err(Fault::Contended) };
                 let secrets = self.dispatch.secrets(integration).await?;
-                self.attempt(work.task, integration, &secrets, record).await
+                self.attempt(work, integration, &secrets, record).await
             }
         }
     }
 
+    /// Makes sure that the message of an attempt arrives when it is due.
+    async fn schedule(&self, due: &DueAttempt) -> Result<(), Fault> {
+        self.scheduler.schedule(due, Timestamp::now()).await
+    }
+
     async fn create(&self, work: &Work<'_>, creation: &Creation<'_>, integration: &Integration) -> Result<Step, Fault> {
-        let now = Timestamp::now();
-        let inline = creation.beginning == Beginning::Claimed && work.deadline.leaves(self.policy.attempt_takes(), now);
-        let state = if inline {
-            State::Sending {
+        let key = creation.identity.key();
+        // Before the claim: a failure of KMS must not leave a claim behind that looks like an attempt.
+        let secrets = match creation.beginning {
+            Beginning::Claimed => Some(self.dispatch.secrets(integration).await?),
+            Beginning::HandedOff | Beginning::Never => None,
+        };
+        if let Kept::Apart(deflated) = creation.kept {
+            self.deliveries.keep_payload(key, deflated.clone(), creation.expires_at).await?;
+        }
+        let inline = secrets.zip(work.time_for_an_attempt(&self.policy));
+        let state = match inline {
+            Some((_, now)) => State::Sending {
                 attempt: 1,
                 round_start: 1,
                 lease_until: lease_until(now, self.policy.lease),
                 claim_id: work.own,
-            }
-        } else {
-            State::Waiting { attempt: 1, round_start: 1, due_at: now }
+            },
+            None => State::Waiting { attempt: 1, round_start: 1, due_at: Timestamp::now() },
         };
-        // Before the claim: a failure of KMS must not leave a claim behind that looks like an attempt.
-        let secrets = if inline { self.dispatch.secrets(integration).await? } else { Arc::default() };
-
-        let key = creation.identity.key();
         let mut record = Box::new(Record::new(creation.identity.clone(), &state, creation.expires_at));
-        match keep(creation.body) {
-            Kept::Inline(deflated) => record.payload = Some(deflated.into()),
-            Kept::Apart(deflated) => self.deliveries.keep_payload(key, deflated, creation.expires_at).await?,
+        if let Kept::Inline(deflated) = creation.kept {
+            record.payload = Some(deflated.clone().into());
         }
-        match self.deliveries.create(record).await? {
-            Written::Refused(found) => Ok(Step::Surprised(found)),
-            Written::Applied(record) if inline => {
-                self.attempt_with_body(integration, &secrets, record, creation.body.to_vec()).await
-            }
-            Written::Applied(_) => Ok(Step::Finished(Some(due_attempt(integration, key, 1, now)))),
+        match (self.deliveries.create(record).await?, inline) {
+            (Written::Refused(found), _) => Ok(Step::Surprised(found)),
+            (Written::Applied(record), Some((secrets, _))) => self.attempt(work, integration, &secrets, record).await,
+            (Written::Applied(_), None) => Ok(hand_off(integration, key)),
         }
     }
 
@@ -293,15 +324,22 @@ impl Delivering {
         state: Option<State>,
         freshness: Freshness,
     ) -> Result<Step, Fault> {
+        let key = work.task.key();
+        // Its worker died. Whoever makes it now, an endpoint that hangs must not be waited for here.
+        if work.beginning() == Beginning::HandedOff {
+            return Ok(hand_off(integration, key));
+        }
         let from = state.as_ref().and_then(Prior::seen).ok_or(Fault::Contended)?;
         let secrets = self.dispatch.secrets(integration).await?;
-        let now = Timestamp::now();
-        if !work.deadline.leaves(self.policy.attempt_takes(), now) {
-            return Err(Fault::NoTimeLeft);
-        }
+        let Some(now) = work.time_for_an_attempt(&self.policy) else {
+            return match work.task {
+                Task::Alert(_) => Ok(hand_off(integration, key)),
+                Task::Due(_) => Err(Fault::NoTimeLeft),
+            };
+        };
         let claim = Move::Claim { claim_id: work.own, lease_until: lease_until(now, self.policy.lease), freshness };
-        match self.deliveries.advance(work.task.key(), from, &claim).await? {
-            Written::Applied(record) => self.attempt(work.task, integration, &secrets, record).await,
+        match self.deliveries.advance(key, from, &claim).await? {
+            Written::Applied(record) => self.attempt(work, integration, &secrets, record).await,
             Written::Refused(found) => Ok(Step::Surprised(found)),
         }
     }
@@ -314,98 +352,32 @@ impl Delivering {
         reason: CancelReason,
     ) -> Result<Step, Fault> {
         let from = state.as_ref().and_then(Prior::seen).ok_or(Fault::Contended)?;
-        let interrupted = match (from, belief) {
-            // Its lease is over: whoever made this attempt died, or could not record it.
-            (Prior::Sending { .. }, Belief::Seen(Some(record))) => Some(self.with_interrupted_attempt(record)),
-            _ => None,
+        let interrupted = match belief {
+            // If it is being sent, its lease is over: whoever made this attempt died, or could not record it.
+            Belief::Seen(Some(record)) => record.with_interrupted_attempt(self.claimed_at(record)),
+            Belief::Seen(None) | Belief::Presumed(_) => None,
         };
         match self.deliveries.advance(key, from, &Move::Cancel { reason, interrupted: interrupted.as_deref() }).await? {
             Written::Applied(record) => {
                 log::cancelled(&record, reason);
-                Ok(Step::Finished(None))
+                Ok(Step::Finished(Left::Nothing))
             }
             Written::Refused(found) => Ok(Step::Surprised(found)),
         }
     }
 
-    fn with_interrupted_attempt(&self, record: &Record) -> Vec<Attempt> {
+    fn claimed_at(&self, record: &Record) -> Timestamp {
         let lease_until = record.lease_until.unwrap_or_default();
-        let claimed_at = lease_until.saturating_sub(self.policy.lease).unwrap_or(lease_until);
-        let mut record = record.clone();
-        record.remember(Attempt::interrupted(record.attempt, claimed_at, record.freshness()));
-        record.attempts
-    }
-
-    async fn attempt(
-        &self,
-        task: &Task<'_>,
-        integration: &Integration,
-        secrets: &OpenSecrets,
-        record: Box<Record>,
-    ) -> Result<Step, Fault> {
-        let body = match task {
-            Task::Alert(creation) => creation.body.to_vec(),
-            Task::Due(_) => self.deliveries.payload(&record).await?,
-        };
-        self.attempt_with_body(integration, secrets, record, body).await
-    }
-
-    /// Sends, decides, records. The record is the one that holds our claim.
-    async fn attempt_with_body(
-        &self,
-        integration: &Integration,
-        secrets: &OpenSecrets,
-        mut record: Box<Record>,
-        body: Vec<u8>,
-    ) -> Result<Step, Fault> {
-        let state = record.state()?;
-        let Some(from @ Prior::Sending { .. }) = Prior::seen(&state) else { return Err(Fault::Contended) };
-
-        let started_at = whole_milliseconds(Timestamp::now());
-        let Identity { event_type, delivery_id: delivery, .. } = record.identity;
-        let subject = Subject { event_type, delivery, attempt: record.attempt, sent_at: started_at };
-        let exchange = self.dispatch.send(integration, secrets, &subject, body).await?;
-        let ended_at = Timestamp::now();
-
-        let asked_for = exchange.retry_after.as_deref().and_then(|value| retry_after::parse(value, ended_at));
-        let step = next_step(&exchange.outcome, state.index(), &self.policy.schedule, asked_for);
-        let attempt = attempt_made(&exchange, record.attempt, started_at, record.freshness());
-        record.remember(attempt.clone());
-
-        if step == NextStep::DisableIntegration {
-            self.integrations.disable(integration, DisabledReason::Gone, ended_at).await?;
-        }
-        let key = record.identity.key();
-        let written = self.deliveries.advance(key, from, &next_move(step, &record, ended_at)).await?;
-        // An integration that was just switched off has no health.
-        if step != NextStep::DisableIntegration
-            && let Err(fault) = self.integrations.observe(integration, &exchange.outcome, ended_at).await
-        {
-            // The next attempt notes it as well; no delivery depends on it.
-            log::unobserved(&record, &fault);
-        }
-        match written {
-            Written::Applied(recorded) => {
-                log::attempt(&recorded, &attempt);
-                Ok(Step::Finished(
-                    recorded.due_at.map(|due_at| due_attempt(integration, key, recorded.attempt, due_at)),
-                ))
-            }
-            Written::Refused(found) => {
-                match &found {
-                    // It was ours that was made first: only the answer to it was lost.
-                    Some(recorded) if recorded.attempts.contains(&attempt) => log::attempt(recorded, &attempt),
-                    _ => log::unrecorded_attempt(&record, &attempt),
-                }
-                Ok(Step::Surprised(found))
-            }
-        }
+        lease_until.saturating_sub(self.policy.lease).unwrap_or(lease_until)
     }
 }
 
-/// As the ledger keeps times, so that an attempt that is read back equals the one that was written.
-fn whole_milliseconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+/// The message that `retry` makes a first attempt by, on the lane that its endpoint's are made on.
+fn hand_off(integration: &Integration, key: DeliveryKey) -> Step {
+    let DeliveryKey { integration_id, delivery_id } = key;
+    let message =
+        RetryMessage { organization_id: integration.organization_id, integration_id, delivery_id, attempt: 1 };
+    Step::Finished(Left::HandOff { message, lane: Health::lane(integration.health.as_ref()) })
 }
 
 fn due_attempt(integration: &Integration, key: DeliveryKey, attempt: u32, due_at: Timestamp) -> DueAttempt {
@@ -414,23 +386,53 @@ fn due_attempt(integration: &Integration, key: DeliveryKey, attempt: u32, due_at
     DueAttempt { message, due_at }
 }
 
-fn next_move<'a>(step: NextStep, record: &'a Record, now: Timestamp) -> Move<'a> {
-    let attempts = &record.attempts;
-    match step {
-        NextStep::Done => Move::End { end: End::Delivered, attempts },
-        NextStep::GiveUp | NextStep::DisableIntegration => Move::End { end: End::Failed, attempts },
-        NextStep::Retry { after } => Move::Await {
-            attempt: record.attempt.saturating_add(1),
-            due_at: now.saturating_add(after).unwrap_or(Timestamp::MAX),
-            due_shard: record.identity.key().due_shard(),
-            attempts,
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_first_attempt_is_handed_off_on_the_lane_of_its_endpoint() {
+        let now = Timestamp::UNIX_EPOCH;
+        let lanes = [
+            (None, Lane::Usual),
+            (Some(Health::Healthy { since: now, slow: 0 }), Lane::Usual),
+            (Some(Health::Failing { since: now, code: "server_error".to_owned(), slow: 0 }), Lane::Usual),
+            (Some(Health::Healthy { since: now, slow: 1 }), Lane::Slow),
+            (Some(Health::Ailing { since: now, code: "slow".to_owned() }), Lane::Slow),
+        ];
+        for (health, expected) in lanes {
+            let integration = integration(health);
+            let key = DeliveryKey {
+                integration_id: integration.id,
+                delivery_id: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().unwrap(),
+            };
+            let Step::Finished(Left::HandOff { message, lane }) = hand_off(&integration, key) else {
+                panic!("a hand-off is left to do");
+            };
+            assert_eq!((lane, message.attempt, message.delivery_id), (expected, 1, key.delivery_id));
+        }
+    }
+
+    fn integration(health: Option<Health>) -> Integration {
+        Integration {
+            organization_id: crate::ids::OrganizationId::new(1).unwrap(),
+            id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
+            name: "Test".to_owned(),
+            url: "https://example.com".to_owned(),
+            method: crate::integration::Method::Post,
+            enabled: true,
+            disabled_reason: None,
+            filter: crate::filter::Filter::default(),
+            secrets: None,
+            health,
+            version: 1,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+            deleted_at: None,
+            expires_at: None,
+            format: Integration::FORMAT,
+        }
+    }
 
     #[test]
     fn a_deadline_leaves_only_what_ends_by_it() {
@@ -439,5 +441,6 @@ mod tests {
         assert!(deadline.leaves(Duration::from_secs(60), now));
         assert!(!deadline.leaves(Duration::from_millis(60_001), now));
         assert!(!deadline.leaves(Duration::MAX, now));
+        assert_eq!((deadline.left(now), Deadline(now).left(deadline.0)), (Duration::from_secs(60), Duration::ZERO));
     }
 }

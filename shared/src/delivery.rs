@@ -109,8 +109,8 @@ impl Attempt {
     /// An attempt in the middle of which its worker died, and that is not made again. Whether the endpoint saw its request
     /// is not known; `freshness` says whether it may have seen it before that.
     pub fn interrupted(number: u32, started_at: Timestamp, freshness: Freshness) -> Self {
-        let message = "We were interrupted in the middle of this request, and did not repeat it, because the integration \
-                       did not want this event any more. Your endpoint may have received it.";
+        let message = "We were interrupted in the middle of this request, and did not repeat it: the integration did not \
+                       want this event any more, or it was sent again by hand. Your endpoint may have received it.";
         Self {
             number,
             started_at,
@@ -328,6 +328,16 @@ impl Record {
         if self.possible_duplicate { Freshness::PossibleDuplicate } else { Freshness::First }
     }
 
+    /// All attempts, where the one that is being made was begun at that time, and its worker died; `None` when none is.
+    pub fn with_interrupted_attempt(&self, started_at: Timestamp) -> Option<Vec<Attempt>> {
+        if self.status != Status::Sending {
+            return None;
+        }
+        let mut record = self.clone();
+        record.remember(Attempt::interrupted(self.attempt, started_at, self.freshness()));
+        Some(record.attempts)
+    }
+
     /// Adds an attempt that is over, and forgets the oldest beyond [`MAX_ATTEMPTS_KEPT`].
     pub fn remember(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
@@ -375,6 +385,20 @@ mod tests {
                 assert_eq!(record.state(), Ok(after));
                 assert_eq!(record.due_shard.is_some(), record.status == Status::Waiting);
                 assert_eq!(record.failed_created_at.is_some(), record.status == Status::Failed);
+            }
+        }
+    }
+
+    #[test]
+    fn an_attempt_whose_worker_died_is_remembered_as_interrupted() {
+        for state in STATES() {
+            let mut record = record(&state);
+            record.possible_duplicate = true;
+            let attempts = record.with_interrupted_attempt(at(7));
+            assert_eq!(attempts.is_some(), record.status == Status::Sending);
+            for attempt in attempts.into_iter().flatten() {
+                assert_eq!((attempt.number, attempt.started_at, attempt.possible_duplicate), (1, at(7), true));
+                assert_eq!(attempt.outcome, Attempt::UNKNOWN);
             }
         }
     }

@@ -108,6 +108,8 @@ pub enum Decision {
     Claim(Freshness),
     /// The claim is ours, only the answer to it was lost: go on as its holder.
     GoOn,
+    /// The delivery was handed off and its message may not have been sent: send it (again).
+    HandOff,
     /// Send the message for that attempt (again): the one who recorded it may have died before.
     Schedule { attempt: u32, due_at: Timestamp },
     /// Somebody else is at it: give the message back to its queue.
@@ -140,9 +142,8 @@ pub fn decide(state: Option<&State>, message: Message, own: ClaimId, now: Timest
     match *state {
         State::Ended { .. } => Decision::Drop(Stale::Overtaken),
 
-        State::Waiting { attempt, due_at, .. } if attempt == due => match message {
-            // Its own hand-off, whose message to the slow lane may not have been sent.
-            Message::AlertEvent => Decision::Schedule { attempt, due_at },
+        State::Waiting { attempt, .. } if attempt == due => match message {
+            Message::AlertEvent => Decision::HandOff,
             Message::Due { .. } => Decision::Claim(Freshness::First),
         },
         State::Waiting { attempt, due_at, .. } if Some(attempt) == due.checked_add(1) => {
@@ -168,6 +169,10 @@ pub fn decide(state: Option<&State>, message: Message, own: ClaimId, now: Timest
 /// The most rounds that a delivery can have: the first, and four redeliveries by hand.
 pub const MAX_ROUNDS: u32 = 5;
 
+/// How long after the end of its lease an attempt counts as given up: its message, had it one left, would have come back by
+/// then twice.
+pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(15 * 60);
+
 /// Why a delivery cannot be sent again by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotRedeliverable {
@@ -180,13 +185,23 @@ pub enum NotRedeliverable {
 /// Decides on a redelivery by hand: the first attempt of the next round. The attempts go on counting, so that whatever
 /// is still on its way for an earlier one is stale. `rounds` is how many the delivery has had.
 ///
+/// One that is being sent counts as over [`GIVEN_UP_AFTER`] its lease: its message was lost by hand, and the sweep does not
+/// look at it. Should the message come back all the same, it is stale.
+///
 /// # Errors
 /// [`NotRedeliverable`] when it has not ended, or was sent again too often.
-pub fn redeliver(state: &State, rounds: u32) -> Result<u32, NotRedeliverable> {
+pub fn redeliver(state: &State, rounds: u32, now: Timestamp) -> Result<u32, NotRedeliverable> {
     match *state {
-        State::Sending { .. } | State::Waiting { .. } => Err(NotRedeliverable::InFlight),
-        State::Ended { .. } if rounds >= MAX_ROUNDS => Err(NotRedeliverable::TooManyRounds),
-        State::Ended { attempt, .. } => attempt.checked_add(1).ok_or(NotRedeliverable::TooManyRounds),
+        State::Waiting { .. } => Err(NotRedeliverable::InFlight),
+        State::Sending { lease_until, .. }
+            if now < lease_until.saturating_add(GIVEN_UP_AFTER).unwrap_or(Timestamp::MAX) =>
+        {
+            Err(NotRedeliverable::InFlight)
+        }
+        State::Sending { .. } | State::Ended { .. } if rounds >= MAX_ROUNDS => Err(NotRedeliverable::TooManyRounds),
+        State::Sending { attempt, .. } | State::Ended { attempt, .. } => {
+            attempt.checked_add(1).ok_or(NotRedeliverable::TooManyRounds)
+        }
     }
 }
 
@@ -245,7 +260,7 @@ mod tests {
     fn what_waits_is_claimed_by_its_message() {
         check(waiting(1), due(1), Decision::Claim(Freshness::First));
         check(waiting(5), due(5), Decision::Claim(Freshness::First));
-        check(waiting(1), ALERT, schedule(1));
+        check(waiting(1), ALERT, Decision::HandOff);
     }
 
     #[test]
@@ -290,12 +305,20 @@ mod tests {
     fn only_what_has_ended_is_sent_again_and_four_times_at_most() {
         for end in [End::Delivered, End::Failed, End::Cancelled] {
             let state = ended(5, end).unwrap();
-            assert_eq!(redeliver(&state, 1), Ok(6));
-            assert_eq!(redeliver(&state, 4), Ok(6));
-            assert_eq!(redeliver(&state, 5), Err(NotRedeliverable::TooManyRounds));
+            assert_eq!(redeliver(&state, 1, at(0)), Ok(6));
+            assert_eq!(redeliver(&state, 4, at(0)), Ok(6));
+            assert_eq!(redeliver(&state, 5, at(0)), Err(NotRedeliverable::TooManyRounds));
         }
-        assert_eq!(redeliver(&waiting(2).unwrap(), 1), Err(NotRedeliverable::InFlight));
-        assert_eq!(redeliver(&sending(2, OTHER, -5).unwrap(), 5), Err(NotRedeliverable::InFlight));
+        assert_eq!(redeliver(&waiting(2).unwrap(), 1, at(86_400)), Err(NotRedeliverable::InFlight));
+    }
+
+    #[test]
+    fn what_was_given_up_in_the_middle_of_an_attempt_is_sent_again_too() {
+        let state = sending(2, OTHER, 0).unwrap();
+        assert_eq!(redeliver(&state, 1, at(-1)), Err(NotRedeliverable::InFlight));
+        assert_eq!(redeliver(&state, 1, at(899)), Err(NotRedeliverable::InFlight));
+        assert_eq!(redeliver(&state, 1, at(900)), Ok(3));
+        assert_eq!(redeliver(&state, 5, at(900)), Err(NotRedeliverable::TooManyRounds));
     }
 
     #[test]

@@ -28,12 +28,12 @@ pub(crate) const QUEUES: [&str; 3] = ["AlertsQueueUrl", "RetryQueueUrl", "SlowLa
 /// The functions that deliver, or see to it.
 const PROXIED: [Function; 3] = [Function::Deliver, Function::Retry, Function::Sweep];
 
-/// Request (1) < function < lease < visibility, as in production, and as short as they can be: an attempt may take 12 s.
-const FUNCTION_TIMEOUT_SECONDS: u64 = 16;
-const LEASE_SECONDS: u64 = 17;
+/// Request (1) < function < lease < visibility, as in production, and as short as the template allows.
+const FUNCTION_TIMEOUT_SECONDS: u64 = 30;
+const LEASE_SECONDS: u64 = 32;
 
 /// Less than the template allows: a message whose worker died is back sooner.
-const VISIBILITY_TIMEOUT_SECONDS: u64 = 20;
+const VISIBILITY_TIMEOUT_SECONDS: u64 = 34;
 
 /// How many integrations are created at a time.
 const CREATED_AT_ONCE: usize = 4;

@@ -1,26 +1,132 @@
 //! The functions as they are deployed: times that keep their order, limits on the sources and not on the functions.
 
-use shared::io::aws::CALL_TIMEOUT;
-use shared::io::sender::BODY_TIMEOUT;
+use std::collections::BTreeMap;
 
-use program::template::{Template, attribute, reference};
+use deliver::NEW_FOR;
+use serde_json::Value;
+use shared::delivering::{MESSAGES_KEPT, Policy};
+use shared::io::environment::{BadSetting, Environment};
+use shared::ledger::GIVEN_UP_AFTER;
+use sweep::SWEEPS_EVERY;
+use tests::local_cloud::Parameters;
+
+use program::template::{Template, attribute, list, reference};
 
 const FUNCTIONS: [&str; 4] = ["ApiFunction", "DeliverFunction", "RetryFunction", "SweepFunction"];
+
+const TIMES: [&str; 4] =
+    ["RequestTimeoutSeconds", "FunctionTimeoutSeconds", "LeaseSeconds", "VisibilityTimeoutSeconds"];
 
 #[test]
 fn times_hang_together() {
     let template = Template::read();
-    let [request, function, lease, visibility] =
-        ["RequestTimeoutSeconds", "FunctionTimeoutSeconds", "LeaseSeconds", "VisibilityTimeoutSeconds"]
-            .map(|parameter| template.number(parameter));
+    let [request, function, lease, visibility] = TIMES.map(|parameter| template.number(parameter));
     assert_eq!((request, function, lease, visibility), (30, 60, 90, 360));
     assert!(visibility >= 6 * function, "what AWS advises");
     assert!(visibility > lease, "a message that comes back finds the lease over");
-    let attempt_takes = request + BODY_TIMEOUT.as_secs() + 2 * CALL_TIMEOUT.as_secs();
-    assert!(attempt_takes < function, "an invocation has time for an attempt");
     for queue in ["AlertsQueue", "RetryQueue", "SlowLaneQueue"] {
         assert_eq!(template.properties(queue)["VisibilityTimeout"], reference("VisibilityTimeoutSeconds"), "{queue}");
+        let receives = template.properties(queue)["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap();
+        assert!((receives - 1) * visibility > NEW_FOR.as_secs(), "what is moved back is no longer new");
     }
+    assert!(GIVEN_UP_AFTER.as_secs() > 2 * visibility, "a message that there is comes back before");
+    for function in ["DeliverFunction", "RetryFunction"] {
+        let variables = &template.properties(function)["Environment"]["Variables"];
+        assert_eq!(variables["FUNCTION_TIMEOUT_SECONDS"], template.section("Globals")["Function"]["Timeout"]);
+    }
+}
+
+/// What CloudFormation lets through, the functions start with: for every value that a parameter may have.
+#[test]
+fn every_combination_of_times_that_may_be_deployed_works() {
+    let template = Template::read();
+    let values = |parameter: &str| allowed_values(&template, parameter);
+    let mut deployable = Vec::new();
+    for request in values("RequestTimeoutSeconds") {
+        for function in values("FunctionTimeoutSeconds") {
+            for lease in values("LeaseSeconds") {
+                let chosen = [
+                    ("RequestTimeoutSeconds", &request),
+                    ("FunctionTimeoutSeconds", &function),
+                    ("LeaseSeconds", &lease),
+                ];
+                let parameters = chosen.into_iter().map(|(name, value)| (name, value.as_str())).collect();
+                if !is_let_through(&template, &parameters) {
+                    continue;
+                }
+                let policy = read_policy(&request, &function, &lease);
+                assert!(policy.is_ok(), "{parameters:?}: {policy:?}");
+                deployable.push((request.clone(), function.clone()));
+            }
+        }
+    }
+    let may_be = |request: &str, function: &str| deployable.contains(&(request.to_owned(), function.to_owned()));
+    assert!(may_be("30", "60") && may_be("60", "90") && may_be("3", "30"));
+    assert!(!may_be("45", "60") && !may_be("60", "60") && !may_be("10", "30"));
+    let local = Parameters::local();
+    let local = TIMES.iter().filter_map(|name| Some((*name, local.get(name)?))).collect();
+    assert!(is_let_through(&template, &local), "{local:?}");
+}
+
+fn read_policy(request: &str, function: &str, lease: &str) -> Result<Policy, BadSetting> {
+    let look_up = |name: &str| {
+        let value = match name {
+            "REQUEST_TIMEOUT_SECONDS" => request,
+            "FUNCTION_TIMEOUT_SECONDS" => function,
+            "LEASE_SECONDS" => lease,
+            "RETRY_SCHEDULE" => "1m,5m,30m,2h",
+            "RETENTION_DAYS" => "15",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    Policy::read(&Environment::new(&look_up))
+}
+
+fn allowed_values(template: &Template, parameter: &str) -> Vec<String> {
+    let allowed = list(&template.section("Parameters")[parameter]["AllowedValues"]);
+    allowed.into_iter().map(as_text).collect()
+}
+
+fn as_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Whether the template's rules hold.
+fn is_let_through(template: &Template, parameters: &BTreeMap<&str, &str>) -> bool {
+    template.section("Rules").values().all(|rule| {
+        !holds(&rule["RuleCondition"], parameters)
+            || list(&rule["Assertions"]).into_iter().all(|assertion| holds(&assertion["Assert"], parameters))
+    })
+}
+
+fn holds(condition: &Value, parameters: &BTreeMap<&str, &str>) -> bool {
+    let value = |value: &Value| match value["Ref"].as_str() {
+        Some(name) => parameters.get(name).copied().unwrap_or_default().to_owned(),
+        None => as_text(value),
+    };
+    if let Some([one, other]) = condition["Fn::Equals"].as_array().map(Vec::as_slice) {
+        return value(one) == value(other);
+    }
+    if let Some([options, chosen]) = condition["Fn::Contains"].as_array().map(Vec::as_slice) {
+        return list(options).into_iter().any(|option| value(option) == value(chosen));
+    }
+    match condition["Fn::Not"].as_array().map(Vec::as_slice) {
+        Some([negated]) => !holds(negated, parameters),
+        _ => panic!("{condition} is nothing that is understood here"),
+    }
+}
+
+/// No message may outlive the delivery that it is about.
+#[test]
+fn deliveries_outlast_the_messages_about_them() {
+    let template = Template::read();
+    for queue in template.of_type("AWS::SQS::Queue").into_keys() {
+        assert_eq!(template.properties(queue)["MessageRetentionPeriod"], MESSAGES_KEPT.as_secs(), "{queue}");
+    }
+    let least = &template.section("Parameters")["RetentionDays"]["MinValue"];
+    assert_eq!(*least, 15, "with which the functions start, as above");
+    assert!(least.as_u64() > Some(MESSAGES_KEPT.as_secs() / (24 * 60 * 60)));
 }
 
 #[test]
@@ -90,7 +196,8 @@ fn sweep_runs_every_five_minutes() {
     let template = Template::read();
     let schedules = template.of_type("AWS::Scheduler::Schedule");
     let [(_, schedule)] = Vec::from_iter(schedules)[..] else { panic!("there is one schedule") };
-    assert_eq!(schedule["Properties"]["ScheduleExpression"], "rate(5 minutes)");
+    let every = format!("rate({} minutes)", SWEEPS_EVERY.as_secs() / 60);
+    assert_eq!(schedule["Properties"]["ScheduleExpression"], every);
     assert_eq!(schedule["Properties"]["Target"]["Arn"], attribute("SweepFunction", "Arn"));
 }
 

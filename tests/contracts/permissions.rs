@@ -56,7 +56,7 @@ fn roles_allow_what_the_code_does() {
         "DeliverRole",
         &[
             ("AlertsQueue", &CONSUME),
-            ("RetryQueue", &["sqs:SendMessage"]),
+            ("RetryQueue", &["sqs:SendMessage*"]),
             ("AlertsDeadLetterQueue", &["sqs:SendMessage"]),
             ("SlowLaneQueue", &["sqs:SendMessage*"]),
             ("IntegrationsTable", &["dynamodb:Query", "dynamodb:UpdateItem"]),
@@ -87,7 +87,6 @@ fn roles_allow_what_the_code_does() {
         &[
             ("${DeliveriesTable.Arn}/index/waiting", &["dynamodb:Query"]),
             ("RetryQueue", &["sqs:SendMessage*"]),
-            ("SlowLaneQueue", &["sqs:SendMessage*"]),
             ("SweepLogGroup", &LOG),
         ],
     );

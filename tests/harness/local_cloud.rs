@@ -71,9 +71,9 @@ impl Parameters {
             ("AllowPrivateNetworks", "127.0.0.0/8".to_owned()),
             ("RetrySchedule", "1s,3s,30m,2h".to_owned()),
             ("RequestTimeoutSeconds", "3".to_owned()),
-            ("FunctionTimeoutSeconds", "18".to_owned()),
-            ("LeaseSeconds", "20".to_owned()),
-            ("VisibilityTimeoutSeconds", "108".to_owned()),
+            ("FunctionTimeoutSeconds", "30".to_owned()),
+            ("LeaseSeconds", "32".to_owned()),
+            ("VisibilityTimeoutSeconds", "180".to_owned()),
         ]))
     }
 

@@ -446,6 +446,39 @@ impl Stack {
             .map_err(aws("UpdateItem"))
     }
 
+    /// Takes an attribute away from a delivery's item that none can be read without.
+    ///
+    /// # Errors
+    /// [`StackError`] when DynamoDB fails.
+    pub async fn make_unreadable(&self, key: DeliveryKey) -> Result<(), StackError> {
+        self.dynamodb
+            .update_item()
+            .table_name(self.output("DeliveriesTableName")?)
+            .key("integration_id", AttributeValue::S(key.integration_id.to_string()))
+            .key("delivery_id", AttributeValue::S(key.delivery_id.to_string()))
+            .update_expression("REMOVE attempt")
+            .send()
+            .await
+            .map(drop)
+            .map_err(aws("UpdateItem"))
+    }
+
+    /// Deletes a delivery's item.
+    ///
+    /// # Errors
+    /// [`StackError`] when DynamoDB fails.
+    pub async fn forget(&self, key: DeliveryKey) -> Result<(), StackError> {
+        self.dynamodb
+            .delete_item()
+            .table_name(self.output("DeliveriesTableName")?)
+            .key("integration_id", AttributeValue::S(key.integration_id.to_string()))
+            .key("delivery_id", AttributeValue::S(key.delivery_id.to_string()))
+            .send()
+            .await
+            .map(drop)
+            .map_err(aws("DeleteItem"))
+    }
+
     /// The executions of the state machine that wait or waited for a delivery.
     ///
     /// # Errors

@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use libtest_mimic::Failed;
 use serde_json::json;
-use shared::alert_event::AlertEvent;
-use shared::delivery::{Identity, Record, Status};
+use shared::delivery::Status;
 use shared::integration::Integration;
-use shared::ledger::State;
-use shared::payload::{Kept, keep};
+use shared::ledger::{ClaimId, GIVEN_UP_AFTER, State};
 use tests::receiver::Answer;
 use tests::stack::{Function, Stack};
 
@@ -103,35 +101,85 @@ pub async fn aborted_execution_is_swept(scene: Scene) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A worker that died after it had handed a first attempt off to the slow lane in the ledger, and before it had sent
-/// the message.
+/// A worker that died after it had handed a first attempt off in the ledger, and before it had sent the message.
 pub async fn lost_hand_off_is_swept(scene: Scene) -> Result<(), Failed> {
     let integration = scene.integration_that_meets([]).await?;
     let body = scene.alert().to_string();
-    let key = scene.delivery(&integration, &body)?;
-    let event = AlertEvent::parse(&body)?;
-    let now = Timestamp::now();
-    let identity = Identity {
-        integration_id: key.integration_id,
-        delivery_id: key.delivery_id,
-        organization_id: event.organization_id,
-        event_type: event.event_type,
-        alert_id: event.alert_id,
-        created_at: now,
-    };
     let handed_off = State::Waiting { attempt: 1, round_start: 1, due_at: eleven_minutes_ago() };
-    let mut record = Record::new(identity, &handed_off, now + Duration::from_secs(24 * 60 * 60));
-    let Kept::Inline(payload) = keep(body.as_bytes()) else {
-        return Err("a sample alert fits beside its delivery".into());
-    };
-    record.payload = Some(payload.into());
-    scene.stack.put_record(record).await?;
+    let key = scene.put(&integration, &body, &handed_off).await?;
 
     let swept = scene.stack.invoke(Function::Sweep, &json!({})).await?;
     assert!(swept["overdue"].as_u64() >= Some(1), "{swept}");
     let record = scene.record(key, Status::Delivered).await?;
     assert_eq!(outcomes(&record), [(1, "accepted", Some(200))]);
     assert_eq!(scene.arrivals()[0].body, body.as_bytes());
+    Ok(())
+}
+
+/// An entry of the index that cannot be read hides none of the others, and is told of.
+pub async fn unreadable_entry_hides_no_other(scene: Scene) -> Result<(), Failed> {
+    let integration = scene.integration_that_meets([]).await?;
+    let broken = scene.alert().to_string();
+    let overdue = |due_at| State::Waiting { attempt: 1, round_start: 1, due_at };
+    let longest = Timestamp::now() - Duration::from_secs(12 * 60);
+    let broken = scene.put(&integration, &broken, &overdue(longest)).await?;
+    scene.stack.make_unreadable(broken).await?;
+    // One in the same shard, behind it.
+    let (body, key) = loop {
+        let body = scene.alert().to_string();
+        let key = scene.delivery(&integration, &body)?;
+        if key.due_shard() == broken.due_shard() {
+            break (body, key);
+        }
+    };
+    scene.put(&integration, &body, &overdue(eleven_minutes_ago())).await?;
+    let swept = scene.stack.invoke(Function::Sweep, &json!({})).await?;
+    assert!(swept["unreadable"].as_u64() >= Some(1), "{swept}");
+    scene.record(key, Status::Delivered).await?;
+    let is_it = |line: &serde_json::Value| line["unreadable"].is_u64() && line["level"] == "ERROR";
+    scene.stack.log_line_when(SOON, "what was left out", is_it).await?;
+    scene.stack.forget(broken).await?;
+    Ok(())
+}
+
+/// An alert that was moved back from the dead-letter queue looks new to SQS. Its run of long ago left a claim, and the
+/// integration was switched off since: the delivery ends all the same.
+pub async fn old_alert_is_taken_for_one_that_comes_back(scene: Scene) -> Result<(), Failed> {
+    let integration = scene.integration_that_meets([]).await?;
+    let mut alert = scene.alert();
+    alert["timestamp"] = (Timestamp::now() - Duration::from_secs(3 * 60 * 60)).to_string().into();
+    let body = alert.to_string();
+    let given_up = State::Sending {
+        attempt: 1,
+        round_start: 1,
+        lease_until: eleven_minutes_ago(),
+        claim_id: ClaimId::new([7; 16]),
+    };
+    let key = scene.put(&integration, &body, &given_up).await?;
+    scene.stack.change(&integration, &json!({"enabled": false})).await?;
+    scene.send(&body).await?;
+    let record = scene.record(key, Status::Cancelled).await?;
+    assert_eq!(outcomes(&record), [(1, "unknown", None)]);
+    assert_eq!(scene.arrivals().len(), 0);
+    Ok(())
+}
+
+/// A message that was purged in the middle of its attempt leaves nothing that would lead on but its owner's hand.
+pub async fn given_up_attempt_is_sent_again_by_hand(scene: Scene) -> Result<(), Failed> {
+    let integration = scene.integration_that_meets([]).await?;
+    let sending =
+        |lease_until| State::Sending { attempt: 1, round_start: 1, lease_until, claim_id: ClaimId::new([7; 16]) };
+    let (id, api) = (integration.id.to_string(), scene.api().await?);
+    let key = scene.put(&integration, &scene.alert().to_string(), &sending(eleven_minutes_ago())).await?;
+    let refused = api.redeliver(&id, &key.delivery_id.to_string()).await;
+    assert!(refused.is_err(), "its message may come back yet");
+
+    let given_up = sending(Timestamp::now() - GIVEN_UP_AFTER);
+    let key = scene.put(&integration, &scene.alert().to_string(), &given_up).await?;
+    api.redeliver(&id, &key.delivery_id.to_string()).await?;
+    let record = scene.record(key, Status::Delivered).await?;
+    assert_eq!(outcomes(&record), [(1, "unknown", None), (2, "accepted", Some(200))]);
+    assert_eq!((record.claim_id, record.lease_until), (None, None));
     Ok(())
 }
 

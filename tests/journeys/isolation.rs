@@ -1,4 +1,4 @@
-//! An endpoint that keeps timing out is served apart, where it holds up nobody else's alerts, until it answers again.
+//! An endpoint that takes long to answer is served apart, where it holds up nobody else's alerts, until it is quick again.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,10 @@ use http::Method;
 use jiff::Timestamp;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
-use shared::alert_event::AlertEvent;
-use shared::delivery::{DeliveryKey, Identity, Record, Status};
-use shared::health::AILING_AFTER;
+use shared::delivery::{DeliveryKey, Record, Status};
+use shared::health::{AILING_AFTER, Health, Lane};
 use shared::integration::Integration;
-use shared::ledger::State;
-use shared::payload::{Kept, keep};
+use shared::ledger::{ClaimId, State};
 use shared::retry_message::RetryMessage;
 use tests::api::Content;
 use tests::local_cloud::sdk_config;
@@ -66,14 +64,34 @@ async fn seen_to_be(scene: &Scene, integration: &Integration, state: &str) -> Re
     }
 }
 
-/// Raises as many alerts as an endpoint has to let time out to be ailing, and waits until it is.
+/// Waits until an integration's attempts are made on that lane.
+async fn is_on(scene: &Scene, integration: &Integration, lane: Lane) -> Result<(), Failed> {
+    let started = Instant::now();
+    loop {
+        let health = scene.stack.integration(integration).await?.health;
+        if Health::lane(health.as_ref()) == lane {
+            return Ok(());
+        }
+        if started.elapsed() > SOON {
+            return Err(format!("never on the lane {lane:?}; last seen: {health:?}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Raises as many alerts as an endpoint has to be slow about to be ailing, and waits until it is, and for what it is known.
 async fn fall_ailing(scene: &Scene, integration: &Integration) -> Result<Vec<String>, Failed> {
     let mut bodies = Vec::new();
     for _ in 0..AILING_AFTER {
         bodies.push(scene.raise().await?);
     }
-    let ailing = seen_to_be(scene, integration, "ailing").await?;
-    assert_eq!(ailing.reason(), "timeout_response");
+    let started = Instant::now();
+    while seen_to_be(scene, integration, "ailing").await?.reason() != "timeout_response" {
+        if started.elapsed() > SOON {
+            return Err("no time-out was told of".into());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     Ok(bodies)
 }
 
@@ -104,6 +122,68 @@ async fn attempted(scene: &Scene, key: DeliveryKey, attempt: u32) -> Result<Reco
     let is_over = |record: &Record| record.attempts.iter().any(|made| made.number == attempt);
     let wanted = format!("a delivery whose attempt {attempt} is over");
     Ok(scene.stack.record_when(key, SOON, &wanted, is_over).await?)
+}
+
+/// Half of its time limit is enough to know it by, and its next alert need not wait for the end of the first.
+pub async fn endpoint_that_hangs_is_known_before_its_first_time_out(scene: Scene) -> Result<(), Failed> {
+    let integration = scene.integration_that_meets([Answer::Hang]).await?;
+    let first = scene.raise().await?;
+    is_on(&scene, &integration, Lane::Slow).await?;
+    let first = scene.delivery(&integration, &first)?;
+    let record = scene.stack.record(first).await?.ok_or("the claim came before the request")?;
+    assert_eq!((record.status, record.attempts.len()), (Status::Sending, 0), "its first request goes on");
+    assert_eq!(look(&scene, &integration).await?.state(), "unknown", "nothing is over yet");
+
+    let second = scene.raise().await?;
+    let second = scene.delivery(&integration, &second)?;
+    attempted(&scene, second, 1).await?;
+    let made = (who_made(&scene, first, 1).await?, who_made(&scene, second, 1).await?);
+    assert_eq!(made, (Function::Deliver, Function::Retry));
+    Ok(())
+}
+
+/// What is accepted after long holds a worker as what times out does. It is delivered, and served apart.
+pub async fn accepting_late_is_ailing_too(scene: Scene) -> Result<(), Failed> {
+    let late = Answer::Late { after: Duration::from_secs(2), status: 200 };
+    let integration = scene.integration_that_meets([late]).await?;
+    let mut bodies = Vec::new();
+    for _ in 0..AILING_AFTER {
+        bodies.push(scene.raise().await?);
+    }
+    let ailing = seen_to_be(&scene, &integration, "ailing").await?;
+    assert_eq!(ailing.reason(), "slow");
+    for body in bodies {
+        let record = scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
+        assert_eq!(outcomes(&record), [(1, "accepted", Some(200))]);
+    }
+    assert_eq!(look(&scene, &integration).await?.state(), "ailing", "accepting late is no recovery");
+
+    scene.receiver.script(PATH, [Answer::Status(200)]);
+    let body = scene.raise().await?;
+    assert_eq!(who_made(&scene, scene.delivery(&integration, &body)?, 1).await?, Function::Retry);
+    seen_to_be(&scene, &integration, "healthy").await?;
+    is_on(&scene, &integration, Lane::Usual).await
+}
+
+/// The worker of an alert died, and the alert comes back. Its endpoint takes long by now: it must not be waited for where
+/// everybody's alerts are.
+pub async fn alert_that_comes_back_to_an_ailing_endpoint_is_handed_off(scene: Scene) -> Result<(), Failed> {
+    let integration = scene.integration_that_meets([Answer::Hang]).await?;
+    fall_ailing(&scene, &integration).await?;
+    let died = State::Sending {
+        attempt: 1,
+        round_start: 1,
+        lease_until: Timestamp::now() - Duration::from_secs(1),
+        claim_id: ClaimId::new([7; 16]),
+    };
+    let body = scene.alert().to_string();
+    let key = scene.put(&integration, &body, &died).await?;
+    let said = is_given(&scene, Function::Deliver, "AlertsQueue", &body, 2).await?;
+    assert!(!said.lines().any(|line| tells_of(line, key, 1)), "made where it holds up others: {said}");
+    let record = attempted(&scene, key, 1).await?;
+    assert!(record.attempts[0].possible_duplicate, "the endpoint may have seen it");
+    assert_eq!(who_made(&scene, key, 1).await?, Function::Retry);
+    Ok(())
 }
 
 pub async fn ailing_endpoint_is_served_apart_until_it_answers(scene: Scene) -> Result<(), Failed> {
@@ -165,20 +245,8 @@ pub async fn due_attempts_of_an_ailing_endpoint_change_lane(scene: Scene) -> Res
 
 /// Writes a delivery whose second attempt is due into the ledger.
 async fn waiting(scene: &Scene, integration: &Integration) -> Result<DeliveryKey, Failed> {
-    let body = scene.alert().to_string();
-    let key = scene.delivery(integration, &body)?;
-    let AlertEvent { organization_id, event_type, alert_id, .. } = AlertEvent::parse(&body)?;
-    let DeliveryKey { integration_id, delivery_id } = key;
-    let now = Timestamp::now();
-    let identity = Identity { integration_id, delivery_id, organization_id, event_type, alert_id, created_at: now };
-    let due = State::Waiting { attempt: 2, round_start: 1, due_at: now };
-    let mut record = Record::new(identity, &due, now + Duration::from_secs(24 * 60 * 60));
-    let Kept::Inline(payload) = keep(body.as_bytes()) else {
-        return Err("a sample alert fits beside its delivery".into());
-    };
-    record.payload = Some(payload.into());
-    scene.stack.put_record(record).await?;
-    Ok(key)
+    let due = State::Waiting { attempt: 2, round_start: 1, due_at: Timestamp::now() };
+    scene.put(integration, &scene.alert().to_string(), &due).await
 }
 
 /// Invokes the retry function with the message of a delivery's second attempt, as if it had come by that queue, and
@@ -186,19 +254,31 @@ async fn waiting(scene: &Scene, integration: &Integration) -> Result<DeliveryKey
 async fn retry_is_given(scene: &Scene, key: DeliveryKey, queue: &str) -> Result<String, Failed> {
     let DeliveryKey { integration_id, delivery_id } = key;
     let message = RetryMessage { organization_id: scene.organization, integration_id, delivery_id, attempt: 2 };
+    is_given(scene, Function::Retry, queue, &message.to_json(), 1).await
+}
+
+/// Invokes a function with a message, as if it had come by that queue for the so-manieth time, and returns what this
+/// invocation logged.
+async fn is_given(
+    scene: &Scene,
+    function: Function,
+    queue: &str,
+    body: &str,
+    receive_count: u32,
+) -> Result<String, Failed> {
     // On AWS and here, a queue's URL ends with its name.
     let name = scene.stack.resource(queue)?.rsplit('/').next().unwrap_or_default();
     let event = json!({ "Records": [{
-        "messageId": delivery_id.to_string(),
-        "body": message.to_json(),
-        "attributes": { "ApproximateReceiveCount": "1" },
+        "messageId": "5a2f2b5e-0000-4000-8000-000000000002",
+        "body": body,
+        "attributes": { "ApproximateReceiveCount": receive_count.to_string() },
         "messageAttributes": {},
         "eventSource": "aws:sqs",
         "eventSourceARN": format!("arn:aws:sqs:us-east-1:000000000000:{name}"),
         "awsRegion": "us-east-1",
     }] });
     let lambda = aws_sdk_lambda::Client::new(&sdk_config(scene.stack.endpoint()));
-    let invoke = lambda.invoke().function_name(scene.stack.resource(Function::Retry.logical_id())?);
+    let invoke = lambda.invoke().function_name(scene.stack.resource(function.logical_id())?);
     let answer = invoke.log_type(LogType::Tail).payload(Blob::new(event.to_string())).send().await?;
     let failures: Value = serde_json::from_slice(answer.payload().map(AsRef::as_ref).unwrap_or_default())?;
     assert_eq!(failures, json!({ "batchItemFailures": [] }));

@@ -67,11 +67,13 @@ macro_rules! trials {
 fn journeys() -> Vec<Trial> {
     trials! {
         // The slowest first.
-        crashes: worker_killed_in_mid_request, aborted_execution_is_swept, lost_hand_off_is_swept;
+        crashes: worker_killed_in_mid_request, aborted_execution_is_swept, lost_hand_off_is_swept,
+            unreadable_entry_hides_no_other, old_alert_is_taken_for_one_that_comes_back,
+            given_up_attempt_is_sent_again_by_hand;
         retried: five_failures_end_failed, fails_twice_then_delivered, retry_after_is_honoured, redirect_is_not_followed,
             slow_endpoint_times_out, refused_connection_is_unreachable, gone_disables_the_integration,
             forbidden_addresses_are_blocked;
-        fan_out: every_one_of_120_integrations_exactly_once;
+        fan_out: every_one_of_120_integrations_exactly_once, a_full_batch_of_ten_each_is_made_inline;
         delivered: once, same_event_twice_is_one_delivery, put_and_patch, custom_headers, byte_for_byte, large_payload,
             plain_secret, without_secret, both_secrets_sign_during_a_rotation, failing_neighbour_delays_nobody,
             filters_hold_back, disabled_integration_gets_nothing;
@@ -79,7 +81,8 @@ fn journeys() -> Vec<Trial> {
         bad_messages: bad_alerts, bad_retry_messages, message_ahead_of_its_delivery, unknown_delivery_is_dropped;
         poison: mended_and_moved_back;
         isolation: ailing_endpoint_is_served_apart_until_it_answers, due_attempts_of_an_ailing_endpoint_change_lane,
-            failing_at_once_is_not_ailing, another_url_is_another_endpoint;
+            endpoint_that_hangs_is_known_before_its_first_time_out, accepting_late_is_ailing_too,
+            alert_that_comes_back_to_an_ailing_endpoint_is_handed_off, failing_at_once_is_not_ailing, another_url_is_another_endpoint;
         emulated: bootstraps_answer_the_sample_events;
         described: by_its_own_document;
         access: unauthenticated_calls_start_no_function, expired_token_is_refused, tampered_tokens_are_refused,

@@ -179,6 +179,7 @@ pub async fn gone_disables_the_integration(scene: Scene) -> Result<(), Failed> {
     let is_it = |line: &serde_json::Value| line["delivery_id"] == delivery_id.as_str();
     let line = scene.stack.log_line_when(SOON, "the attempt's line", is_it).await?;
     assert_eq!((&line["level"], &line["status"]), (&"ERROR".into(), &"failed".into()));
+    assert!(line["message"].as_str().unwrap_or_default().contains("switched off"), "{line}");
     Ok(())
 }
 

@@ -11,9 +11,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
-use shared::delivery::{Attempt, DeliveryKey, Record, Status};
+use shared::alert_event::AlertEvent;
+use shared::delivery::{Attempt, DeliveryKey, Identity, Record, Status};
 use shared::ids::OrganizationId;
 use shared::integration::Integration;
+use shared::ledger::State;
+use shared::payload::{Kept, keep};
 use tests::api::Api;
 use tests::receiver::{Answer, Arrival, Receiver};
 use tests::stack::{NewIntegration, Stack};
@@ -110,6 +113,22 @@ impl Scene {
     /// The delivery that an alert event becomes for an integration.
     pub fn delivery(&self, integration: &Integration, body: &str) -> Result<DeliveryKey, Failed> {
         Ok(self.stack.delivery(integration, body)?)
+    }
+
+    /// Writes the delivery that an alert event becomes for an integration into the ledger, as it is left in that state.
+    pub async fn put(&self, integration: &Integration, body: &str, state: &State) -> Result<DeliveryKey, Failed> {
+        let key = self.delivery(integration, body)?;
+        let AlertEvent { organization_id, event_type, alert_id, .. } = AlertEvent::parse(body)?;
+        let DeliveryKey { integration_id, delivery_id } = key;
+        let now = Timestamp::now();
+        let identity = Identity { integration_id, delivery_id, organization_id, event_type, alert_id, created_at: now };
+        let mut record = Record::new(identity, state, now + Duration::from_secs(24 * 60 * 60));
+        let Kept::Inline(payload) = keep(body.as_bytes()) else {
+            return Err("a sample alert fits beside its delivery".into());
+        };
+        record.payload = Some(payload.into());
+        self.stack.put_record(record).await?;
+        Ok(key)
     }
 
     /// Waits for a delivery's end or waiting, for what is due at once.

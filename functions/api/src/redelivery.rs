@@ -93,7 +93,7 @@ impl Redelivery {
     ) -> Result<Box<Record>, Problem> {
         for _ in 0..MAX_COLLISIONS {
             let state = record.state().map_err(Fault::from)?;
-            let attempt = ledger::redeliver(&state, record.rounds).map_err(conflict)?;
+            let attempt = ledger::redeliver(&state, record.rounds, now).map_err(conflict)?;
             let expires_at = now.saturating_add(self.retention).unwrap_or(Timestamp::MAX).max(record.expires_at);
             // First, so that there is never a round without its payload.
             match self.deliveries.extend_payload(&record, expires_at).await {
@@ -102,9 +102,11 @@ impl Redelivery {
                 Err(fault) => return Err(fault.into()),
             }
             let key = record.identity.key();
-            let from = Prior::Ended { status: record.status, attempt: record.attempt };
-            let due_shard = key.due_shard();
-            let to = Move::Redeliver { attempt, due_at, due_shard, rounds: record.rounds + 1, now, expires_at };
+            let from = Prior::of(&state);
+            // One that was given up in the middle of an attempt: it was begun before its lease ended, nobody knows when.
+            let interrupted = record.with_interrupted_attempt(record.lease_until.unwrap_or(now));
+            let (due_shard, rounds, interrupted) = (key.due_shard(), record.rounds + 1, interrupted.as_deref());
+            let to = Move::Redeliver { attempt, due_at, due_shard, rounds, now, expires_at, interrupted };
             match self.deliveries.advance(key, from, &to).await? {
                 Written::Applied(record) => return Ok(record),
                 Written::Refused(Some(found)) => record = found,

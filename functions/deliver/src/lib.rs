@@ -1,8 +1,9 @@
 //! `DeliverFunction`: an alert event becomes one delivery for each matching integration of its organization, and each
 //! first attempt is made here and now, all of a batch at once.
 //!
-//! A first attempt is handed off to the slow lane instead when an alert event matches more integrations than one
-//! invocation should hold, or when too little of the invocation's time is left.
+//! A first attempt is handed off to `retry` instead when its endpoint takes long to answer, by the slow lane; and when a
+//! batch matches more integrations than one invocation should hold, or too little of the invocation's time is left, by the
+//! usual one.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -12,11 +13,12 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use bytes::Bytes;
 use futures_util::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::LambdaEvent;
 use shared::alert_event::AlertEvent;
-use shared::delivering::{self, Beginning, Course, Creation, Deadline, Delivering, Task};
+use shared::delivering::{self, Beginning, Course, Creation, Deadline, Delivering, Left, Task};
 use shared::delivery::{CancelReason, Identity};
 use shared::health::{Health, Lane};
 use shared::ids::{DeliveryId, OrganizationId};
@@ -27,15 +29,20 @@ use shared::io::fault::Fault;
 use shared::io::integrations_table::Integrations;
 use shared::io::log;
 use shared::io::queues::{DeadLetterQueue, RetryMessages};
-use shared::io::scheduler::DueAttempt;
 use shared::io::sender::NoTrustedRoots;
+use shared::payload::{Kept, keep};
 use tokio::sync::OnceCell;
 
-/// How many first attempts one invocation makes itself. Five for each message of a full batch, and few enough for the
-/// function's memory and file descriptors.
-const FIRST_ATTEMPTS_PER_INVOCATION: usize = 50;
+/// How many first attempts one invocation makes itself: ten for each message of a full batch. A connection takes some 60
+/// kB with TLS, and bodies are shared, so that all of them fit the function's memory and file descriptors several times.
+const FIRST_ATTEMPTS_PER_INVOCATION: usize = 100;
 
-/// How many deliveries of one alert event are handed off at once; a batch of the slow lane's messages.
+/// How old an event may be for its message to be taken for new when SQS has not handed it out before. One that was moved
+/// back from the dead-letter queue counts as new there; it was received twenty times before, which takes 19 times the
+/// queue's visibility timeout, almost two hours.
+pub const NEW_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// How many deliveries of one alert event are handed off at once; a batch of messages.
 const HANDED_OFF_AT_ONCE: usize = shared::io::queues::BATCH;
 
 /// The function's settings.
@@ -44,7 +51,6 @@ pub struct Settings {
     delivering: delivering::Settings,
     slow_lane_queue_url: String,
     dead_letter_queue_url: String,
-    retention: Duration,
 }
 
 impl Settings {
@@ -55,7 +61,6 @@ impl Settings {
             delivering: delivering::Settings::read(environment)?,
             slow_lane_queue_url: environment.text("SLOW_LANE_QUEUE_URL")?,
             dead_letter_queue_url: environment.text("DEAD_LETTER_QUEUE_URL")?,
-            retention: environment.days("RETENTION_DAYS")?,
         })
     }
 }
@@ -73,11 +78,12 @@ impl Deliver {
     /// [`NoTrustedRoots`] when the system has no certificate authorities to trust.
     pub fn new(settings: Settings, aws: &SdkConfig) -> Result<Self, NoTrustedRoots> {
         let sqs = aws_sdk_sqs::Client::new(aws);
+        let retention = settings.delivering.retention();
         Ok(Self {
             delivering: Delivering::new(settings.delivering, aws)?,
             slow_lane: RetryMessages::new(sqs.clone(), settings.slow_lane_queue_url),
             dead_letters: DeadLetterQueue::new(sqs, settings.dead_letter_queue_url),
-            retention: settings.retention,
+            retention,
         })
     }
 }
@@ -116,8 +122,8 @@ impl Invocation {
         Arc::clone(self.organizations.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default())
     }
 
-    /// Takes one of the first attempts that this invocation makes itself, while there are any. Those of an ailing endpoint
-    /// it does not make: it would wait for their time-out.
+    /// Takes one of the first attempts that this invocation makes itself, while there are any. Those of an endpoint that
+    /// takes long it does not make: it would wait for it.
     fn beginning(&self, lane: Lane) -> Beginning {
         if lane == Lane::Slow {
             return Beginning::HandedOff;
@@ -130,11 +136,26 @@ impl Invocation {
     }
 }
 
-/// Whether an alert event was received before: then a run of ours may have died half-way.
+/// Whether an alert event may have been received before: then a run of ours may have died half-way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Run {
     First,
     Again,
+}
+
+impl Run {
+    fn of(receive_count: u32, event: &AlertEvent, received_at: Timestamp) -> Self {
+        let is_new =
+            received_at.duration_since(event.timestamp) <= SignedDuration::try_from(NEW_FOR).unwrap_or_default();
+        if receive_count == 1 && is_new { Self::First } else { Self::Again }
+    }
+}
+
+/// What an alert event says, for all its deliveries.
+#[derive(Clone, Copy)]
+struct Payload<'a> {
+    body: &'a Bytes,
+    kept: &'a Kept,
 }
 
 impl Deliver {
@@ -142,24 +163,26 @@ impl Deliver {
         let event = match AlertEvent::parse(&message.body) {
             Ok(event) => event,
             Err(bad) => {
-                self.dead_letters.bury(&message.body, bad.field, &bad.sentence).await?;
+                self.dead_letters.bury(&message, bad.field, &bad.sentence).await?;
                 log::buried(&message.id, bad.field, &bad.sentence);
                 return Ok(());
             }
         };
-        let run = if message.receive_count > 1 { Run::Again } else { Run::First };
+        let received_at = Timestamp::now();
+        let run = Run::of(message.receive_count, &event, received_at);
         let organization = invocation.organization(event.organization_id);
         let ask = || self.delivering.integrations().of_organization(event.organization_id);
         let integrations = organization.get_or_try_init(ask).await?;
 
-        let received_at = Timestamp::now();
+        let body = Bytes::from(message.body);
+        let kept = keep(&body);
         let deliveries = integrations.readable.iter().filter_map(|integration| {
             let course = course(integration, &event, run)?;
             let beginning = match course {
                 Course::Send(_) => invocation.beginning(Health::lane(integration.health.as_ref())),
                 Course::Cancel(_) => Beginning::Never,
             };
-            Some((self.task(integration, &event, &message.body, received_at, beginning), course))
+            Some((self.task(integration, &event, Payload { body: &body, kept: &kept }, received_at, beginning), course))
         });
         let (inline, elsewhere): (Vec<_>, Vec<_>) = deliveries
             .partition(|(task, _)| matches!(task, Task::Alert(creation) if creation.beginning == Beginning::Claimed));
@@ -185,11 +208,11 @@ impl Deliver {
         &self,
         integration: &Integration,
         event: &AlertEvent,
-        body: &'a str,
+        payload: Payload<'a>,
         received_at: Timestamp,
         beginning: Beginning,
     ) -> Task<'a> {
-        let body = body.as_bytes();
+        let Payload { body, kept } = payload;
         let delivery_id = DeliveryId::of_alert(event.organization_id, integration.id, event.timestamp, body);
         Task::Alert(Creation {
             identity: Identity {
@@ -200,7 +223,8 @@ impl Deliver {
                 alert_id: event.alert_id,
                 created_at: received_at,
             },
-            body,
+            body: body.clone(),
+            kept,
             expires_at: received_at.saturating_add(self.retention).unwrap_or(Timestamp::MAX),
             beginning,
         })
@@ -208,19 +232,15 @@ impl Deliver {
 
     /// Carries deliveries out, all at once. A fault of one leaves the others alone, and is told when all have ended.
     async fn all(&self, deliveries: &[(Task<'_>, Course<'_>)], deadline: Deadline) -> Result<(), Fault> {
-        let each = deliveries.iter().map(|(task, course)| async {
-            let due = self.delivering.carry_out(task, *course, deadline).await?;
-            match due {
-                Some(due) if due.message.attempt > 1 => {
-                    self.delivering.schedule(&due).await?;
-                    Ok(None)
-                }
-                handed_off => Ok(handed_off),
-            }
-        });
-        let ended: Vec<Result<Option<DueAttempt>, Fault>> = join_all(each).await;
-        let handed_off: Vec<_> = ended.iter().flatten().flatten().map(|due| due.message).collect();
-        self.slow_lane.send_all(&handed_off).await?;
+        let each = deliveries.iter().map(|(task, course)| self.delivering.carry_out(task, *course, deadline));
+        let ended: Vec<Result<Left, Fault>> = join_all(each).await;
+        for (lane, queue) in [(Lane::Usual, self.delivering.retry_queue()), (Lane::Slow, &self.slow_lane)] {
+            let on_this_lane = ended.iter().flatten().filter_map(|left| match left {
+                Left::HandOff { message, lane: its } if *its == lane => Some(*message),
+                Left::HandOff { .. } | Left::Nothing => None,
+            });
+            queue.send_all(&on_this_lane.collect::<Vec<_>>()).await?;
+        }
         ended.into_iter().find_map(Result::err).map_or(Ok(()), Err)
     }
 }
@@ -235,4 +255,21 @@ fn course<'a>(integration: &'a Integration, event: &AlertEvent, run: Run) -> Opt
         Standing::Enabled => CancelReason::NoLongerMatches,
     };
     (run == Run::Again).then_some(Course::Cancel(unwanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_event_is_taken_for_one_that_was_received_before() {
+        let event = AlertEvent::parse(include_str!("../../../events/alert-triggered.json")).unwrap();
+        let run = |receive_count, age| Run::of(receive_count, &event, event.timestamp + age);
+        assert_eq!(run(1, Duration::ZERO), Run::First);
+        assert_eq!(run(1, NEW_FOR), Run::First);
+        assert_eq!(run(1, NEW_FOR + Duration::from_millis(1)), Run::Again);
+        assert_eq!(run(2, Duration::ZERO), Run::Again);
+        // A producer's clock that is ahead.
+        assert_eq!(Run::of(1, &event, event.timestamp - NEW_FOR), Run::First);
+    }
 }

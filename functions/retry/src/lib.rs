@@ -1,4 +1,5 @@
-//! `RetryFunction`: each message is one attempt that is due, from the retry queue or the slow lane.
+//! `RetryFunction`: each message is one attempt that is due, from the retry queue or the slow lane: a later one, or a first
+//! one that `deliver` has handed off.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use aws_config::SdkConfig;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
-use shared::delivering::{self, Course, Deadline, Delivering, Task};
+use shared::delivering::{self, Course, Deadline, Delivering, Left, Task};
 use shared::delivery::CancelReason;
 use shared::health::{Health, Lane};
 use shared::integration::{Integration, Standing};
@@ -86,19 +87,26 @@ impl Retry {
         if let Some(integration) = &integration
             && changes_lane(integration, received.queue_arn.as_deref(), &self.slow_lane_queue_arn)
         {
-            return self.slow_lane.send(&message, 0).await;
+            return self.lane(Lane::Slow).send(&message, 0).await;
         }
         let course = course(integration.as_ref());
         match self.delivering.carry_out(&Task::Due(message), course, deadline).await {
-            Ok(Some(due)) => self.delivering.schedule(&due).await,
-            Ok(None) => Ok(()),
+            Ok(Left::Nothing) => Ok(()),
+            Ok(Left::HandOff { message, lane }) => self.lane(lane).send(&message, 0).await,
             Err(Fault::Impossible) => self.bury(&received, "attempt", AHEAD).await,
             Err(fault) => Err(fault),
         }
     }
 
+    fn lane(&self, lane: Lane) -> &RetryMessages {
+        match lane {
+            Lane::Usual => self.delivering.retry_queue(),
+            Lane::Slow => &self.slow_lane,
+        }
+    }
+
     async fn bury(&self, received: &Received, field: &str, error: &str) -> Result<(), Fault> {
-        self.dead_letters.bury(&received.body, field, error).await?;
+        self.dead_letters.bury(received, field, error).await?;
         log::buried(&received.id, field, error);
         Ok(())
     }
@@ -106,7 +114,7 @@ impl Retry {
 
 const AHEAD: &str = "`attempt` is ahead of its delivery: the ledger has not come to that attempt yet.";
 
-/// Whether a due attempt goes to the slow lane first, because its endpoint is ailing: on the retry queue it would hold up
+/// Whether a due attempt goes to the slow lane first, because its endpoint takes long to answer: on the retry queue it would hold up
 /// other endpoints' due attempts.
 fn changes_lane(integration: &Integration, from: Option<&str>, slow_lane: &str) -> bool {
     integration.standing() == Standing::Enabled

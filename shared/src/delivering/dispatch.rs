@@ -82,7 +82,7 @@ impl Dispatch {
         integration: &Integration,
         secrets: &OpenSecrets,
         subject: &Subject,
-        body: Vec<u8>,
+        body: Bytes,
     ) -> Result<Exchange, Fault> {
         match self.url(integration) {
             Ok(url) => Ok(self.sender.send(&url, Self::request(integration, secrets, subject, body)).await?),

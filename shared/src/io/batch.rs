@@ -12,6 +12,8 @@ pub struct Received {
     /// SQS's id of the message: names it in the log and in the batch's answer.
     pub id: String,
     pub body: String,
+    /// The group that it was sent in: SQS's fair queues go by it.
+    pub group: Option<String>,
     /// The queue that it came from.
     pub queue_arn: Option<String>,
     /// How often the message was received, this time included.
@@ -20,8 +22,10 @@ pub struct Received {
 
 impl From<SqsMessage> for Received {
     fn from(message: SqsMessage) -> Self {
-        let count = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
+        let attribute = |name| message.attributes.get(name);
+        let count = attribute("ApproximateReceiveCount").and_then(|count| count.parse().ok());
         Self {
+            group: attribute("MessageGroupId").cloned(),
             id: message.message_id.unwrap_or_default(),
             body: message.body.unwrap_or_default(),
             queue_arn: message.event_source_arn,

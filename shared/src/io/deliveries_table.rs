@@ -3,23 +3,24 @@
 //! Every write is conditional on the state that it moves away from. A write that is refused answers with the item it
 //! found, so that nobody reads before writing.
 
+mod expression;
+
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::delivery::{Attempt, CancelReason, DeliveryKey, Record, Status};
 use crate::ids::{DeliveryId, IntegrationId, OrganizationId};
+use crate::io::conditional::{Conditional, conditional};
 use crate::io::fault::Fault;
 use crate::ledger::{ClaimId, End, Freshness, State};
 use crate::payload::{self, DoesNotInflate};
+use expression::{Expression, expression};
 
 /// The name of the sparse index of what is waiting: `due_shard`, `due_at`.
 pub const WAITING_INDEX: &str = "waiting";
@@ -65,10 +66,18 @@ pub enum Prior {
 impl Prior {
     /// The condition that a state is still the one seen. `None` for final states, which no message moves away from.
     pub fn seen(state: &State) -> Option<Self> {
+        match Self::of(state) {
+            seen @ (Self::Waiting { .. } | Self::Sending { .. }) => Some(seen),
+            Self::Ended { .. } => None,
+        }
+    }
+
+    /// The same for any state: a redelivery by hand moves away from final ones.
+    pub fn of(state: &State) -> Self {
         match *state {
-            State::Waiting { attempt, .. } => Some(Self::Waiting { attempt }),
-            State::Sending { attempt, claim_id, .. } => Some(Self::Sending { attempt, claim_id }),
-            State::Ended { .. } => None,
+            State::Waiting { attempt, .. } => Self::Waiting { attempt },
+            State::Sending { attempt, claim_id, .. } => Self::Sending { attempt, claim_id },
+            State::Ended { attempt, end, .. } => Self::Ended { status: end.into(), attempt },
         }
     }
 }
@@ -79,13 +88,23 @@ pub enum Move<'a> {
     /// A worker takes the attempt.
     Claim { claim_id: ClaimId, lease_until: Timestamp, freshness: Freshness },
     /// The attempt failed, the next one is to be made.
-    Await { attempt: u32, due_at: Timestamp, due_shard: u8, attempts: &'a [Attempt] },
+    /// `expires_at` is there when the delivery has to be kept for longer than it would be.
+    Await { attempt: u32, due_at: Timestamp, due_shard: u8, attempts: &'a [Attempt], expires_at: Option<Timestamp> },
     /// The attempt was the last.
     End { end: End, attempts: &'a [Attempt] },
     /// The delivery is not wanted any more. `interrupted` are all its attempts, where the last one's worker died.
     Cancel { reason: CancelReason, interrupted: Option<&'a [Attempt]> },
     /// It is sent again by hand: a new round begins with that attempt. The only move that changes `round_start`.
-    Redeliver { attempt: u32, due_at: Timestamp, due_shard: u8, rounds: u32, now: Timestamp, expires_at: Timestamp },
+    /// `interrupted` as for [`Move::Cancel`].
+    Redeliver {
+        attempt: u32,
+        due_at: Timestamp,
+        due_shard: u8,
+        rounds: u32,
+        now: Timestamp,
+        expires_at: Timestamp,
+        interrupted: Option<&'a [Attempt]>,
+    },
 }
 
 /// A delivery that waits, as the index of what is waiting knows it.
@@ -164,6 +183,8 @@ const OVERDUE_PAGE: i32 = 100;
 #[derive(Debug)]
 pub struct OverduePage {
     pub deliveries: Vec<Overdue>,
+    /// How many entries could not be read. One of them must not hide the others.
+    pub unreadable: usize,
     /// Where the next page begins; `None` on the last.
     pub next: Option<Cursor>,
 }
@@ -192,13 +213,9 @@ impl DeliveriesTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match answer {
-            Ok(_) => Ok(Written::Applied(record)),
-            Err(SdkError::ServiceError(context)) => match context.into_err() {
-                PutItemError::ConditionalCheckFailedException(refused) => refused_with(refused.item),
-                other => Err(Fault::of::<_, ()>("PutItem")(SdkError::service_error(other, ()))),
-            },
-            Err(error) => Err(Fault::of("PutItem")(error)),
+        match conditional(answer)? {
+            Conditional::Made(_) => Ok(Written::Applied(record)),
+            Conditional::Refused(found) => refused_with(found),
         }
     }
 
@@ -221,13 +238,9 @@ impl DeliveriesTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match answer {
-            Ok(output) => Ok(Written::Applied(read(output.attributes.unwrap_or_default())?)),
-            Err(SdkError::ServiceError(context)) => match context.into_err() {
-                UpdateItemError::ConditionalCheckFailedException(refused) => refused_with(refused.item),
-                other => Err(Fault::of::<_, ()>("UpdateItem")(SdkError::service_error(other, ()))),
-            },
-            Err(error) => Err(Fault::of("UpdateItem")(error)),
+        match conditional(answer)? {
+            Conditional::Made(output) => Ok(Written::Applied(read(output.attributes.unwrap_or_default())?)),
+            Conditional::Refused(found) => refused_with(found),
         }
     }
 
@@ -273,7 +286,7 @@ impl DeliveriesTable {
     /// The deliveries of a shard that were due before an instant, oldest first, a page of them.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails or an item is broken.
+    /// [`Fault`] when DynamoDB fails.
     pub async fn overdue(&self, due_shard: u8, before: Timestamp, from: Option<Cursor>) -> Result<OverduePage, Fault> {
         let page = self
             .client
@@ -288,9 +301,11 @@ impl DeliveriesTable {
             .send()
             .await
             .map_err(Fault::of("Query"))?;
-        let items = page.items.unwrap_or_default().into_iter();
-        let deliveries = items.map(|item| from_item(item).map_err(|_| UNREADABLE)).collect::<Result<_, _>>()?;
-        Ok(OverduePage { deliveries, next: page.last_evaluated_key.map(Cursor) })
+        let items = page.items.unwrap_or_default();
+        let found = items.len();
+        let deliveries: Vec<Overdue> = items.into_iter().filter_map(|item| from_item(item).ok()).collect();
+        let unreadable = found - deliveries.len();
+        Ok(OverduePage { deliveries, unreadable, next: page.last_evaluated_key.map(Cursor) })
     }
 
     /// An integration's deliveries, newest event first, behind that one if one is given.
@@ -413,14 +428,9 @@ impl DeliveriesTable {
             .expression_attribute_values(":outlives", number(outlives.as_second()))
             .send()
             .await;
-        match answer {
-            Ok(_) => Ok(()),
-            Err(SdkError::ServiceError(context))
-                if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
-            {
-                Err(Fault::PayloadMissing)
-            }
-            Err(error) => Err(Fault::of("UpdateItem")(error)),
+        match conditional(answer)? {
+            Conditional::Made(_) => Ok(()),
+            Conditional::Refused(_) => Err(Fault::PayloadMissing),
         }
     }
 
@@ -461,142 +471,4 @@ fn page_of<T: DeserializeOwned>(items: Option<Vec<Item>>, last: Option<Item>) ->
 
 fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
-}
-
-struct Expression {
-    update: String,
-    condition: &'static str,
-    names: HashMap<String, String>,
-    values: Item,
-}
-
-/// Collects the assignments of an update, each attribute under a placeholder of its own name: `status` and others are
-/// reserved words.
-#[derive(Default)]
-struct Assignments {
-    set: Vec<String>,
-    remove: Vec<String>,
-    names: HashMap<String, String>,
-    values: Item,
-}
-
-impl Assignments {
-    fn name(&mut self, attribute: &str) -> String {
-        let placeholder = format!("#{attribute}");
-        self.names.insert(placeholder.clone(), attribute.to_owned());
-        placeholder
-    }
-
-    fn set(&mut self, attribute: &str, value: AttributeValue) -> &mut Self {
-        let name = self.name(attribute);
-        self.set.push(format!("{name} = :{attribute}"));
-        self.values.insert(format!(":{attribute}"), value);
-        self
-    }
-
-    fn copy(&mut self, attribute: &str, source: &str) -> &mut Self {
-        let (name, source) = (self.name(attribute), self.name(source));
-        self.set.push(format!("{name} = {source}"));
-        self
-    }
-
-    fn remove(&mut self, attributes: &[&str]) -> &mut Self {
-        for attribute in attributes {
-            let name = self.name(attribute);
-            self.remove.push(name);
-        }
-        self
-    }
-
-    fn status(&mut self, status: Status) -> &mut Self {
-        self.set("status", AttributeValue::S(status.as_str().to_owned()))
-    }
-}
-
-const CLAIM_ATTRIBUTES: [&str; 3] = ["lease_until", "claim_id", "possible_duplicate"];
-const WAIT_ATTRIBUTES: [&str; 2] = ["due_at", "due_shard"];
-
-fn expression(from: Prior, to: &Move<'_>) -> Result<Expression, Fault> {
-    let mut update = Assignments::default();
-    match to {
-        Move::Claim { claim_id, lease_until, freshness } => {
-            update
-                .status(Status::Sending)
-                .set("lease_until", number(lease_until.as_millisecond()))
-                .set("claim_id", binary(claim_id))
-                .remove(&WAIT_ATTRIBUTES);
-            if *freshness == Freshness::PossibleDuplicate {
-                update.set("possible_duplicate", AttributeValue::Bool(true));
-            }
-        }
-        Move::Await { attempt, due_at, due_shard, attempts } => {
-            update
-                .status(Status::Waiting)
-                .set("attempt", number(attempt))
-                .set("due_at", number(due_at.as_millisecond()))
-                .set("due_shard", number(due_shard))
-                .set("attempts", list(attempts)?)
-                .remove(&CLAIM_ATTRIBUTES);
-        }
-        Move::End { end, attempts } => {
-            update.status((*end).into()).set("attempts", list(attempts)?).remove(&CLAIM_ATTRIBUTES);
-            if *end == End::Failed {
-                update.copy("failed_created_at", "created_at");
-            }
-        }
-        Move::Cancel { reason, interrupted } => {
-            if let Some(attempts) = interrupted {
-                update.set("attempts", list(attempts)?);
-            }
-            let reason = to_attribute_value(reason).map_err(|_| UNREADABLE)?;
-            update
-                .status(Status::Cancelled)
-                .set("cancel_reason", reason)
-                .remove(&WAIT_ATTRIBUTES)
-                .remove(&CLAIM_ATTRIBUTES);
-        }
-        Move::Redeliver { attempt, due_at, due_shard, rounds, now, expires_at } => {
-            update
-                .status(Status::Waiting)
-                .set("attempt", number(attempt))
-                .set("round_start", number(attempt))
-                .set("due_at", number(due_at.as_millisecond()))
-                .set("due_shard", number(due_shard))
-                .set("rounds", number(rounds))
-                .set("redelivered_at", number(now.as_millisecond()))
-                .set("expires_at", number(expires_at.as_second()))
-                .remove(&["failed_created_at", "cancel_reason"]);
-        }
-    }
-    let Assignments { set, remove, mut names, mut values } = update;
-    names.insert("#attempt".to_owned(), "attempt".to_owned());
-    let condition = match from {
-        Prior::Waiting { attempt } => {
-            values.insert(":from_status".to_owned(), AttributeValue::S(Status::Waiting.as_str().to_owned()));
-            values.insert(":from_attempt".to_owned(), number(attempt));
-            "#status = :from_status AND #attempt = :from_attempt"
-        }
-        Prior::Sending { attempt, claim_id } => {
-            names.insert("#claim_id".to_owned(), "claim_id".to_owned());
-            values.insert(":from_status".to_owned(), AttributeValue::S(Status::Sending.as_str().to_owned()));
-            values.insert(":from_attempt".to_owned(), number(attempt));
-            values.insert(":from_claim".to_owned(), binary(&claim_id));
-            "#status = :from_status AND #attempt = :from_attempt AND #claim_id = :from_claim"
-        }
-        Prior::Ended { status, attempt } => {
-            values.insert(":from_status".to_owned(), AttributeValue::S(status.as_str().to_owned()));
-            values.insert(":from_attempt".to_owned(), number(attempt));
-            "#status = :from_status AND #attempt = :from_attempt"
-        }
-    };
-    let update = format!("SET {} REMOVE {}", set.join(", "), remove.join(", "));
-    Ok(Expression { update, condition, names, values })
-}
-
-fn binary(claim_id: &ClaimId) -> AttributeValue {
-    AttributeValue::B(claim_id.as_bytes().to_vec().into())
-}
-
-fn list(attempts: &[Attempt]) -> Result<AttributeValue, Fault> {
-    to_attribute_value(attempts).map_err(|_| UNREADABLE)
 }

@@ -8,7 +8,7 @@ use crate::payload::DoesNotInflate;
 use crate::sealed::DoesNotOpen;
 
 /// Why a message could not be dealt with now. The texts name operations and error codes, never content.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Fault {
     /// An AWS call failed, after the SDK's own retries.
     #[error("{operation} failed: {code}")]

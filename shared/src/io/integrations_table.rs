@@ -5,18 +5,15 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 
-use crate::health::Health;
+use crate::health::{Health, Sign};
 use crate::ids::{IntegrationId, OrganizationId};
 use crate::integration::{DisabledReason, Integration};
+use crate::io::conditional::{Conditional, conditional};
 use crate::io::fault::Fault;
-use crate::outcome::Outcome;
 
 /// The integrations table.
 #[derive(Clone, Debug)]
@@ -25,13 +22,24 @@ pub struct IntegrationsTable {
     table: String,
 }
 
-/// How often an observation is applied anew to what others have noted meanwhile. Each time it is news still, somebody
-/// else's news was written, of which there are three at most in a row.
-const MAX_OBSERVATIONS: usize = 5;
+/// How often a sign is noted: once, and once more on top of what others have noted meanwhile. What gives up then has seen
+/// somebody else's news written twice, and nothing depends on its own.
+const MAX_OBSERVATIONS: usize = 2;
 
-/// What came of noting an observation.
+/// Whether a sign is in an endpoint's health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// It is, or is no news. This is the health now.
+    Noted(Option<Health>),
+    /// Others kept noting theirs. This is what they made of it.
+    Outpaced(Option<Health>),
+    /// The integration was changed since the attempt began: what it learned is about an endpoint that is gone.
+    Outdated,
+}
+
+/// What came of one write of a health.
 enum Observation {
-    Noted,
+    Made,
     /// Others noted something meanwhile; this is the health now.
     Changed(Option<Health>),
     /// The integration was changed since the attempt: what it learned is about an endpoint that is gone.
@@ -107,21 +115,27 @@ impl IntegrationsTable {
         put.send().await.map(drop).map_err(Fault::of("PutItem"))
     }
 
-    /// Notes what an attempt's outcome makes of an endpoint's health, if it makes anything of it. Other workers note
-    /// theirs at the same time: each is applied to what the ones before it made.
+    /// Notes what a sign makes of an endpoint's health, if it makes anything of it. Other workers note theirs at the same
+    /// time: each is applied to what the ones before it made. `seen` is the health as it was seen last. At most two calls.
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails.
-    pub async fn observe(&self, used: &Integration, outcome: &Outcome, now: Timestamp) -> Result<(), Fault> {
-        let mut seen = used.health.clone();
+    pub async fn observe(
+        &self,
+        used: &Integration,
+        mut seen: Option<Health>,
+        sign: Sign<'_>,
+        now: Timestamp,
+    ) -> Result<Observed, Fault> {
         for _ in 0..MAX_OBSERVATIONS {
-            let Some(next) = Health::after(seen.as_ref(), outcome, now) else { return Ok(()) };
+            let Some(next) = Health::after(seen.as_ref(), sign, now) else { return Ok(Observed::Noted(seen)) };
             match self.write_health(used, seen.as_ref(), &next).await? {
-                Observation::Noted | Observation::Outdated => return Ok(()),
+                Observation::Made => return Ok(Observed::Noted(Some(next))),
+                Observation::Outdated => return Ok(Observed::Outdated),
                 Observation::Changed(health) => seen = health,
             }
         }
-        Ok(())
+        Ok(Observed::Outpaced(seen))
     }
 
     async fn write_health(
@@ -146,19 +160,14 @@ impl IntegrationsTable {
                 .expression_attribute_values(":seen", value(seen)?),
             None => update.condition_expression("version = :used AND attribute_not_exists(health)"),
         };
-        match update.send().await {
-            Ok(_) => Ok(Observation::Noted),
-            Err(SdkError::ServiceError(context)) => match context.into_err() {
-                UpdateItemError::ConditionalCheckFailedException(refused) => {
-                    let found = refused.item.map(from_item::<Integration>);
-                    match found.transpose().map_err(|_| UNREADABLE)? {
-                        Some(found) if found.version == used.version => Ok(Observation::Changed(found.health)),
-                        Some(_) | None => Ok(Observation::Outdated),
-                    }
+        match conditional(update.send().await)? {
+            Conditional::Made(_) => Ok(Observation::Made),
+            Conditional::Refused(found) => {
+                match found.map(from_item::<Integration>).transpose().map_err(|_| UNREADABLE)? {
+                    Some(found) if found.version == used.version => Ok(Observation::Changed(found.health)),
+                    Some(_) | None => Ok(Observation::Outdated),
                 }
-                other => Err(Fault::of::<_, ()>("UpdateItem")(SdkError::service_error(other, ()))),
-            },
-            Err(error) => Err(Fault::of("UpdateItem")(error)),
+            }
         }
     }
 
@@ -178,15 +187,7 @@ impl IntegrationsTable {
             .expression_attribute_values(":used", AttributeValue::N(used_version.to_string()))
             .send()
             .await;
-        match answer {
-            Ok(_) => Ok(Change::Done),
-            Err(SdkError::ServiceError(context))
-                if matches!(context.err(), PutItemError::ConditionalCheckFailedException(_)) =>
-            {
-                Ok(Change::Outdated)
-            }
-            Err(error) => Err(Fault::of("PutItem")(error)),
-        }
+        Ok(change(&conditional(answer)?))
     }
 
     /// Switches an integration off, if it is still the version that was used.
@@ -210,15 +211,14 @@ impl IntegrationsTable {
             .expression_attribute_values(":used", AttributeValue::N(used.version.to_string()))
             .send()
             .await;
-        match answer {
-            Ok(_) => Ok(Change::Done),
-            Err(SdkError::ServiceError(context))
-                if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
-            {
-                Ok(Change::Outdated)
-            }
-            Err(error) => Err(Fault::of("UpdateItem")(error)),
-        }
+        Ok(change(&conditional(answer)?))
+    }
+}
+
+fn change<T>(written: &Conditional<T>) -> Change {
+    match written {
+        Conditional::Made(_) => Change::Done,
+        Conditional::Refused(_) => Change::Outdated,
     }
 }
 

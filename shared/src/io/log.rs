@@ -61,10 +61,16 @@ pub fn unrecorded_attempt(record: &Record, attempt: &Attempt) {
     write(&AttemptLine { level: Level::Warn, message, ..attempt_line(record, attempt) });
 }
 
+/// The status that asks for no more attempts.
+const GONE: u16 = 410;
+
 fn attempt_line<'a>(record: &Record, attempt: &'a Attempt) -> AttemptLine<'a> {
     let Identity { integration_id, delivery_id, organization_id, event_type, alert_id, .. } = record.identity;
     let (level, message) = match record.status {
         Status::Delivered => (Level::Info, "delivered"),
+        Status::Failed if attempt.status_code == Some(GONE) => {
+            (Level::Error, "delivery failed: the endpoint wants no more webhooks, and its integration is switched off")
+        }
         Status::Failed => (Level::Error, "delivery failed: no attempt is left"),
         _ => (Level::Warn, "attempt failed, another follows"),
     };
@@ -278,6 +284,36 @@ struct SweptLine {
     overdue: usize,
 }
 
+/// Logs that a part of what is overdue could not be swept.
+pub fn unswept(due_shard: u8, fault: &Fault) {
+    let message = "a part of what is overdue was not sent again";
+    write(&UnsweptLine { level: Level::Error, message, due_shard, error: fault.to_string() });
+}
+
+/// Logs entries of the index of what is waiting that could not be read; nothing when there were none.
+pub fn unreadable_overdue(due_shard: u8, unreadable: usize) {
+    if unreadable > 0 {
+        let message = "overdue deliveries that cannot be read were left out";
+        write(&UnreadableLine { level: Level::Error, message, due_shard, unreadable });
+    }
+}
+
+#[derive(Serialize)]
+struct UnsweptLine {
+    level: Level,
+    message: &'static str,
+    due_shard: u8,
+    error: String,
+}
+
+#[derive(Serialize)]
+struct UnreadableLine {
+    level: Level,
+    message: &'static str,
+    due_shard: u8,
+    unreadable: usize,
+}
+
 /// Logs what a sweep sent again; nothing when there was nothing.
 pub fn swept(overdue: usize) {
     if overdue > 0 {
@@ -336,5 +372,9 @@ mod tests {
         );
         let ended = record(&State::Ended { attempt: 5, round_start: 1, end: End::Failed });
         assert_eq!(attempt_line(&ended, &failed).level, Level::Error);
+        assert_eq!(attempt_line(&ended, &failed).message, "delivery failed: no attempt is left");
+        let gone = Attempt { status_code: Some(410), ..failed };
+        let told = attempt_line(&ended, &gone).message;
+        assert_eq!(told, "delivery failed: the endpoint wants no more webhooks, and its integration is switched off");
     }
 }

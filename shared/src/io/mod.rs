@@ -6,6 +6,7 @@ pub mod batch;
 pub mod environment;
 pub mod fault;
 
+mod conditional;
 pub mod deliveries_table;
 pub mod integrations_table;
 pub mod long_wait;

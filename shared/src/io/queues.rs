@@ -3,6 +3,7 @@
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 
+use crate::io::batch::Received;
 use crate::io::fault::Fault;
 use crate::retry_message::RetryMessage;
 
@@ -85,16 +86,18 @@ impl DeadLetterQueue {
         Self { client, url }
     }
 
-    /// Lays a message to rest: its body untouched, what is wrong with it as the attributes `field` and `error`.
+    /// Lays a message to rest: its body untouched, in the group that it came with if any, so that it goes back there when
+    /// it is moved; what is wrong with it as the attributes `field` and `error`.
     ///
     /// # Errors
     /// [`Fault`] when SQS fails. A message that does not fit with its attributes fails too; it goes back to its queue,
     /// whose redrive policy takes it as it is.
-    pub async fn bury(&self, body: &str, field: &str, error: &str) -> Result<(), Fault> {
+    pub async fn bury(&self, message: &Received, field: &str, error: &str) -> Result<(), Fault> {
         self.client
             .send_message()
             .queue_url(&self.url)
-            .message_body(body)
+            .message_body(&message.body)
+            .set_message_group_id(message.group.clone())
             .message_attributes("field", text(field))
             .message_attributes("error", text(error))
             .send()

@@ -27,6 +27,11 @@ impl Scheduler {
         Self { retry_queue, long_wait }
     }
 
+    /// Where the messages of attempts that are due go.
+    pub fn retry_queue(&self) -> &RetryMessages {
+        &self.retry_queue
+    }
+
     /// Schedules an attempt. Works from the ledger's `due_at`, so that doing it again comes to the same.
     ///
     /// # Errors

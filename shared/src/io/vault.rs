@@ -13,6 +13,7 @@ use aws_sdk_kms::types::DataKeySpec;
 use jiff::Timestamp;
 use lru::LruCache;
 use serde_bytes::ByteBuf;
+use tokio::sync::OnceCell;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::customer_headers::CustomerHeaders;
@@ -32,11 +33,15 @@ pub struct OpenSecrets {
     pub headers: CustomerHeaders,
 }
 
+type Opening = OnceCell<Result<Arc<OpenSecrets>, Fault>>;
+
 /// Opens and seals secrets.
 #[derive(Debug)]
 pub struct Vault {
     client: Client,
-    opened: Mutex<LruCache<(IntegrationId, u64), Arc<OpenSecrets>>>,
+    /// A cell each, so that a batch that needs the same secrets at once asks KMS once. One that holds a fault is out of
+    /// the cache: only those who waited for it share that.
+    opened: Mutex<LruCache<(IntegrationId, u64), Arc<Opening>>>,
 }
 
 impl Vault {
@@ -44,7 +49,8 @@ impl Vault {
         Self { client, opened: Mutex::new(LruCache::new(KEPT)) }
     }
 
-    /// The secrets of an integration, from memory if this version was opened before. One that has none costs nothing.
+    /// The secrets of an integration, from memory if this version was opened before. Whoever asks while it is being opened
+    /// waits for that. One that has none costs nothing.
     ///
     /// # Errors
     /// [`Fault`] when KMS fails, or the values are not what was sealed for this integration.
@@ -53,14 +59,22 @@ impl Vault {
             return Ok(Arc::default());
         };
         let name = (integration.id, integration.version);
-        if let Some(opened) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&name) {
-            return Ok(Arc::clone(opened));
-        }
+        let cache = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let opening = Arc::clone(cache().get_or_insert(name, Arc::default));
+        let open = async || {
+            let opened = self.open_anew(integration, sealed).await;
+            if opened.is_err() {
+                cache().pop(&name);
+            }
+            opened
+        };
+        opening.get_or_init(open).await.clone()
+    }
+
+    async fn open_anew(&self, integration: &Integration, sealed: &SealedSecrets) -> Result<Arc<OpenSecrets>, Fault> {
         let owner = Owner { organization: integration.organization_id, integration: integration.id };
         let key = self.decrypt(&owner, &sealed.data_key).await?;
-        let opened = Arc::new(open_all(&key, &owner, sealed)?);
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).put(name, Arc::clone(&opened));
-        Ok(opened)
+        Ok(Arc::new(open_all(&key, &owner, sealed)?))
     }
 
     /// Seals an integration's secrets, all of them, under a new data key. `None` when there are none. `kms_key` is the

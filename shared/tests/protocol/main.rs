@@ -12,9 +12,11 @@
 //! - A worker dies before or after any of its calls, or is so slow that its lease runs out and others overtake it.
 //! - A call does its work and its answer is lost. The worker then makes it again, or dies.
 //! - Step Functions throttles; executions are aborted by hand; the sweep comes by.
-//! - The endpoint accepts or refuses; `deliver` begins a first attempt itself or hands it off.
+//! - The endpoint accepts, refuses, or wants no more; `deliver` begins a first attempt itself or hands it off, also one whose
+//!   worker died.
 //! - The integration is disabled or enabled again, or its filter changed, between any two receipts.
-//! - A redelivery by hand is made as soon as the delivery has ended, and its sender may die in the middle.
+//! - A redelivery by hand is made as soon as the delivery has ended, or the lease of its attempt, and its sender may die in the
+//!   middle.
 //!
 //! # Bounds
 //!
@@ -114,6 +116,9 @@ fn mistakes_that_break_a_promise_are_caught() {
     caught(Mistake::InterruptionForgotten, REQUESTS_ARE_LOGGED);
     caught(Mistake::OneAttemptTooMany, WITHIN_THE_SCHEDULE);
     caught(Mistake::RoundStartForgotten, THE_WHOLE_SCHEDULE);
+    caught(Mistake::HandOffForgotten, SOMETHING_LEADS_ON);
+    caught(Mistake::AlertTakenForNew, SOMETHING_LEADS_ON);
+    caught(Mistake::RecordBeforeDisable, GONE_IS_SWITCHED_OFF);
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub(crate) const DUPLICATES_ARE_LABELLED: &str = "an attempt that was sent twice
 pub(crate) const REQUESTS_ARE_LOGGED: &str = "an attempt that was sent and is over is in the log";
 pub(crate) const NOTHING_FROM_THE_FUTURE: &str = "no message is ahead of its delivery";
 pub(crate) const NEVER_BACKWARDS: &str = "the ledger never goes back";
+pub(crate) const GONE_IS_SWITCHED_OFF: &str = "no delivery ends gone before its integration is switched off";
 pub(crate) const NO_CLAIM_ABANDONED: &str = "no living worker leaves its claim behind";
 
 pub(crate) fn all() -> Vec<Property<Protocol>> {
@@ -35,9 +36,11 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
             under_way(world).all(|message| world.meaning(message) != Decision::Impossible)
         }),
         always(NEVER_BACKWARDS, |_, world| world.ledger.place() == world.furthest),
+        always(GONE_IS_SWITCHED_OFF, |_, world| !ended(world, Ending::Gone) || world.switched_off),
         always(NO_CLAIM_ABANDONED, |_, world| !matches!(world.ledger, Ledger::Sending { claim: Claim::Abandoned, .. })),
         sometimes("a delivery is delivered", |_, world| ended(world, Ending::Delivered)),
         sometimes("a delivery is cancelled", |_, world| ended(world, Ending::Cancelled)),
+        sometimes("an endpoint is gone", |_, world| ended(world, Ending::Gone)),
         sometimes("a redelivery fails", |_, world| ended(world, Ending::Failed) && world.ledger.round_start() > 1),
         sometimes("an attempt is sent twice", |_, world| !world.sent_again.is_empty()),
         sometimes("both workers are in the middle of one attempt", |_, world| {

@@ -66,6 +66,8 @@ pub(crate) enum Label {
 pub(crate) enum Ending {
     Delivered,
     Failed,
+    /// Failed for good, because the endpoint said so.
+    Gone,
     Cancelled,
 }
 
@@ -86,11 +88,12 @@ pub(crate) struct Attempt {
     pub(crate) label: Label,
 }
 
-/// What the endpoint answers. Every failure is the same to the protocol, a timeout included.
+/// What the endpoint answers. Every failure but 410 is the same to the protocol, a timeout included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Answer {
     Accepted,
     Rejected,
+    Gone,
 }
 
 /// A message; an alert event knows whether it was received before.
@@ -208,7 +211,8 @@ impl Lease {
     fn until(self) -> Timestamp {
         match self {
             Self::Alive => NOW + Duration::from_secs(90),
-            Self::Over => NOW,
+            // Long enough for a redelivery by hand to take its attempt for given up.
+            Self::Over => NOW - Duration::from_secs(60 * 60),
         }
     }
 }
@@ -241,7 +245,7 @@ impl Ending {
     fn end(self) -> End {
         match self {
             Self::Delivered => End::Delivered,
-            Self::Failed => End::Failed,
+            Self::Failed | Self::Gone => End::Failed,
             Self::Cancelled => End::Cancelled,
         }
     }

@@ -59,6 +59,12 @@ pub(crate) enum Mistake {
     RoundStartForgotten,
     /// Nobody looks for what is overdue.
     SweepAbsent,
+    /// A first attempt whose worker died is taken for handed off, and no message sent for it.
+    HandOffForgotten,
+    /// An alert event that comes back is taken for new, as one moved back from the dead-letter queue looks.
+    AlertTakenForNew,
+    /// The integration of an endpoint that is gone is switched off when that is in the ledger already.
+    RecordBeforeDisable,
 }
 
 /// Something that happens. Workers are told apart by their place, and may change places between two actions.
@@ -157,9 +163,9 @@ impl Protocol {
                 // Two idle workers are the same: only one of them needs to try.
                 Worker::Idle if world.workers[..worker].contains(&Worker::Idle) => {}
                 Worker::Idle => receipts(worker, world, actions),
-                Worker::Holding { next, .. } => {
+                Worker::Holding { message, next } => {
                     actions.push(Action::Crash { worker });
-                    calls(worker, next, actions);
+                    calls(worker, message, next, world, actions);
                 }
             }
         }
@@ -172,6 +178,9 @@ impl Protocol {
                 actions.push(Action::Sweep);
             }
             Ledger::Sending { lease: Lease::Alive, .. } => actions.push(Action::LeaseRunsOut),
+            Ledger::Sending { lease: Lease::Over, .. } if world.redelivery == Redelivery::NotYet => {
+                actions.push(Action::Redeliver);
+            }
             Ledger::Ended { .. } if world.redelivery == Redelivery::NotYet => actions.push(Action::Redeliver),
             _ => {}
         }
@@ -258,6 +267,7 @@ impl Protocol {
             }
             (Decision::Create, Course::Send) => Step::Create(Beginning::Claimed),
             (_, Course::Cancel) => Step::Cancel { from: from() },
+            (Decision::HandOff, Course::Send) => Step::HandOff,
             (Decision::Schedule { attempt, due_at }, Course::Send) => {
                 Step::Schedule { attempt: attempt as u8, due: Due::of(due_at) }
             }
@@ -274,7 +284,9 @@ impl Protocol {
             (Decision::Claim(Freshness::PossibleDuplicate), Some(Mistake::LeaseNeverOver)) => Decision::Busy,
             (Decision::Claim(_), Some(Mistake::LabelForgotten)) => Decision::Claim(Freshness::First),
             (Decision::GoOn, Some(Mistake::OwnClaimNotRecognised)) => Decision::Busy,
-            (Decision::Schedule { .. }, Some(Mistake::DropInsteadOfReschedule)) => Decision::Drop(Stale::Overtaken),
+            (Decision::Schedule { .. } | Decision::HandOff, Some(Mistake::DropInsteadOfReschedule)) => {
+                Decision::Drop(Stale::Overtaken)
+            }
             (decision, _) => decision,
         }
     }
@@ -325,6 +337,11 @@ impl Protocol {
                 world.write(self.recorded(attempt, answer));
                 world.log(attempt.number, attempt.label);
             }
+            Step::Disable(_) => world.switched_off = true,
+            // Of the delivery that is handed off, or of one whose worker died: the latter's claim stays as it is.
+            Step::HandOff
+                if self.makes(Mistake::HandOffForgotten) && matches!(world.ledger, Ledger::Sending { .. }) => {}
+            Step::HandOff => world.queue.insert(Message::Due(1)),
             Step::Schedule { attempt, due: Due::Far } => world.start_execution(attempt),
             Step::Schedule { attempt, due: Due::Near | Due::Overdue } => world.queue.insert(Message::Due(attempt)),
             Step::Send(_) => {}
@@ -339,7 +356,13 @@ impl Protocol {
         let next = match (step, reply) {
             (Step::Record(..), Reply::Refused) if self.makes(Mistake::RefusedRecordAcknowledged) => None,
             (_, Reply::Refused) => return self.decide(world, worker, message, step.course(), found),
-            (Step::Create(Beginning::HandedOff), _) => Some(Step::Schedule { attempt: 1, due: Due::Near }),
+            (Step::Create(Beginning::HandedOff), _) => Some(Step::HandOff),
+            (Step::Disable(attempt), _) => {
+                (!self.makes(Mistake::RecordBeforeDisable)).then_some(Step::Record(attempt, Answer::Gone))
+            }
+            (Step::Record(attempt, Answer::Gone), _) if self.makes(Mistake::RecordBeforeDisable) => {
+                Some(Step::Disable(attempt))
+            }
             (Step::Create(Beginning::Claimed) | Step::Claim { .. }, _) => found.claimed().map(Step::Send),
             (Step::Record(..), _) => match found {
                 Ledger::Waiting { attempt, due, .. } if !self.makes(Mistake::ScheduleBeforeRecord) => {
@@ -347,7 +370,7 @@ impl Protocol {
                 }
                 _ => None,
             },
-            (Step::Cancel { .. } | Step::Schedule { .. } | Step::Send(_), _) => None,
+            (Step::Cancel { .. } | Step::HandOff | Step::Schedule { .. } | Step::Send(_), _) => None,
         };
         match next {
             Some(next) => world.workers[worker] = Worker::Holding { message, next },
@@ -363,7 +386,10 @@ impl Protocol {
             self.call(world, worker, Step::Schedule { attempt, due });
         }
         if let Worker::Holding { next, .. } = &mut world.workers[worker] {
-            *next = Step::Record(attempt, answer);
+            *next = match answer {
+                Answer::Gone if !self.makes(Mistake::RecordBeforeDisable) => Step::Disable(attempt),
+                answer => Step::Record(attempt, answer),
+            };
         }
     }
 
@@ -373,13 +399,15 @@ impl Protocol {
         let outcome = Outcome::of_status(match answer {
             Answer::Accepted => StatusCode::OK,
             Answer::Rejected => StatusCode::SERVICE_UNAVAILABLE,
+            Answer::Gone => StatusCode::GONE,
         });
         let surplus = u8::from(self.makes(Mistake::OneAttemptTooMany));
         let index = attempt.saturating_sub(round_start).saturating_sub(surplus);
         let ended = |ending| Ledger::Ended { attempt, round_start, ending };
         match next_step(&outcome, index.into(), &self.schedule, None) {
             NextStep::Done => ended(Ending::Delivered),
-            NextStep::GiveUp | NextStep::DisableIntegration => ended(Ending::Failed),
+            NextStep::GiveUp => ended(Ending::Failed),
+            NextStep::DisableIntegration => ended(Ending::Gone),
             NextStep::Retry { after } => {
                 Ledger::Waiting { attempt: attempt + 1, round_start, due: Due::of(NOW + after) }
             }
@@ -388,6 +416,10 @@ impl Protocol {
 
     /// A worker lets go of a message, which returns to the queue if it is not deleted yet.
     fn put_back(&self, world: &mut World, message: Message) {
+        let message = match message {
+            Message::Alert(_) if self.makes(Mistake::AlertTakenForNew) => Message::Alert(Run::First),
+            message => message,
+        };
         if !self.makes(Mistake::AcknowledgeOnReceipt) {
             world.queue.insert(message);
         }
@@ -409,9 +441,12 @@ impl Protocol {
 
     fn redeliver(&self, world: &mut World) {
         let round_start = world.ledger.round_start();
-        let Some(Ok(attempt)) = world.ledger.state().map(|state| ledger::redeliver(&state, 1)) else { return };
+        let Some(Ok(attempt)) = world.ledger.state().map(|state| ledger::redeliver(&state, 1, NOW)) else { return };
         let attempt = u8::try_from(attempt).expect("the model's attempts are few");
         let round_start = if self.makes(Mistake::RoundStartForgotten) { round_start } else { attempt };
+        if let Some(given_up) = world.ledger.claimed() {
+            world.log(given_up.number, given_up.label);
+        }
         world.write(Ledger::Waiting { attempt, round_start, due: Due::Near });
         world.redelivery = Redelivery::AboutToSend(attempt);
     }
@@ -428,12 +463,12 @@ fn receipts(worker: usize, world: &World, actions: &mut Vec<Action>) {
 }
 
 /// What a worker's next step can come to.
-fn calls(worker: usize, step: Step, actions: &mut Vec<Action>) {
+fn calls(worker: usize, message: Message, step: Step, world: &World, actions: &mut Vec<Action>) {
     let call = |step| [Action::Call { worker, step }, Action::LoseAnswer { worker, step }];
     match step {
         Step::Send(attempt) => {
             let send = |answer| Action::Send { worker, attempt, answer };
-            actions.extend([send(Answer::Accepted), send(Answer::Rejected)]);
+            actions.extend([send(Answer::Accepted), send(Answer::Rejected), send(Answer::Gone)]);
         }
         Step::Create(_) => {
             actions.extend(call(Step::Create(Beginning::Claimed)));
@@ -443,7 +478,16 @@ fn calls(worker: usize, step: Step, actions: &mut Vec<Action>) {
             actions.extend(call(step));
             actions.push(Action::Throttle { worker, attempt });
         }
-        Step::Claim { .. } | Step::Cancel { .. } | Step::Record(..) | Step::Schedule { .. } => {
+        Step::Claim { .. } => {
+            actions.extend(call(step));
+            // An alert event's attempt may be handed off instead: its endpoint takes long, or there is no time left. That
+            // is decided before claiming, so not when a claim was made whose answer was lost.
+            let made = matches!(world.ledger, Ledger::Sending { claim, .. } if claim == Claim::of(worker));
+            if matches!(message, Message::Alert(_)) && !made {
+                actions.extend(call(Step::HandOff));
+            }
+        }
+        Step::Cancel { .. } | Step::Disable(_) | Step::Record(..) | Step::HandOff | Step::Schedule { .. } => {
             actions.extend(call(step));
         }
     }

@@ -23,6 +23,8 @@ pub(crate) struct World {
     pub(crate) declined: bool,
     /// What led to the attempt that is waiting was taken away by hand; only the sweep can know.
     pub(crate) bereft: bool,
+    /// The integration was switched off because its endpoint is gone.
+    pub(crate) switched_off: bool,
     /// The attempts that the endpoint has seen, and those that it has seen again.
     pub(crate) sent: Attempts,
     pub(crate) sent_again: Attempts,
@@ -56,13 +58,17 @@ pub(crate) enum Step {
     Cancel { from: Prior },
     /// Send the request.
     Send(Attempt),
+    /// Switch the integration off: its endpoint is gone.
+    Disable(Attempt),
     /// Write the outcome, if the claim is still there.
     Record(Attempt, Answer),
+    /// Send the first attempt's message, and leave the attempt to whoever receives that.
+    HandOff,
     /// Send that attempt's message, or start its execution.
     Schedule { attempt: u8, due: Due },
 }
 
-/// How a delivery begins: claimed by its worker, or handed off to the slow lane.
+/// How a delivery begins: claimed by its worker, or handed off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Beginning {
     Claimed,
@@ -91,6 +97,7 @@ impl World {
             redelivery,
             declined: false,
             bereft: false,
+            switched_off: false,
             sent: Attempts::default(),
             sent_again: Attempts::default(),
             logged: Attempts::default(),
@@ -144,8 +151,9 @@ impl World {
         let Ledger::Sending { lease, claim, .. } = &mut self.ledger else { return };
         *lease = Lease::Over;
         let Claim::Of(holder) = *claim else { return };
-        if let Worker::Holding { next: Step::Send(attempt) | Step::Record(attempt, _), .. } =
-            &mut self.workers[usize::from(holder)]
+        if let Worker::Holding {
+            next: Step::Send(attempt) | Step::Disable(attempt) | Step::Record(attempt, _), ..
+        } = &mut self.workers[usize::from(holder)]
         {
             attempt.lease = Lease::Over;
         }
@@ -221,10 +229,18 @@ impl World {
         self.forget_history();
         self.declined &= self.ledger == Ledger::Nothing;
         self.bereft &= matches!(self.ledger, Ledger::Waiting { .. });
+        self.switched_off &= self.is_about_to_be_gone();
         if self.workers[1] < self.workers[0] {
             self.swap_workers();
         }
         self
+    }
+
+    /// Whether it matters if the integration is switched off.
+    fn is_about_to_be_gone(&self) -> bool {
+        let ended = matches!(self.ledger, Ledger::Ended { ending: Ending::Gone, .. });
+        let records = |worker: &Worker| matches!(worker, Worker::Holding { next: Step::Record(_, Answer::Gone), .. });
+        ended || self.workers.iter().any(records)
     }
 
     /// The oldest attempt whose message can still come to anything but being dropped, now or later.
@@ -269,7 +285,9 @@ impl Worker {
     /// The attempt that it is in the middle of.
     pub(crate) fn attempt(&self) -> Option<Attempt> {
         match self {
-            Self::Holding { next: Step::Send(attempt) | Step::Record(attempt, _), .. } => Some(*attempt),
+            Self::Holding { next: Step::Send(attempt) | Step::Disable(attempt) | Step::Record(attempt, _), .. } => {
+                Some(*attempt)
+            }
             _ => None,
         }
     }

@@ -157,8 +157,8 @@ fn health(integration: &Integration) -> HealthView {
         return HealthView { state: HealthState::Disabled, since: None, reason };
     }
     match &integration.health {
-        None => HealthView { state: HealthState::Unknown, since: None, reason: None },
-        Some(Health::Healthy { since }) => {
+        None | Some(Health::Untried { .. }) => HealthView { state: HealthState::Unknown, since: None, reason: None },
+        Some(Health::Healthy { since, .. }) => {
             HealthView { state: HealthState::Healthy, since: Some(*since), reason: None }
         }
         Some(Health::Failing { since, code, .. }) => {
