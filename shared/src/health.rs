@@ -65,7 +65,6 @@ pub enum Health {
     },
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_zero(slow: &u32) -> bool {
     *slow == 0
 }
