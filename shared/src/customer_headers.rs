@@ -167,10 +167,10 @@ impl HeaderRefused {
             Self::TooLarge => {
                 format!("The custom headers take more than {MAX_HEADER_BYTES} bytes together: shorten or remove some.")
             }
-            Self::Name { position } => format!(
-                "The name of custom header {position} is not valid: use letters, digits and hyphens, without spaces or \
-                 a colon."
-            ),
+            // Not quoted: it may be a whole header, its value included.
+            Self::Name { .. } => "The name of this custom header is not valid: use letters, digits and hyphens, without \
+                                  spaces or a colon."
+                .to_owned(),
             Self::Value { name } => format!(
                 "The value of the custom header {name} is not valid: use printable ASCII characters, without line breaks \
                  and without spaces at its ends."

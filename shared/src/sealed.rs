@@ -13,6 +13,7 @@ use serde_bytes::ByteBuf;
 use zeroize::Zeroizing;
 
 use crate::ids::{IntegrationId, OrganizationId};
+use crate::signature::SecretFormat;
 
 /// The length of a data key, in bytes (AES-256).
 pub const DATA_KEY_BYTES: usize = 32;
@@ -33,6 +34,9 @@ pub struct SealedSecrets {
     /// What its owner may see of it, see [`last4`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_secret_last4: Option<String>,
+    /// How receivers have to read it; absent of one that was sealed before this was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_secret_format: Option<SecretFormat>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_signing_secret: Option<ByteBuf>,
     /// Until when the previous secret signs too.

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -22,6 +23,26 @@ pub const MIN_SECRET_BYTES: usize = 8;
 
 /// The longest secret that a customer may set, in bytes.
 pub const MAX_SECRET_BYTES: usize = 256;
+
+/// How the key of the Standard Webhooks signature is made of a secret's text, which receivers have to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretFormat {
+    /// It is the decoded base64 after `whsec_`.
+    Whsec,
+    /// It is the text's own bytes.
+    Raw,
+}
+
+impl SecretFormat {
+    /// The API's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Whsec => "whsec",
+            Self::Raw => "raw",
+        }
+    }
+}
 
 /// A signing secret in clear; zeroed when dropped, absent from every `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,6 +82,11 @@ impl SigningSecret {
     pub fn generate(random: [u8; GENERATED_KEY_BYTES]) -> Self {
         let text = Zeroizing::new(format!("{STANDARD_PREFIX}{}", STANDARD.encode(random)));
         Self { text, standard_key: Zeroizing::new(random.to_vec()) }
+    }
+
+    /// How receivers have to read it.
+    pub fn format(&self) -> SecretFormat {
+        if self.text.starts_with(STANDARD_PREFIX) { SecretFormat::Whsec } else { SecretFormat::Raw }
     }
 
     /// The secret itself, to be sealed or shown once. Never to be logged.
@@ -186,6 +212,17 @@ mod tests {
         check("whsec_not base64", Err(SecretRefused::NotBase64));
         check("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS", Err(SecretRefused::NotBase64));
         check("whsec_====", Err(SecretRefused::NotBase64));
+    }
+
+    #[test]
+    fn a_secret_says_how_its_key_is_made() {
+        let format = |text| SigningSecret::parse(text).unwrap().format();
+        assert_eq!(format("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), SecretFormat::Whsec);
+        assert_eq!(format("your-signing-secret"), SecretFormat::Raw);
+        assert_eq!(SigningSecret::generate([9; GENERATED_KEY_BYTES]).format(), SecretFormat::Whsec);
+        for format in [SecretFormat::Whsec, SecretFormat::Raw] {
+            assert_eq!(serde_json::to_value(format).unwrap(), format.as_str());
+        }
     }
 
     #[test]

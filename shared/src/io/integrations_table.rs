@@ -174,6 +174,9 @@ impl IntegrationsTable {
     /// Writes an integration whole in place of the version that was used, if that is still the one. What is noted of its
     /// health meanwhile is lost, and noted again by the next attempt.
     ///
+    /// The SDK repeats a write whose answer was lost. The repetition is refused, because the write was made: what is found
+    /// then is what was written.
+    ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails; whether it was written is then unknown.
     pub async fn replace(&self, integration: &Integration, used_version: u64) -> Result<Change, Fault> {
@@ -185,9 +188,23 @@ impl IntegrationsTable {
             .set_item(Some(item))
             .condition_expression("version = :used")
             .expression_attribute_values(":used", AttributeValue::N(used_version.to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        Ok(change(&conditional(answer)?))
+// A transaction is about to write it.
+        if let Err(SdkError::ServiceError(context)) = &answer
+            && matches!(context.err(), PutItemError::TransactionConflictException(_))
+        {
+            return Ok(Change::Outdated);
+        }
+        match conditional(answer)? {
+            Conditional::Made(_) => Ok(Change::Done),
+            Conditional::Refused(found) => {
+                let found = found.map(from_item::<Integration>).transpose().map_err(|_| UNREADABLE)?;
+                let is_ours = found.is_some_and(|found| found.is_same_version(integration));
+                Ok(if is_ours { Change::Done } else { Change::Outdated })
+            }
+        }
     }
 
     /// Switches an integration off, if it is still the version that was used.

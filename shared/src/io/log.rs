@@ -278,6 +278,22 @@ pub fn unanswered(fault: &Fault) {
 }
 
 #[derive(Serialize)]
+struct UnreadableLine {
+    level: Level,
+    message: &'static str,
+    organization_id: OrganizationId,
+    unreadable: usize,
+}
+
+/// Logs how many of an organization's integrations could not be read and were left out of a list; nothing when all could.
+pub fn left_out(organization_id: OrganizationId, unreadable: usize) {
+    if unreadable > 0 {
+        let message = "integrations that cannot be read were left out of a list";
+        write(&UnreadableLine { level: Level::Error, message, organization_id, unreadable });
+    }
+}
+
+#[derive(Serialize)]
 struct SweptLine {
     level: Level,
     message: &'static str,

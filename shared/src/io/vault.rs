@@ -110,6 +110,7 @@ impl Vault {
             data_key,
             signing_secret: current.map(|secret| seal_at(Place::SigningSecret, secret.reveal())),
             signing_secret_last4: current.and_then(|secret| last4(secret.reveal())),
+            signing_secret_format: current.map(SigningSecret::format),
             previous_signing_secret: previous
                 .map(|previous| seal_at(Place::PreviousSigningSecret, previous.secret.reveal())),
             previous_valid_until: previous.map(|previous| previous.valid_until),
