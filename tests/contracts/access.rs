@@ -1,7 +1,11 @@
 //! Who may use the API. The local cloud lets users write attributes and sign up against what the template says, so the
 //! template is held to its words here.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use shared::customer_headers::MAX_HEADERS;
+use shared::io::aws::CALL_TIMEOUT;
 
 use program::template::{Template, attribute, reference};
 
@@ -135,6 +139,18 @@ fn api_waits_longer_than_its_function_and_may_invoke_it() {
     assert_eq!(permission["Principal"], "apigateway.amazonaws.com");
     let source = permission["SourceArn"]["Fn::Sub"].as_str().unwrap_or_default();
     assert!(source.ends_with(":${HttpApi}/*"), "no other API may: {source}");
+}
+
+#[test]
+fn a_test_leaves_the_function_time_to_keep_and_tell_it() {
+    let function = Template::read().properties("ApiFunction")["Timeout"].as_u64().expect("it has a timeout of its own");
+    assert!(api::LONGEST_TEST + CALL_TIMEOUT < Duration::from_secs(function));
+}
+
+#[test]
+fn documented_limits_of_an_organization_and_an_integration() {
+    assert_eq!(Template::read().number("MaxIntegrations"), 50);
+    assert_eq!(MAX_HEADERS, 20);
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn roles_allow_what_the_code_does() {
                 ],
             ),
             ("${DeliveriesTable.Arn}/index/failed", &["dynamodb:Query"]),
-            ("RetryQueue", &["sqs:SendMessage*"]),
+            ("RetryQueue", &["sqs:SendMessage"]),
             ("SlowLaneQueue", &["sqs:SendMessage*"]),
             ("SecretsKey", &["kms:GenerateDataKey", "kms:Decrypt"]),
             ("ApiLogGroup", &LOG),

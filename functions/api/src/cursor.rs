@@ -25,9 +25,12 @@ pub fn encode(place: &impl Serialize) -> String {
 pub fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
     let bytes = if cursor.len() > MAX_CHARS { None } else { URL_SAFE_NO_PAD.decode(cursor).ok() };
     let place = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    place.ok_or_else(|| {
-        Problem::malformed("cursor", "The cursor is not one of this list: use `next_cursor` of an answer, unchanged.")
-    })
+    place.ok_or_else(not_ours)
+}
+
+/// A cursor that we would not have made.
+pub(crate) fn not_ours() -> Problem {
+    Problem::malformed("cursor", "The cursor is not one of this list: use `next_cursor` of an answer, unchanged.")
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! The rules on an integration's fields, and what is said when one is broken.
 
+use std::collections::HashSet;
+
+use http::HeaderName;
 use jiff::Timestamp;
 use shared::alert_event::{EventType, MAX_SEVERITY_BYTES};
 use shared::customer_headers::{CustomerHeaders, HeaderRefused};
@@ -80,22 +83,46 @@ pub fn signing_secret(text: &str) -> Result<SigningSecret, FieldError> {
     SigningSecret::parse(text).map_err(|refused| FieldError::new("signing_secret", refused.to_string()))
 }
 
-/// The custom headers.
+/// The custom headers, as pairs of name and value.
 ///
 /// # Errors
-/// What is wrong with them.
-pub fn headers<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<CustomerHeaders, FieldError> {
-    CustomerHeaders::parse(pairs).map_err(|refused| {
-        let field = match &refused {
+/// What is wrong with them, under the name of the header at fault as it was written.
+pub fn headers(pairs: &[(&str, &str)]) -> Result<CustomerHeaders, FieldError> {
+    CustomerHeaders::parse(pairs.iter().copied()).map_err(|refused| {
+        let called = |name: &HeaderName| {
+            let mut written = pairs.iter().rev().map(|(written, _)| *written);
+            written.find(|written| written.eq_ignore_ascii_case(name.as_str()))
+        };
+        let at_fault = match &refused {
+            HeaderRefused::Name { position } => pairs.get(position - 1).map(|(written, _)| *written),
             HeaderRefused::Value { name }
             | HeaderRefused::Duplicate { name }
-            | HeaderRefused::Forbidden { name, .. } => {
-                format!("headers.{name}")
-            }
-            HeaderRefused::TooMany | HeaderRefused::TooLarge | HeaderRefused::Name { .. } => "headers".to_owned(),
+            | HeaderRefused::Forbidden { name, .. } => called(name),
+            HeaderRefused::TooMany | HeaderRefused::TooLarge => None,
         };
-        FieldError::new(field, refused.sentence())
+        header_error(at_fault, &refused)
     })
+}
+
+/// Looks that no header is named twice, whatever is said of it. Names do not differ by case.
+///
+/// # Errors
+/// The second naming.
+pub fn each_header_once<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), FieldError> {
+    let mut named = HashSet::new();
+    for written in names {
+        // What is no name is for others to refuse.
+        let Ok(name) = HeaderName::from_bytes(written.as_bytes()) else { continue };
+        if !named.insert(name.clone()) {
+            return Err(header_error(Some(written), &HeaderRefused::Duplicate { name }));
+        }
+    }
+    Ok(())
+}
+
+fn header_error(written: Option<&str>, refused: &HeaderRefused) -> FieldError {
+    let field = written.map_or("headers".to_owned(), |written| format!("headers.{written}"));
+    FieldError::new(field, refused.sentence())
 }
 
 /// A filter, each value in it once.
@@ -190,11 +217,27 @@ mod tests {
         assert_eq!((twice.event_types.len(), twice.project_ids), (1, vec![1, 2]));
     }
 
+    #[track_caller]
+    fn at_fault(pairs: &[(&str, &str)], field: &str) {
+        assert_eq!(headers(pairs).expect_err("it is refused").field, field);
+    }
+
     #[test]
-    fn a_header_at_fault_is_named() {
-        let field = |name, value| headers([(name, value)]).expect_err("it is refused").field;
-        assert_eq!(field("Host", "v"), "headers.host");
-        assert_eq!(field("X-Key", "a\nb"), "headers.x-key");
-        assert_eq!(field("X Key", "v"), "headers");
+    fn a_header_at_fault_is_named_as_it_was_written() {
+        at_fault(&[("X-Key", "v"), ("Host", "v")], "headers.Host");
+        at_fault(&[("X-Key", "a\nb")], "headers.X-Key");
+        at_fault(&[("X-Key", "v"), ("X Key", "v")], "headers.X Key");
+        at_fault(&[("X-Key", "v"), ("x-KEY", "v")], "headers.x-KEY");
+        at_fault(&[("", "v")], "headers.");
+        at_fault(&[("X-Key", &"v".repeat(8_192))], "headers");
+        at_fault(&[("x", "v"); 21], "headers.x");
+    }
+
+    #[test]
+    fn a_header_is_named_once() {
+        let twice = |names: &[&str]| each_header_once(names.iter().copied()).err().map(|error| error.field);
+        assert_eq!(twice(&["x-a", "x-b", "not a name", "not a name"]), None);
+        assert_eq!(twice(&["x-a", "x-a"]).as_deref(), Some("headers.x-a"));
+        assert_eq!(twice(&["X-A", "x-b", "x-a"]).as_deref(), Some("headers.x-a"));
     }
 }

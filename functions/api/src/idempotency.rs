@@ -1,4 +1,4 @@
-//! Making it safe to ask twice for the same integration: the `Idempotency-Key` of a request, as the IETF's draft has it.
+//! Making it safe to ask twice for the same thing: the `Idempotency-Key` of a request, as the IETF's draft has it.
 //!
 //! Neither key nor body is kept: the key's hash names the item, and the body's fingerprint is keyed by the key, so that
 //! nobody who reads the table can guess at the secrets in the body.
@@ -7,7 +7,19 @@ use std::fmt;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
+use http::HeaderMap;
 use sha2::{Digest, Sha256};
+use shared::ids::{IntegrationId, OrganizationId};
+use shared::integration::Integration;
+use shared::signature::SigningSecret;
+
+use crate::integrations::SecretOrigin;
+use crate::io::bookkeeping::RememberedRequest;
+use crate::problem::{FieldError, Problem};
+use crate::{Api, now};
+
+/// The request header, as problems name it.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// How long a request is remembered.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -27,6 +39,70 @@ pub struct RequestKey(String);
 #[error("The Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters, a UUID for instance.")]
 pub struct NotAKey;
 
+/// What a request asks for: the same key and body may not stand for two different things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Create,
+    RotateSecretOf(IntegrationId),
+}
+
+/// A request that may be repeated.
+#[derive(Clone)]
+pub struct KeyedRequest {
+    pub key: RequestKey,
+    /// What tells whether two requests with this key are the same.
+    pub fingerprint: [u8; FINGERPRINT_BYTES],
+}
+
+impl KeyedRequest {
+    /// The request, if its headers name a key.
+    ///
+    /// # Errors
+    /// [`Problem::Malformed`] when what they name is none.
+    pub fn read(headers: &HeaderMap, purpose: Purpose, body: &[u8]) -> Result<Option<Self>, Problem> {
+        let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+        let refused = |refused: NotAKey| Problem::Malformed(FieldError::new(IDEMPOTENCY_KEY, refused.to_string()));
+        let key = RequestKey::parse(value.as_bytes()).map_err(refused)?;
+        Ok(Some(Self { fingerprint: key.fingerprint(purpose, body), key }))
+    }
+}
+
+impl Api {
+    /// What a request came to that was carried out before.
+    ///
+    /// # Errors
+    /// [`Problem::Invalid`] when its key was used for another request, or a fault.
+    pub(crate) async fn carried_out_before(
+        &self,
+        organization: OrganizationId,
+        request: Option<&KeyedRequest>,
+    ) -> Result<Option<RememberedRequest>, Problem> {
+        let Some(request) = request else { return Ok(None) };
+        let remembered = self.bookkeeping.remembered(organization, &request.key, now()).await?;
+        if remembered.as_ref().is_some_and(|earlier| earlier.fingerprint.as_slice() != request.fingerprint) {
+            let message = "This Idempotency-Key was used for another request: use a new key for each.";
+            return Err(Problem::field(IDEMPOTENCY_KEY, message));
+        }
+        Ok(remembered)
+    }
+
+    /// The secret that a request generated, as long as its integration has not changed since.
+    ///
+    /// # Errors
+    /// A fault.
+    pub(crate) async fn generated_before(
+        &self,
+        earlier: &RememberedRequest,
+        integration: &Integration,
+    ) -> Result<Option<SigningSecret>, Problem> {
+        if earlier.secret_origin != SecretOrigin::Generated || integration.version != earlier.version {
+            return Ok(None);
+        }
+        let secrets = self.dispatch.secrets(integration).await?;
+        Ok(secrets.signing.as_ref().map(|signing| signing.current.clone()))
+    }
+}
+
 impl RequestKey {
     /// # Errors
     /// [`NotAKey`] when it is empty, too long, or not visible ASCII.
@@ -41,9 +117,14 @@ impl RequestKey {
         format!("request_{}", hex::encode(Sha256::digest(self.0.as_bytes())))
     }
 
-    /// What tells whether two bodies sent with this key are the same.
-    pub fn fingerprint(&self, body: &[u8]) -> [u8; FINGERPRINT_BYTES] {
+    /// What tells whether two requests with this key are the same.
+    pub fn fingerprint(&self, purpose: Purpose, body: &[u8]) -> [u8; FINGERPRINT_BYTES] {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes a key of any length");
+        match purpose {
+            // No JSON object begins like the other purpose.
+            Purpose::Create => {}
+            Purpose::RotateSecretOf(integration) => mac.update(format!("rotate {integration}\n").as_bytes()),
+        }
         mac.update(body);
         mac.finalize().into_bytes().into()
     }
@@ -73,10 +154,20 @@ mod tests {
     #[test]
     fn what_is_kept_depends_on_key_and_body_and_shows_neither() {
         let key = |text: &str| RequestKey::parse(text.as_bytes()).unwrap();
-        assert_eq!(key("a").fingerprint(b"{}"), key("a").fingerprint(b"{}"));
-        assert_ne!(key("a").fingerprint(b"{}"), key("a").fingerprint(b"{ }"));
-        assert_ne!(key("a").fingerprint(b"{}"), key("b").fingerprint(b"{}"));
+        let fingerprint = |text, body: &[u8]| key(text).fingerprint(Purpose::Create, body);
+        assert_eq!(fingerprint("a", b"{}"), fingerprint("a", b"{}"));
+        assert_ne!(fingerprint("a", b"{}"), fingerprint("a", b"{ }"));
+        assert_ne!(fingerprint("a", b"{}"), fingerprint("b", b"{}"));
         assert_ne!(key("a").sort_key(), key("b").sort_key());
         assert!(!key("private").sort_key().contains("private"));
+    }
+
+    #[test]
+    fn the_same_body_for_another_purpose_is_another_request() {
+        let rotation = |id: &str| Purpose::RotateSecretOf(id.parse().unwrap());
+        let (one, other) = (rotation("int_01JH7Z5A8M0000000000000001"), rotation("int_01JH7Z5A8M0000000000000002"));
+        let key = RequestKey::parse(b"a").unwrap();
+        let fingerprints = [Purpose::Create, one, other].map(|purpose| key.fingerprint(purpose, b"{}"));
+        assert!(fingerprints[0] != fingerprints[1] && fingerprints[1] != fingerprints[2]);
     }
 }

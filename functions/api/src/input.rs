@@ -1,17 +1,45 @@
 //! Reading a request: its JSON body, and the headers that say on which condition it is meant.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::response::IntoResponse;
 use http::header::{CONTENT_TYPE, IF_MATCH};
 use http::{HeaderMap, StatusCode};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
 use crate::problem::{FieldError, Problem, WHOLE_BODY};
 
 /// The largest body, in bytes. The largest integration, with a URL of 2 KiB and headers of 8 KiB, has about 15 KiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// What a body may be said to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaType {
+    Json,
+    /// A merge patch (RFC 7396). It is JSON, and may be called so.
+    MergePatch,
+}
+
+impl MediaType {
+    /// The names that it goes by, the best one first.
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Json => &["application/json"],
+            Self::MergePatch => &["application/merge-patch+json", "application/json"],
+        }
+    }
+
+    fn is_said_in(self, headers: &HeaderMap) -> bool {
+        let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        self.names().iter().any(|known| known.eq_ignore_ascii_case(essence))
+    }
+}
 
 /// A JSON object, and the bytes that it was read from.
 pub struct JsonBody<T> {
@@ -20,17 +48,20 @@ pub struct JsonBody<T> {
 }
 
 /// A JSON object that may be left out.
-pub struct OptionalJsonBody<T>(pub T);
+pub struct OptionalJsonBody<T> {
+    pub value: T,
+    pub bytes: Bytes,
+}
+
+/// A merge patch.
+pub struct MergePatchBody<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let is_json = is_json(request.headers());
-        let bytes = body(request, state).await?;
-        if !is_json {
-            return Err(Problem::NotJson);
-        }
+        let (said, bytes) = body(request, state, MediaType::Json).await?;
+        said?;
         Ok(Self { value: read(&bytes)?, bytes })
     }
 }
@@ -39,30 +70,74 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let is_json = is_json(request.headers());
-        let bytes = body(request, state).await?;
+        let (said, bytes) = body(request, state, MediaType::Json).await?;
         if bytes.is_empty() {
-            return Ok(Self(T::default()));
+            return Ok(Self { value: T::default(), bytes });
         }
-        if is_json { read(&bytes).map(Self) } else { Err(Problem::NotJson) }
+        said?;
+        Ok(Self { value: read(&bytes)?, bytes })
     }
 }
 
-async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, state).await.map_err(|rejection| {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for MergePatchBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (said, bytes) = body(request, state, MediaType::MergePatch).await?;
+        said?;
+        read(&bytes).map(Self)
+    }
+}
+
+/// A body, and whether it is said to be what is wanted: one that is too large is told so first.
+async fn body<S: Send + Sync>(
+    request: Request,
+    state: &S,
+    wanted: MediaType,
+) -> Result<(Result<(), Problem>, Bytes), Problem> {
+    let said = if wanted.is_said_in(request.headers()) { Ok(()) } else { Err(Problem::OtherMediaType { wanted }) };
+    let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
         if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
             Problem::TooLarge
         } else {
             Problem::malformed(WHOLE_BODY, "The body did not arrive whole.")
         }
-    })
+    })?;
+    Ok((said, bytes))
 }
 
-/// JSON, or a merge patch (RFC 7396), which is JSON too.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    ["application/json", "application/merge-patch+json"].iter().any(|known| known.eq_ignore_ascii_case(essence))
+/// The members of a JSON object as they stand there: in their order, and twice where they stand there twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Members<V>(pub Vec<(String, V)>);
+
+impl<V> Default for Members<V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Members<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor(PhantomData))
+    }
+}
+
+struct MembersVisitor<V>(PhantomData<V>);
+
+impl<'de, V: Deserialize<'de>> Visitor<'de> for MembersVisitor<V> {
+    type Value = Members<V>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
@@ -110,7 +185,7 @@ fn in_words(wanted: &str) -> &str {
     match wanted {
         "a boolean" => "true or false",
         "a sequence" => "a list",
-        "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "u64" => "a whole number from 0 to 18446744073709551615",
         _ if wanted.starts_with("struct") || wanted == "a map" => "an object",
         "" => "another kind of value",
         _ => wanted,
@@ -159,8 +234,6 @@ fn version(tag: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
-    use std::collections::BTreeMap;
 
     #[derive(Debug, Default, Deserialize)]
     #[serde(deny_unknown_fields, default)]
@@ -169,7 +242,7 @@ mod tests {
         count: u64,
         on: bool,
         list: Vec<String>,
-        headers: BTreeMap<String, String>,
+        headers: Members<String>,
     }
 
     #[track_caller]
@@ -186,7 +259,12 @@ mod tests {
     #[test]
     fn what_has_the_wrong_shape_is_named_and_not_quoted() {
         check(r#"{"name": 12345678}"#, "name", "`name` must be a string.");
-        check(r#"{"count": -1}"#, "count", "`count` must be a whole number, 0 or more.");
+        check(r#"{"count": -1}"#, "count", "`count` must be a whole number from 0 to 18446744073709551615.");
+        check(
+            r#"{"count": 18446744073709551616}"#,
+            "count",
+            "`count` must be a whole number from 0 to 18446744073709551615.",
+        );
         check(r#"{"on": "yes"}"#, "on", "`on` must be true or false.");
         check(r#"{"list": {}}"#, "list", "`list` must be a list.");
         check(r#"{"list": ["a", 5]}"#, "list[1]", "`list[1]` must be a string.");
@@ -204,6 +282,31 @@ mod tests {
         check("{", WHOLE_BODY, "The body is not valid JSON (line 1, column 1).");
         check("", WHOLE_BODY, "The body is not valid JSON (line 1, column 0).");
         check("{} {}", WHOLE_BODY, "The body is not valid JSON (line 1, column 4).");
+    }
+
+    #[test]
+    fn members_stand_there_as_often_as_they_are_written() {
+        let sample = read::<Sample>(br#"{"headers": {"b": "1", "a": "2", "b": "3"}}"#).unwrap();
+        let written = sample.headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        assert_eq!(written.collect::<Vec<_>>(), [("b", "1"), ("a", "2"), ("b", "3")]);
+    }
+
+    #[track_caller]
+    fn said(content_type: Option<&'static str>, is_json: bool, is_patch: bool) {
+        let mut headers = HeaderMap::new();
+        headers.extend(content_type.map(|value| (CONTENT_TYPE, value.parse().unwrap())));
+        let said = [MediaType::Json, MediaType::MergePatch].map(|wanted| wanted.is_said_in(&headers));
+        assert_eq!(said, [is_json, is_patch], "{content_type:?}");
+    }
+
+    #[test]
+    fn media_types() {
+        said(Some("application/json"), true, true);
+        said(Some("Application/JSON; charset=utf-8"), true, true);
+        said(Some("application/merge-patch+json"), false, true);
+        said(Some("application/json-patch+json"), false, false);
+        said(Some("text/plain"), false, false);
+        said(None, false, false);
     }
 
     #[track_caller]

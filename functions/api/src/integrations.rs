@@ -4,7 +4,6 @@ mod draft;
 mod view;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -21,27 +20,23 @@ use shared::io::vault::random;
 use shared::sealed::Owner;
 use shared::signature::SigningSecret;
 
+use draft::Draft;
 pub use draft::{IntegrationPatch, NewIntegration, SecretOrigin};
 pub use view::{IntegrationList, IntegrationView, IntegrationWithSecret};
 
-use crate::bookkeeping::Creation;
 use crate::caller::Caller;
+use crate::contention::{MAX_COLLISIONS, give_way};
 use crate::fields;
-use crate::idempotency::RequestKey;
-use crate::input::{JsonBody, Precondition, entity_tag};
-use crate::problem::{Conflict, FieldError, Problem};
-use crate::revision::Revision;
+use crate::idempotency::{KeyedRequest, Purpose};
+use crate::input::{JsonBody, MergePatchBody, Precondition, entity_tag};
+use crate::io::bookkeeping::Transaction;
+use crate::problem::{Conflict, Problem};
+use crate::revision::{Revised, Revision};
 use crate::{Api, now};
-
-/// How often creating one is tried again when others create some too.
-const MAX_COLLISIONS: usize = 8;
 
 /// The most integrations and tombstones of an organization together. Delivering reads them all for every alert, so
 /// creating and deleting in a loop must not make that dear.
 const MAX_REMEMBERED: usize = 1_000;
-
-/// The request header that makes creating safe to repeat.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Lists the organization's integrations, oldest first, all on one page.
 #[utoipa::path(
@@ -62,15 +57,16 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, caller: Caller) -> Result<
 /// With an `Idempotency-Key`, asking again within 24 hours gives the same answer and creates nothing more.
 #[utoipa::path(
     post, path = "/integrations", tag = "Integrations", operation_id = "createIntegration",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes it safe to ask again.",
-            min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+    params(crate::openapi::IdempotencyKey),
     request_body = NewIntegration,
     responses(
         (status = CREATED, description = "The integration; with a generated secret, which is shown this once.",
          body = IntegrationWithSecret,
          headers(("Location" = String, description = "Where it is."), ("ETag" = String, description = "Its version."))),
         crate::openapi::Refusals, crate::openapi::BodyRefusals,
-        (status = CONFLICT, description = "The organization has as many integrations as it can have.",
+        (status = CONFLICT, description = "The organization has as many integrations as it can have, or has deleted too \
+                                           many lately; what was created with this Idempotency-Key was deleted since; or \
+                                           others are creating some at this moment, and Retry-After says when to ask again.",
          body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -80,30 +76,23 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: JsonBody<NewIntegration>,
 ) -> Result<impl IntoResponse, Problem> {
-    let key = request_key(&headers)?;
+    let request = KeyedRequest::read(&headers, Purpose::Create, &body.bytes)?;
     let draft = body.value.check(|url| api.dispatch.read_url(url)).map_err(Problem::Invalid)?;
     api.vet(&draft.url).await?;
-    let request = key.as_ref().map(|key| (key, key.fingerprint(&body.bytes)));
-    for _ in 0..MAX_COLLISIONS {
-        if let Some(earlier) = api.created_earlier(caller.organization, request).await? {
-            return Ok(created(&earlier.0, earlier.1.as_ref()));
-        }
+    for collision in 1..=MAX_COLLISIONS {
+        // First: whatever is created from here on, the same request carried out elsewhere included, is a collision.
         let generation = api.bookkeeping.generation(caller.organization).await?;
+        if let Some((integration, secret)) = api.created_before(caller.organization, request.as_ref()).await? {
+            return Ok(created(&integration, secret.as_ref()));
+        }
         api.check_room(caller.organization).await?;
-        let now = now();
-        let owner = Owner { organization: caller.organization, integration: IntegrationId::new(now, random()) };
-        let generated = (draft.secret_origin == SecretOrigin::Generated).then(|| SigningSecret::generate(random()));
-        let secrets = draft.secrets(generated.clone());
-        let sealed = api.dispatch.vault().seal(&api.secrets_key_arn, &owner, &secrets).await?;
-        let integration = draft.integration(&owner, sealed, now);
-        let written = api.bookkeeping.create(&integration, generation, request, draft.secret_origin).await?;
-        if written == Creation::Done {
+        let (integration, generated) = api.made(&draft, caller.organization).await?;
+        let written = api.bookkeeping.create(&integration, generation, request.as_ref(), draft.secret_origin).await?;
+        if written == Transaction::Done {
             log::changed(Changed::Created, &integration);
             return Ok(created(&integration, generated.as_ref()));
         }
-        // Those who collided part ways.
-        let [milliseconds] = random::<1>();
-        tokio::time::sleep(Duration::from_millis(milliseconds.into())).await;
+        give_way(collision).await;
     }
     Err(Fault::Contended.into())
 }
@@ -128,7 +117,8 @@ pub(crate) async fn read(
 
 /// Changes an integration by a JSON merge patch (RFC 7396): what is absent stays, `null` removes.
 ///
-/// Without `If-Match` the change is made to whichever version there is; with it, only to the version that was read.
+/// Without `If-Match` the change is made to whichever version there is; with it, only to the version that was read. What
+/// changes nothing makes no new version.
 #[utoipa::path(
     patch, path = "/integrations/{id}", tag = "Integrations", operation_id = "changeIntegration",
     params(crate::openapi::IntegrationPath, crate::openapi::IfMatch),
@@ -137,6 +127,7 @@ pub(crate) async fn read(
         (status = OK, description = "The integration as it is now.", body = IntegrationView,
          headers(("ETag" = String, description = "Its version, for If-Match."))),
         crate::openapi::Refusals, crate::openapi::NotThere, crate::openapi::BodyRefusals, crate::openapi::Outdated,
+        crate::openapi::Contended,
     )
 )]
 pub(crate) async fn change(
@@ -144,11 +135,15 @@ pub(crate) async fn change(
     caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
-    body: JsonBody<IntegrationPatch>,
+    MergePatchBody(patch): MergePatchBody<IntegrationPatch>,
 ) -> Result<impl IntoResponse, Problem> {
-    let changed = api.revise(caller, &id, &Precondition::read(&headers), &Revision::Patch(&body.value)).await?;
-    log::changed(Changed::Changed, &changed);
-    Ok(shown(&changed))
+    match api.revise(caller, &id, &Precondition::read(&headers), &Revision::Patch(&patch)).await? {
+        Revised::Unchanged(integration) => Ok(shown(&integration)),
+        Revised::Next(changed) => {
+            log::changed(Changed::Changed, &changed);
+            Ok(shown(&changed))
+        }
+    }
 }
 
 /// Deletes an integration. What is still on its way to it is cancelled; its log is gone.
@@ -157,7 +152,7 @@ pub(crate) async fn change(
     params(crate::openapi::IntegrationPath, crate::openapi::IfMatch),
     responses(
         (status = NO_CONTENT, description = "It is gone."),
-        crate::openapi::Refusals, crate::openapi::NotThere, crate::openapi::Outdated,
+        crate::openapi::Refusals, crate::openapi::NotThere, crate::openapi::Outdated, crate::openapi::Contended,
     )
 )]
 pub(crate) async fn remove(
@@ -166,8 +161,10 @@ pub(crate) async fn remove(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let tombstone = api.revise(caller, &id, &Precondition::read(&headers), &Revision::Deletion).await?;
-    log::changed(Changed::Deleted, &tombstone);
+    let revised = api.revise(caller, &id, &Precondition::read(&headers), &Revision::Deletion).await?;
+    if let Revised::Next(tombstone) = revised {
+        log::changed(Changed::Deleted, &tombstone);
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -182,11 +179,11 @@ impl Api {
         found.filter(is_living).ok_or(Problem::NotFound)
     }
 
+    /// An organization's integrations, but for deleted ones, and for those that cannot be read: one broken item must not
+    /// hide the others.
     async fn living(&self, organization: OrganizationId) -> Result<Vec<Integration>, Problem> {
         let found = self.integrations.of_organization(organization).await?;
-        if found.unreadable > 0 {
-            return Err(Fault::UnreadableItem { table: "integrations" }.into());
-        }
+        log::left_out(organization, found.unreadable);
         Ok(found.readable.into_iter().filter(is_living).collect())
     }
 
@@ -203,27 +200,30 @@ impl Api {
     }
 
     /// What the same request created before, with the secret that was generated for it as long as it has not changed.
-    async fn created_earlier(
+    async fn created_before(
         &self,
         organization: OrganizationId,
-        request: Option<(&RequestKey, [u8; crate::idempotency::FINGERPRINT_BYTES])>,
+        request: Option<&KeyedRequest>,
     ) -> Result<Option<(Integration, Option<SigningSecret>)>, Problem> {
-        let Some((key, fingerprint)) = request else { return Ok(None) };
-        let Some(earlier) = self.bookkeeping.remembered(organization, key, now()).await? else {
-            return Ok(None);
-        };
-        if earlier.fingerprint.as_slice() != fingerprint {
-            let message = "This Idempotency-Key was used for another body: use a new key for a new integration.";
-            return Err(Problem::field("Idempotency-Key", message));
-        }
-        let found = self.integrations.find(organization, earlier.created).await?.filter(is_living);
+        let Some(earlier) = self.carried_out_before(organization, request).await? else { return Ok(None) };
+        let found = self.integrations.find(organization, earlier.subject).await?.filter(is_living);
         let integration = found.ok_or(Problem::Conflict(Conflict::CreatedAndDeleted))?;
-        let generated = if earlier.secret_origin == SecretOrigin::Generated && integration.version == FIRST_VERSION {
-            self.dispatch.secrets(&integration).await?.signing.as_ref().map(|signing| signing.current.clone())
-        } else {
-            None
-        };
-        Ok(Some((integration, generated)))
+        let secret = self.generated_before(&earlier, &integration).await?;
+        Ok(Some((integration, secret)))
+    }
+
+    /// Makes an integration of a draft, and the signing secret that it asks for. Nothing is written.
+    async fn made(
+        &self,
+        draft: &Draft,
+        organization: OrganizationId,
+    ) -> Result<(Integration, Option<SigningSecret>), Problem> {
+        let now = now();
+        let owner = Owner { organization, integration: IntegrationId::new(now, random()) };
+        let generated = (draft.secret_origin == SecretOrigin::Generated).then(|| SigningSecret::generate(random()));
+        let secrets = draft.secrets(generated.clone());
+        let sealed = self.dispatch.vault().seal(&self.secrets_key_arn, &owner, &secrets).await?;
+        Ok((draft.integration(&owner, sealed, now), generated))
     }
 
     /// Looks whether requests may be sent to a URL's host. A name that does not resolve is let through: it may be made
@@ -243,11 +243,6 @@ pub(crate) const FIRST_VERSION: u64 = 1;
 
 fn is_living(integration: &Integration) -> bool {
     integration.standing() != Standing::Deleted
-}
-
-fn request_key(headers: &HeaderMap) -> Result<Option<RequestKey>, Problem> {
-    let key = headers.get(IDEMPOTENCY_KEY).map(|value| RequestKey::parse(value.as_bytes())).transpose();
-    key.map_err(|refused| Problem::Malformed(FieldError::new("Idempotency-Key", refused.to_string())))
 }
 
 fn created(integration: &Integration, generated: Option<&SigningSecret>) -> impl IntoResponse + use<> {

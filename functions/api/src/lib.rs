@@ -6,8 +6,10 @@
 
 pub mod caller;
 pub mod input;
+pub(crate) mod instant;
 pub mod problem;
 
+pub mod explanation;
 pub mod fields;
 pub mod integrations;
 pub(crate) mod revision;
@@ -22,9 +24,11 @@ pub mod pace;
 pub mod recovery;
 pub mod redelivery;
 
-pub mod bookkeeping;
-pub mod console;
+pub(crate) mod contention;
 pub mod idempotency;
+pub mod io;
+
+pub mod console;
 pub mod openapi;
 
 use std::sync::Arc;
@@ -33,6 +37,10 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::map_response;
+use axum::response::Response;
+use http::HeaderValue;
+use http::header::CACHE_CONTROL;
 use jiff::Timestamp;
 use shared::address::AllowedNetworks;
 use shared::delivering::Dispatch;
@@ -45,12 +53,17 @@ use shared::io::vault::Vault;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::bookkeeping::Bookkeeping;
+use crate::io::bookkeeping::Bookkeeping;
 use crate::problem::Problem;
 use crate::redelivery::Redelivery;
 
 /// The longest that a test may take, reading of the body included. API Gateway gives up on us after 30 s.
-const LONGEST_TEST: Duration = Duration::from_secs(20);
+pub const LONGEST_TEST: Duration = Duration::from_secs(20);
+
+/// How long a test waits for a response's head, where deliveries wait for `request_timeout`.
+fn test_timeout(request_timeout: Duration) -> Duration {
+    request_timeout.min(LONGEST_TEST.saturating_sub(BODY_TIMEOUT))
+}
 
 /// The function's settings.
 #[derive(Clone, Debug)]
@@ -109,7 +122,7 @@ impl Api {
         let dynamodb = aws_sdk_dynamodb::Client::new(aws);
         let sqs = aws_sdk_sqs::Client::new(aws);
         let sender = Sender::new(SenderConfig {
-            request_timeout: settings.request_timeout.min(LONGEST_TEST.saturating_sub(BODY_TIMEOUT)),
+            request_timeout: test_timeout(settings.request_timeout),
             allowed_networks: settings.allowed_networks,
         })?;
         let deliveries = DeliveriesTable::new(dynamodb.clone(), settings.deliveries_table);
@@ -150,6 +163,13 @@ pub fn router(api: Arc<Api>) -> Router {
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(input::MAX_BODY_BYTES))
+        .layer(map_response(keep_nothing))
+}
+
+/// What is not said to be kept is kept by nobody: it is one organization's, may hold a secret, and is out of date at once.
+async fn keep_nothing(mut response: Response) -> Response {
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
 }
 
 /// The routes that need a token, and the document that describes them.
@@ -164,4 +184,19 @@ pub(crate) fn routes_and_document() -> (Router<Arc<Api>>, utoipa::openapi::OpenA
         .routes(routes!(redelivery::redeliver))
         .routes(routes!(recovery::recover))
         .split_for_parts()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_is_over_before_anyone_stops_waiting() {
+        let seconds = Duration::from_secs;
+        for (request_timeout, expected) in [(3, 3), (19, 19), (30, 19), (300, 19)] {
+            assert_eq!(test_timeout(seconds(request_timeout)), seconds(expected));
+            assert!(test_timeout(seconds(request_timeout)) + BODY_TIMEOUT <= LONGEST_TEST);
+        }
+        assert_eq!(LONGEST_TEST, seconds(20));
+    }
 }

@@ -1,26 +1,32 @@
 //! The OpenAPI document, made from the routes' own types.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
-use utoipa::openapi::OpenApi as Document;
+use serde::Serialize;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 
-use crate::problem::ProblemDocument;
+use crate::problem::{PROBLEM_JSON, ProblemDocument};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Roboticks Custom Webhooks",
         description = "Manage, test and understand the webhooks of your organization. The bearer is your ID token; it \
-                       says which organization you see.",
+                       says which organization you see.\n\nWhat this API refuses, it refuses with a problem document. What \
+                       never reaches it, API Gateway refuses with a `GatewayMessage`: 401, 429 and 503 under every path, and \
+                       404 where there is none.\n\nNo answer carries CORS headers: pages of other origins cannot use this \
+                       API, and an OPTIONS request is one without a token.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "/")),
     security(("bearer" = [])),
+    components(schemas(GatewayMessage)),
     modifiers(&Bearer),
 )]
 struct Base;
@@ -85,19 +91,60 @@ pub(crate) struct IfMatch {
     if_match: String,
 }
 
+/// The name of a request that may be repeated.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes a header")]
+pub(crate) struct IdempotencyKey {
+    /// Makes it safe to ask again: within 24 hours, the same request with the same key is carried out once.
+    #[param(rename = "Idempotency-Key", required = false, min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
+    idempotency_key: String,
+}
+
+/// What API Gateway says where no function of ours was asked, or none answered.
+#[derive(Serialize, ToSchema)]
+pub struct GatewayMessage {
+    #[schema(example = "Unauthorized")]
+    message: &'static str,
+}
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answerer {
+    /// This function, in problem documents.
+    Api,
+    /// API Gateway, in its own words.
+    Gateway,
+}
+
+fn refusal(description: &str, by: &[Answerer]) -> RefOr<Response> {
+    let refusal = ResponseBuilder::new().description(description);
+    let refusal = by.iter().fold(refusal, |refusal, answerer| {
+        let (media_type, schema) = match answerer {
+            Answerer::Api => (PROBLEM_JSON, "Problem"),
+            Answerer::Gateway => ("application/json", "GatewayMessage"),
+        };
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+        refusal.content(media_type, content)
+    });
+    RefOr::T(refusal.build())
+}
+
 /// What every route may answer.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes responses")]
-pub(crate) enum Refusals {
-    /// The token is missing, expired, or not for this API.
-    #[response(status = 401)]
-    Unauthorized,
-    /// The token names no organization.
-    #[response(status = 403, content_type = "application/problem+json")]
-    NoOrganization(ProblemDocument),
-    /// It failed on our side.
-    #[response(status = 500, content_type = "application/problem+json")]
-    Fault(ProblemDocument),
+pub(crate) struct Refusals;
+
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        use Answerer::{Api, Gateway};
+        let refusals: [(&str, &str, &[Answerer]); 5] = [
+            ("401", "The token is missing, expired, or not for this API.", &[Gateway]),
+            ("403", "The token names no organization.", &[Api]),
+            ("429", "There are too many requests, of all callers together: try again in a moment.", &[Gateway]),
+            ("500", "It failed on our side.", &[Api, Gateway]),
+            ("503", "It took too long, or there is no room for it: try again in a moment.", &[Gateway]),
+        ];
+        refusals.map(|(status, description, by)| (status.to_owned(), refusal(description, by))).into()
+    }
 }
 
 /// There is no such thing, or it is not yours.
@@ -126,15 +173,26 @@ pub(crate) struct Malformed(ProblemDocument);
 #[expect(dead_code, reason = "describes a response")]
 pub(crate) struct Outdated(ProblemDocument);
 
-/// Too many requests.
+/// Others are changing the same thing.
 #[derive(IntoResponses)]
 #[response(
-    status = 429,
-    description = "Too often: Retry-After says when to come back.",
+    status = 409,
+    description = "Others are changing the same thing at this moment: Retry-After says when to ask again.",
     content_type = "application/problem+json"
 )]
 #[expect(dead_code, reason = "describes a response")]
-pub(crate) struct TooMany(ProblemDocument);
+pub(crate) struct Contended(ProblemDocument);
+
+/// What a route may answer that is paced for each organization or integration.
+pub(crate) struct TooMany;
+
+impl IntoResponses for TooMany {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let description =
+            "Too often: Retry-After says when to come back. Or there are too many requests of all callers together.";
+        BTreeMap::from([("429".to_owned(), refusal(description, &[Answerer::Api, Answerer::Gateway]))])
+    }
+}
 
 /// What a route with a body may answer.
 #[derive(IntoResponses)]
@@ -146,7 +204,7 @@ pub(crate) enum BodyRefusals {
     /// The body is too large.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(ProblemDocument),
-    /// The body is not said to be JSON.
+    /// The body is not said to be JSON. Of a PATCH, Accept-Patch says what it may be.
     #[response(status = 415, content_type = "application/problem+json")]
     NotJson(ProblemDocument),
     /// Fields break rules.
@@ -170,6 +228,16 @@ pub enum MethodName {
     Put,
     #[schema(rename = "PATCH")]
     Patch,
+}
+
+/// How receivers read a signing secret as a key.
+#[derive(ToSchema)]
+#[schema(as = SecretFormat)]
+pub enum SecretFormatName {
+    #[schema(rename = "whsec")]
+    Whsec,
+    #[schema(rename = "raw")]
+    Raw,
 }
 
 /// What happened to an alert.
@@ -202,29 +270,89 @@ pub enum StatusName {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+    use shared::alert_event::EventType;
+    use shared::delivery::Status;
+    use shared::integration::Method;
+    use shared::signature::SecretFormat;
+
     use super::*;
+
+    fn described() -> Value {
+        serde_json::to_value(document()).unwrap()
+    }
 
     #[test]
     fn every_route_is_described_and_what_it_refers_to_is_there() {
-        let json = document().to_json().unwrap();
-        let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let document = described();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-        let paths: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let methods = |path: &Value| path.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+        let paths = document["paths"].as_object().unwrap();
+        let paths: Vec<_> = paths.iter().map(|(path, item)| (path.as_str(), methods(item))).collect();
+        let paths: Vec<_> = paths.iter().map(|(path, methods)| (*path, methods.as_str())).collect();
         assert_eq!(
             paths,
             [
-                "/integrations",
-                "/integrations/{id}",
-                "/integrations/{id}/deliveries",
-                "/integrations/{id}/deliveries/{delivery_id}",
-                "/integrations/{id}/deliveries/{delivery_id}/redeliver",
-                "/integrations/{id}/recover",
-                "/integrations/{id}/rotate-secret",
-                "/integrations/{id}/test",
+                ("/integrations", "get post"),
+                ("/integrations/{id}", "delete get patch"),
+                ("/integrations/{id}/deliveries", "get"),
+                ("/integrations/{id}/deliveries/{delivery_id}", "get"),
+                ("/integrations/{id}/deliveries/{delivery_id}/redeliver", "post"),
+                ("/integrations/{id}/recover", "post"),
+                ("/integrations/{id}/rotate-secret", "post"),
+                ("/integrations/{id}/test", "post"),
             ]
         );
-        for reference in json.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+        let text = document.to_string();
+        for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
             assert!(document.pointer(reference).is_some(), "{reference}");
         }
+    }
+
+    #[test]
+    fn every_operation_needs_the_bearer_and_tells_of_refusals() {
+        let document = described();
+        assert_eq!(document["security"], json!([{ "bearer": [] }]));
+        let scheme = &document["components"]["securitySchemes"]["bearer"];
+        assert_eq!((&scheme["type"], &scheme["scheme"]), (&json!("http"), &json!("bearer")));
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                assert_eq!(operation.get("security"), None, "{method} {path} has none of its own");
+                for status in ["401", "403", "429", "500", "503"] {
+                    assert!(operation["responses"][status]["content"].is_object(), "{method} {path}: {status}");
+                }
+                let content = operation["requestBody"]["content"].as_object();
+                let merges = content.is_some_and(|content| content.contains_key("application/merge-patch+json"));
+                assert_eq!(merges, method == "patch", "{method} {path}");
+            }
+        }
+    }
+
+    /// The document's words and the code's. Whoever adds a variant is made to add it here by the compiler.
+    #[test]
+    fn enumerations_have_the_codes_words() {
+        let document = described();
+        let check = |schema: &str, words: &[&str]| {
+            assert_eq!(document["components"]["schemas"][schema]["enum"], json!(words), "{schema}");
+        };
+        let method = |method: Method| match method {
+            Method::Post | Method::Put | Method::Patch => method.as_str(),
+        };
+        check("Method", &[Method::Post, Method::Put, Method::Patch].map(method));
+        let event_type = |event_type: EventType| match event_type {
+            EventType::Triggered | EventType::Resolved | EventType::Acknowledged => event_type.as_str(),
+        };
+        check("EventType", &[EventType::Triggered, EventType::Resolved, EventType::Acknowledged].map(event_type));
+        let status = |status: Status| match status {
+            Status::Sending | Status::Waiting | Status::Delivered | Status::Failed | Status::Cancelled => {
+                status.as_str()
+            }
+        };
+        let statuses = [Status::Sending, Status::Waiting, Status::Delivered, Status::Failed, Status::Cancelled];
+        check("Status", &statuses.map(status));
+        let format = |format: SecretFormat| match format {
+            SecretFormat::Whsec | SecretFormat::Raw => format.as_str(),
+        };
+        check("SecretFormat", &[SecretFormat::Whsec, SecretFormat::Raw].map(format));
     }
 }

@@ -3,18 +3,22 @@
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, StatusCode};
-use jiff::Timestamp;
+use http::{HeaderName, HeaderValue, StatusCode};
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shared::io::fault::Fault;
 use shared::io::log;
 use shared::ledger::MAX_ROUNDS;
 use utoipa::ToSchema;
 
-use crate::input::MAX_BODY_BYTES;
+use crate::contention::COME_BACK_AFTER;
+use crate::input::{MAX_BODY_BYTES, MediaType};
 
 /// The media type of problem documents.
 pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Which patches a resource takes (RFC 5789).
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// The field name that stands for the body as a whole.
 pub const WHOLE_BODY: &str = "$";
@@ -22,8 +26,8 @@ pub const WHOLE_BODY: &str = "$";
 /// One thing that is wrong with the input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// The body's field, `headers.<name>` for one custom header, the query parameter, the request header, or `$` for the
-    /// body as a whole.
+    /// The body's field, `headers.<name>` for one custom header as it was written, the query parameter, the request header,
+    /// or `$` for the body as a whole.
     #[schema(example = "url")]
     pub field: String,
     /// What is wrong and what would be right.
@@ -53,7 +57,10 @@ pub enum Problem {
     /// `If-Match` names another version than there is.
     Outdated,
     TooLarge,
-    NotJson,
+    /// The body is not said to be what is wanted.
+    OtherMediaType {
+        wanted: MediaType,
+    },
     /// Too often; again from that time on.
     TooMany {
         sentence: &'static str,
@@ -74,8 +81,16 @@ pub enum Conflict {
     CreatedAndDeleted,
     InFlight,
     TooManyRounds,
+    /// What was made with the Test button is made again with it.
+    IsATest,
     IntegrationDisabled,
     PayloadGone,
+    /// The secret before the last rotation still signs, and another rotation would end that.
+    OverlapRunning {
+        until: Timestamp,
+    },
+    /// Others kept changing the same thing.
+    Contended,
 }
 
 impl Conflict {
@@ -87,6 +102,12 @@ impl Conflict {
             Self::TooManyRounds => {
                 return format!("This delivery has been sent {MAX_ROUNDS} times over already, which is the most.");
             }
+            Self::OverlapRunning { until } => {
+                return format!(
+                    "The secret before the last rotation signs until {until:.0}: rotate again then, or say \
+                     `\"replace_previous\": true` to end it now."
+                );
+            }
             Self::TooManyDeleted => {
                 "Your organization has deleted too many integrations lately: try again in some days."
             }
@@ -94,6 +115,8 @@ impl Conflict {
                 "The integration that was created with this Idempotency-Key has been deleted since: use another key."
             }
             Self::InFlight => "This delivery is still under way: it can be sent again once it has ended.",
+            Self::IsATest => "This delivery was a test: press Test again.",
+            Self::Contended => "Others are changing the same thing at this moment: ask again in a second.",
             Self::IntegrationDisabled => "This integration is switched off: enable it first.",
             Self::PayloadGone => "The payload of this delivery is no longer kept, so it cannot be sent again.",
         }
@@ -103,7 +126,11 @@ impl Conflict {
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+        match fault {
+            // Nothing failed, so nobody is to be woken.
+            Fault::Contended => Self::Conflict(Conflict::Contended),
+            fault => Self::Fault(fault),
+        }
     }
 }
 
@@ -143,10 +170,11 @@ impl Problem {
             Self::NoOrganization => (StatusCode::FORBIDDEN, "no-organization", "No organization"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
+            Self::Conflict(Conflict::Contended) => (StatusCode::CONFLICT, "contended", "Changed at the same time"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
             Self::Outdated => (StatusCode::PRECONDITION_FAILED, "outdated", "Changed meanwhile"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
-            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Unsupported media type"),
+            Self::OtherMediaType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Unsupported media type"),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests"),
             Self::Fault(_) => (StatusCode::INTERNAL_SERVER_ERROR, "fault", "Internal error"),
         }
@@ -172,7 +200,10 @@ impl Problem {
                 "The integration was changed since you read it: read it again, and repeat your change.".to_owned()
             }
             Self::TooLarge => format!("The body must have at most {MAX_BODY_BYTES} bytes."),
-            Self::NotJson => "The body must be JSON, with the header Content-Type: application/json.".to_owned(),
+            Self::OtherMediaType { wanted } => {
+                let called = wanted.names().join(" or ");
+                format!("The body must be JSON, with the header Content-Type: {called}.")
+            }
             Self::TooMany { sentence, .. } => (*sentence).to_owned(),
             Self::Fault(_) => "This failed on our side: try again in a moment.".to_owned(),
         }
@@ -183,10 +214,30 @@ impl Problem {
             Self::Malformed(error) => vec![error],
             Self::Invalid(errors) => errors,
             Self::Outdated => vec![FieldError::new("If-Match", self.detail())],
-            Self::TooLarge | Self::NotJson => vec![FieldError::new(WHOLE_BODY, self.detail())],
+            Self::TooLarge | Self::OtherMediaType { .. } => vec![FieldError::new(WHOLE_BODY, self.detail())],
             _ => Vec::new(),
         }
     }
+}
+
+impl Problem {
+    /// A header that says how to do better.
+    fn advice(&self) -> Option<(HeaderName, HeaderValue)> {
+        let (name, value) = match self {
+            Self::TooMany { until, .. } => (RETRY_AFTER, whole_seconds(until.duration_since(Timestamp::now()))),
+            Self::Conflict(Conflict::Contended) => (RETRY_AFTER, COME_BACK_AFTER.as_secs().to_string()),
+            Self::OtherMediaType { wanted: wanted @ MediaType::MergePatch } => {
+                (ACCEPT_PATCH, wanted.names().join(", "))
+            }
+            _ => return None,
+        };
+        Some((name, HeaderValue::try_from(value).ok()?))
+    }
+}
+
+/// Rounded up: an early client would be refused again.
+fn whole_seconds(time: SignedDuration) -> String {
+    format!("{:.0}", time.as_secs_f64().ceil().max(1.0))
 }
 
 impl IntoResponse for Problem {
@@ -194,14 +245,7 @@ impl IntoResponse for Problem {
         if let Self::Fault(fault) = &self {
             log::unanswered(fault);
         }
-        let retry_after = match self {
-            // Rounded up: an early client would be refused again.
-            Self::TooMany { until, .. } => {
-                let seconds = until.duration_since(Timestamp::now()).as_secs_f64().ceil().max(1.0);
-                HeaderValue::from_str(&format!("{seconds:.0}")).ok()
-            }
-            _ => None,
-        };
+        let advice = self.advice();
         let (status, word, title) = self.kind();
         let document = ProblemDocument {
             kind: format!("urn:roboticks:webhooks:{word}"),
@@ -212,9 +256,7 @@ impl IntoResponse for Problem {
         };
         let mut response = (status, axum::Json(document)).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if let Some(retry_after) = retry_after {
-            response.headers_mut().insert(RETRY_AFTER, retry_after);
-        }
+        response.headers_mut().extend(advice);
         response
     }
 }
@@ -235,5 +277,36 @@ mod tests {
     fn a_faults_text_is_not_the_callers_to_see() {
         let fault = Fault::UnreadableItem { table: "integrations" };
         assert!(!Problem::Fault(fault).detail().contains("integrations"));
+    }
+
+    #[track_caller]
+    fn advised(problem: Problem, status: StatusCode, name: HeaderName, value: &str) {
+        let response = problem.into_response();
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers().get(name).map(|value| value.to_str().unwrap()), Some(value));
+    }
+
+    #[test]
+    fn a_problem_says_how_to_do_better() {
+        let past = Problem::TooMany { sentence: "Too often.", until: Timestamp::UNIX_EPOCH };
+        advised(past, StatusCode::TOO_MANY_REQUESTS, RETRY_AFTER, "1");
+        let patch = Problem::OtherMediaType { wanted: MediaType::MergePatch };
+        assert!(patch.detail().contains("application/merge-patch+json"));
+        let types = "application/merge-patch+json, application/json";
+        advised(patch, StatusCode::UNSUPPORTED_MEDIA_TYPE, ACCEPT_PATCH, types);
+        let json = Problem::OtherMediaType { wanted: MediaType::Json };
+        assert!(json.into_response().headers().get(ACCEPT_PATCH).is_none());
+    }
+
+    #[test]
+    fn contention_is_no_failure() {
+        advised(Fault::Contended.into(), StatusCode::CONFLICT, RETRY_AFTER, "1");
+    }
+
+    #[test]
+    fn a_running_overlap_says_until_when() {
+        let until = "2025-01-10T10:23:45.678Z".parse().unwrap();
+        let told = Problem::Conflict(Conflict::OverlapRunning { until }).detail();
+        assert!(told.contains("2025-01-10T10:23:45Z") && told.contains("`\"replace_previous\": true`"), "{told}");
     }
 }

@@ -3,6 +3,8 @@
 //! A request recovers a part and says where to go on. Whenever that breaks off, going on from the last cursor sends
 //! nothing twice: what was sent again is no longer failed, and what has failed again since this recovery began is left
 //! alone.
+//!
+//! A dry run looks at the same deliveries with the same eyes, and begins nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +15,24 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::delivery::{Record, Status};
-use shared::ids::{DeliveryId, IntegrationId};
+use shared::ids::DeliveryId;
 use shared::integration::Integration;
 use shared::io::deliveries_table::{Failed, FailedPlace, FailedRange, MOST_READ_AT_ONCE, More, Order};
 use shared::io::log;
 use shared::io::queues::BATCH;
+use shared::ledger::MAX_ROUNDS;
 use utoipa::ToSchema;
 
 use crate::caller::Caller;
 use crate::cursor;
 use crate::input::OptionalJsonBody;
-use crate::problem::{Conflict, FieldError, Problem};
+use crate::instant;
+use crate::problem::{Conflict, Problem};
 use crate::redelivery::check_enabled;
 use crate::{Api, now};
 
 /// How long one request counts. Far less than API Gateway's patience.
 const COUNTS_FOR: Duration = Duration::from_secs(10);
-
-/// How many index entries are counted at a time.
-const COUNTED_AT_ONCE: i32 = 1_000;
 
 /// Which failed deliveries to send again.
 #[derive(Default, Deserialize, ToSchema)]
@@ -47,7 +48,8 @@ pub struct Recover {
     #[serde(default)]
     #[schema(default = false)]
     dry_run: bool,
-    /// Where to go on: the `next_cursor` of the answer before. Holds the time range, which must not be given again.
+    /// Where to go on: the `next_cursor` of the answer before. Holds the time range, which must not be given again; goes on
+    /// as it began, a dry run as a dry run.
     cursor: Option<String>,
 }
 
@@ -55,22 +57,31 @@ pub struct Recover {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Recovered {
     pub dry_run: bool,
-    /// How many deliveries are sent again, or would be.
+    /// How many deliveries are sent again; of a dry run, how many would be if it were in earnest.
     pub count: usize,
-    /// How many were left alone: sent again or expired meanwhile, or sent five times over already.
+    /// How many failed deliveries are left alone: sent again or expired meanwhile, or sent five times over already.
     pub skipped: usize,
     /// Where to go on; `null` when there are no more.
     #[schema(required = true)]
     pub next_cursor: Option<String>,
-    /// When the last of them is sent: ten a second.
+    /// When the last of them is sent: ten a second. `null` when there are none, and of a dry run.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     pub paced_until: Option<Timestamp>,
+}
+
+/// Whether anything is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    Earnest,
+    DryRun,
 }
 
 /// How far a recovery has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Progress {
+    mode: Mode,
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     from: Timestamp,
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
@@ -78,7 +89,16 @@ struct Progress {
     /// When this recovery began: what was sent again since then is done.
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     began_at: Timestamp,
-    behind: Option<(DeliveryId, i64)>,
+    behind: Option<Behind>,
+}
+
+/// The last delivery that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Behind {
+    delivery_id: DeliveryId,
+    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+    created_at: Timestamp,
 }
 
 impl Progress {
@@ -87,13 +107,27 @@ impl Progress {
     }
 
     fn behind(&self) -> Option<FailedPlace> {
-        let (delivery_id, millis) = self.behind?;
-        Some(FailedPlace { delivery_id, created_at: Timestamp::from_millisecond(millis).ok()? })
+        self.behind.map(|Behind { delivery_id, created_at }| FailedPlace { delivery_id, created_at })
     }
 
     fn at(self, last: &Failed) -> Self {
-        Self { behind: Some((last.delivery_id, last.created_at.as_millisecond())), ..self }
+        Self { behind: Some(Behind { delivery_id: last.delivery_id, created_at: last.created_at }), ..self }
     }
+
+    /// Whether a recovery can have come there.
+    fn is_possible(&self) -> bool {
+        let range = self.from..=self.to;
+        !range.is_empty() && self.behind.is_none_or(|behind| range.contains(&behind.created_at))
+    }
+}
+
+/// A part of what has failed.
+struct Part {
+    to_recover: Vec<Record>,
+    /// How many of the part are left alone.
+    skipped: usize,
+    /// Where the next part begins; `None` behind the last.
+    next: Option<Progress>,
 }
 
 /// Sends all failed deliveries of a time range again, a part with each request: go on with `next_cursor` until it is
@@ -101,6 +135,8 @@ impl Progress {
 ///
 /// They are sent ten a second. When ten minutes' worth is on its way the answer is 429, and `Retry-After` says when to
 /// go on.
+///
+/// A dry run counts what would be sent again as things stand, and needs no integration that is switched on.
 #[utoipa::path(
     post, path = "/integrations/{id}/recover", tag = "Deliveries", operation_id = "recover",
     params(crate::openapi::IntegrationPath),
@@ -108,7 +144,8 @@ impl Progress {
     responses(
         (status = OK, description = "What was recovered by this request.", body = Recovered),
         crate::openapi::Refusals, crate::openapi::NotThere, crate::openapi::BodyRefusals, crate::openapi::TooMany,
-        (status = CONFLICT, description = "The integration is switched off.",
+        (status = CONFLICT, description = "The integration is switched off; or others are recovering at this moment, and \
+                                           Retry-After says when to ask again.",
          body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -116,99 +153,109 @@ pub(crate) async fn recover(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(id): Path<String>,
-    OptionalJsonBody(body): OptionalJsonBody<Recover>,
+    body: OptionalJsonBody<Recover>,
 ) -> Result<Json<Recovered>, Problem> {
     let now = now();
-    let progress = progress(&body, now)?;
+    let progress = progress(&body.value, now)?;
     let integration = api.integration(caller, &id).await?;
-    if body.dry_run {
-        return Ok(Json(api.count_failed(integration.id, progress, now).await?));
+    match progress.mode {
+        Mode::DryRun => Ok(Json(api.count_failed(&integration, progress, now).await?)),
+        Mode::Earnest => {
+            check_enabled(&integration)?;
+            Ok(Json(api.recover_part(&integration, progress, now).await?))
+        }
     }
-    check_enabled(&integration)?;
-    Ok(Json(api.recover_some(&integration, progress, now).await?))
 }
 
 fn progress(body: &Recover, now: Timestamp) -> Result<Progress, Problem> {
+    let mode = if body.dry_run { Mode::DryRun } else { Mode::Earnest };
     if let Some(cursor) = &body.cursor {
         if body.from.is_some() || body.to.is_some() {
             let field = if body.from.is_some() { "from" } else { "to" };
             return Err(Problem::field(field, "The cursor holds the time range: leave `from` and `to` out with it."));
         }
-        return cursor::decode(cursor);
+        return gone_on(cursor::decode(cursor)?, mode);
     }
     let from = time("from", body.from.as_deref())?.unwrap_or(Timestamp::UNIX_EPOCH);
     let to = time("to", body.to.as_deref())?.unwrap_or(now);
     if from > to {
         return Err(Problem::field("from", "`from` lies after `to`: exchange them."));
     }
-    Ok(Progress { from, to, began_at: now, behind: None })
+    Ok(Progress { mode, from, to, began_at: now, behind: None })
+}
+
+fn gone_on(progress: Progress, mode: Mode) -> Result<Progress, Problem> {
+    if progress.mode != mode {
+        let message = match progress.mode {
+            Mode::DryRun => "The cursor is one of a dry run: begin in earnest without a cursor.",
+            Mode::Earnest => "The cursor is not one of a dry run: begin a dry run without a cursor.",
+        };
+        return Err(Problem::malformed("cursor", message));
+    }
+    if progress.is_possible() { Ok(progress) } else { Err(cursor::not_ours()) }
 }
 
 fn time(field: &'static str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
-    let wanted = || {
-        let message = format!("`{field}` must be an RFC 3339 time with its offset, such as 2025-01-10T10:23:45Z.");
-        Problem::Invalid(vec![FieldError::new(field, message)])
-    };
-    text.map(|text| text.parse().map_err(|_| wanted())).transpose()
+    let wanted = |_| Problem::field(field, format!("`{field}` {}.", instant::WANTED));
+    text.map(|text| instant::read(text).map_err(wanted)).transpose()
 }
 
 impl Api {
+    /// The next part of what has failed, of which nothing is changed.
+    async fn part(&self, integration: &Integration, progress: Progress) -> Result<Part, Problem> {
+        let (range, behind) = (progress.range(), progress.behind());
+        let limit = i32::try_from(MOST_READ_AT_ONCE).unwrap_or(i32::MAX);
+        let page = self.deliveries.failed(integration.id, range, Order::OldestFirst, behind, limit).await?;
+        let looked_at: Vec<_> =
+            page.items.iter().filter(|failed| !failed.test).map(|failed| failed.delivery_id).collect();
+        let found = self.deliveries.find_all(integration.id, &looked_at).await?;
+        let to_recover: Vec<_> = found.into_iter().filter(|record| is_to_recover(record, progress.began_at)).collect();
+        let last = page.items.last().filter(|_| page.more == More::Perhaps);
+        Ok(Part { skipped: looked_at.len() - to_recover.len(), to_recover, next: last.map(|last| progress.at(last)) })
+    }
+
     async fn count_failed(
         &self,
-        integration: IntegrationId,
+        integration: &Integration,
         mut progress: Progress,
-        now: Timestamp,
+        began: Timestamp,
     ) -> Result<Recovered, Problem> {
-        let mut count = 0;
+        let (mut count, mut skipped) = (0, 0);
         loop {
-            let (range, behind) = (progress.range(), progress.behind());
-            let page = self.deliveries.failed(integration, range, Order::OldestFirst, behind, COUNTED_AT_ONCE).await?;
-            count += page.items.iter().filter(|failed| !failed.test).count();
-            let last = page.items.last().filter(|_| page.more == More::Perhaps);
-            let Some(last) = last else {
-                return Ok(Recovered { dry_run: true, count, skipped: 0, next_cursor: None, paced_until: None });
-            };
-            progress = progress.at(last);
-            if crate::now().duration_since(now).unsigned_abs() > COUNTS_FOR {
-                let next_cursor = Some(cursor::encode(&progress));
-                return Ok(Recovered { dry_run: true, count, skipped: 0, next_cursor, paced_until: None });
+            let part = self.part(integration, progress).await?;
+            count += part.to_recover.len();
+            skipped += part.skipped;
+            let is_time_up = now().duration_since(began).unsigned_abs() > COUNTS_FOR;
+            match part.next {
+                Some(next) if !is_time_up => progress = next,
+                next => {
+                    let next_cursor = next.map(|next| cursor::encode(&next));
+                    return Ok(Recovered { dry_run: true, count, skipped, next_cursor, paced_until: None });
+                }
             }
         }
     }
 
-    async fn recover_some(
+    async fn recover_part(
         &self,
         integration: &Integration,
         progress: Progress,
         now: Timestamp,
     ) -> Result<Recovered, Problem> {
-        let (range, behind) = (progress.range(), progress.behind());
-        let limit = i32::try_from(MOST_READ_AT_ONCE).unwrap_or(i32::MAX);
-        let page = self.deliveries.failed(integration.id, range, Order::OldestFirst, behind, limit).await?;
-        let wanted: Vec<_> = page.items.iter().filter(|failed| !failed.test).map(|failed| failed.delivery_id).collect();
-        let found = self.deliveries.find_all(integration.id, &wanted).await?;
-        let failed: Vec<_> = found.into_iter().filter(|record| is_to_recover(record, progress.began_at)).collect();
-        let next_cursor =
-            page.items.last().filter(|_| page.more == More::Perhaps).map(|last| cursor::encode(&progress.at(last)));
-        let mut recovered = Recovered {
-            dry_run: false,
-            count: 0,
-            skipped: wanted.len() - failed.len(),
-            next_cursor,
-            paced_until: None,
-        };
-        if failed.is_empty() {
+        let Part { to_recover, skipped, next } = self.part(integration, progress).await?;
+        let next_cursor = next.map(|next| cursor::encode(&next));
+        let mut recovered = Recovered { dry_run: false, count: 0, skipped, next_cursor, paced_until: None };
+        if to_recover.is_empty() {
             return Ok(recovered);
         }
-
-        let count = u32::try_from(failed.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(to_recover.len()).unwrap_or(u32::MAX);
         let slots = self.bookkeeping.reserve(integration, count, now).await?;
         let slots = slots.map_err(|full| Problem::TooMany {
             sentence: "Ten minutes' worth of deliveries is on its way to this endpoint already: go on when Retry-After says.",
             until: full.until,
         })?;
         recovered.paced_until = Some(slots.until());
-        let mut due: Vec<(Record, Timestamp)> = failed.into_iter().zip(slots.instants()).collect();
+        let mut due: Vec<(Record, Timestamp)> = to_recover.into_iter().zip(slots.instants()).collect();
         while !due.is_empty() {
             let batch: Vec<_> = due.drain(..due.len().min(BATCH)).collect();
             let size = batch.len();
@@ -240,13 +287,21 @@ impl Api {
     }
 }
 
-/// What has failed, unless it was sent again since this recovery began.
+/// What has failed and can be sent again, unless it was sent again since this recovery began. Its payload is there: one that
+/// has an item of its own outlives its delivery.
 fn is_to_recover(record: &Record, began_at: Timestamp) -> bool {
-    record.status == Status::Failed && record.redelivered_at.is_none_or(|redelivered_at| redelivered_at < began_at)
+    record.status == Status::Failed
+        && record.rounds < MAX_ROUNDS
+        && record.redelivered_at.is_none_or(|redelivered_at| redelivered_at < began_at)
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::alert_event::EventType;
+    use shared::delivery::Identity;
+    use shared::ids::OrganizationId;
+    use shared::ledger::{End, State as LedgerState};
+
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -267,15 +322,64 @@ mod tests {
         assert_eq!((everything.from, everything.to, everything.began_at), (Timestamp::UNIX_EPOCH, at(0), at(0)));
     }
 
+    fn failed(created_at: Timestamp) -> Failed {
+        Failed { delivery_id: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().unwrap(), created_at, test: false }
+    }
+
+    fn going_on(cursor: &impl Serialize, dry_run: bool) -> Result<Progress, Problem> {
+        progress(&Recover { cursor: Some(cursor::encode(cursor)), dry_run, ..Recover::default() }, at(30))
+    }
+
     #[test]
     fn a_cursor_brings_its_range_and_its_beginning_back() {
         let begun = progress(&Recover::default(), at(0)).unwrap();
-        let last =
-            Failed { delivery_id: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().unwrap(), created_at: at(-60), test: false };
-        let cursor = Some(cursor::encode(&begun.at(&last)));
-        let gone_on = progress(&Recover { cursor, ..Recover::default() }, at(30)).unwrap();
+        let last = failed(at(-60));
+        let gone_on = going_on(&begun.at(&last), false).unwrap();
         assert_eq!(gone_on, begun.at(&last));
         assert_eq!(gone_on.behind(), Some(last.place()));
+    }
+
+    #[test]
+    fn a_dry_run_and_one_in_earnest_do_not_go_on_as_each_other() {
+        for dry_run in [true, false] {
+            let begun = progress(&Recover { dry_run, ..Recover::default() }, at(0)).unwrap();
+            assert!(going_on(&begun, dry_run).is_ok());
+            assert!(matches!(going_on(&begun, !dry_run), Err(Problem::Malformed(error)) if error.field == "cursor"));
+        }
+    }
+
+    #[test]
+    fn no_cursor_leads_out_of_its_range_or_back_to_the_start() {
+        let begun = progress(&Recover { from: Some(at(-60).to_string()), ..Recover::default() }, at(0)).unwrap();
+        let refused = |cursor: &serde_json::Value| matches!(going_on(cursor, false), Err(Problem::Malformed(_)));
+        let written = |progress: Progress| serde_json::to_value(progress).unwrap();
+        assert!(!refused(&written(begun.at(&failed(at(-60))))));
+        assert!(refused(&written(begun.at(&failed(at(-61))))));
+        assert!(refused(&written(begun.at(&failed(at(1))))));
+        assert!(refused(&written(Progress { from: at(1), ..begun })));
+        let mut unreadable = written(begun.at(&failed(at(-1))));
+        unreadable["behind"]["created_at"] = i64::MAX.into();
+        assert!(refused(&unreadable));
+    }
+
+    #[test]
+    fn what_can_be_recovered_is() {
+        let identity = Identity {
+            integration_id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
+            delivery_id: failed(at(0)).delivery_id,
+            organization_id: OrganizationId::new(1).unwrap(),
+            event_type: EventType::Triggered,
+            alert_id: 123,
+            created_at: at(-60),
+        };
+        let state = LedgerState::Ended { attempt: 5, round_start: 1, end: End::Failed };
+        let record = Record::new(identity, &state, at(3_600));
+        let check = |record: Record, expected| assert_eq!(is_to_recover(&record, at(0)), expected, "{record:?}");
+        check(record.clone(), true);
+        check(Record { redelivered_at: Some(at(-1)), ..record.clone() }, true);
+        check(Record { redelivered_at: Some(at(0)), ..record.clone() }, false);
+        check(Record { rounds: MAX_ROUNDS, ..record.clone() }, false);
+        check(Record { status: Status::Delivered, ..record }, false);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
 use jiff::Timestamp;
-use shared::delivery::Record;
+use shared::delivery::{Record, Status};
 use shared::integration::{Integration, Standing};
 use shared::io::deliveries_table::{DeliveriesTable, Move, Prior, Written};
 use shared::io::fault::Fault;
@@ -18,12 +18,10 @@ use shared::retry_message::RetryMessage;
 use shared::wait::longest_queue_delay;
 
 use crate::caller::Caller;
+use crate::contention::{MAX_COLLISIONS, give_way};
 use crate::deliveries::DeliveryView;
 use crate::problem::{Conflict, Problem};
 use crate::{Api, now};
-
-/// How often a delivery that keeps changing is looked at anew.
-const MAX_COLLISIONS: usize = 4;
 
 /// Sends deliveries again.
 pub struct Redelivery {
@@ -41,7 +39,9 @@ pub struct Redelivery {
     responses(
         (status = ACCEPTED, description = "The delivery, which waits to be sent now.", body = DeliveryView),
         crate::openapi::Refusals, crate::openapi::NotThere,
-        (status = CONFLICT, description = "It is still under way, was sent too often, or its integration is off.",
+        (status = CONFLICT, description = "It is still under way, was sent too often, was a test, or has no payload any \
+                                           more; its integration is off; or others are sending it at this moment, and \
+                                           Retry-After says when to ask again.",
          body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -91,9 +91,8 @@ impl Redelivery {
         due_at: Timestamp,
         now: Timestamp,
     ) -> Result<Box<Record>, Problem> {
-        for _ in 0..MAX_COLLISIONS {
-            let state = record.state().map_err(Fault::from)?;
-            let attempt = ledger::redeliver(&state, record.rounds, now).map_err(conflict)?;
+        for collision in 1..=MAX_COLLISIONS {
+            let round = next_round(&record, due_at, now)?;
             let expires_at = now.saturating_add(self.retention).unwrap_or(Timestamp::MAX).max(record.expires_at);
             // First, so that there is never a round without its payload.
             match self.deliveries.extend_payload(&record, expires_at).await {
@@ -101,19 +100,27 @@ impl Redelivery {
                 Err(Fault::PayloadMissing) => return Err(Problem::Conflict(Conflict::PayloadGone)),
                 Err(fault) => return Err(fault.into()),
             }
-            let key = record.identity.key();
-            let from = Prior::of(&state);
-            // One that was given up in the middle of an attempt: it was begun before its lease ended, nobody knows when.
-            let interrupted = record.with_interrupted_attempt(record.lease_until.unwrap_or(now));
-            let (due_shard, rounds, interrupted) = (key.due_shard(), record.rounds + 1, interrupted.as_deref());
-            let to = Move::Redeliver { attempt, due_at, due_shard, rounds, now, expires_at, interrupted };
-            match self.deliveries.advance(key, from, &to).await? {
+            match self.begin_round(&record, round, expires_at).await? {
                 Written::Applied(record) => return Ok(record),
+                // The SDK repeats a write whose answer was lost. The repetition is refused, because the write was made.
+                Written::Refused(Some(found)) if round.is_begun_in(&found) => return Ok(found),
                 Written::Refused(Some(found)) => record = found,
                 Written::Refused(None) => return Err(Problem::NotFound),
             }
+            give_way(collision).await;
         }
         Err(Fault::Contended.into())
+    }
+
+    async fn begin_round(&self, record: &Record, round: Round, expires_at: Timestamp) -> Result<Written, Fault> {
+        let Round { attempt, rounds, due_at, now } = round;
+        let key = record.identity.key();
+        let from = Prior::of(&record.state()?);
+        // One that was given up in the middle of an attempt: it was begun before its lease ended, nobody knows when.
+        let interrupted = record.with_interrupted_attempt(record.lease_until.unwrap_or(now));
+        let (due_shard, interrupted) = (key.due_shard(), interrupted.as_deref());
+        let to = Move::Redeliver { attempt, due_at, due_shard, rounds, now, expires_at, interrupted };
+        self.deliveries.advance(key, from, &to).await
     }
 
     /// Sends the messages of rounds that begin later, held back by the queue until then. They take the slow lane, so that
@@ -126,6 +133,39 @@ impl Redelivery {
         let messages: Vec<_> = records.iter().map(|record| (message(record), record.due_at.map_or(0, delay))).collect();
         self.slow_lane.send_each(&messages).await
     }
+}
+
+/// A round that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Round {
+    /// The number of its first attempt.
+    attempt: u32,
+    /// How many rounds the delivery has had with it.
+    rounds: u32,
+    due_at: Timestamp,
+    now: Timestamp,
+}
+
+impl Round {
+    /// Whether a delivery is where this round has it begin. Somebody else's that begins at the same millisecond for the same
+    /// millisecond is taken for it: then both messages are sent, and the ledger makes the second one stale.
+    fn is_begun_in(&self, record: &Record) -> bool {
+        let found = (record.status, record.attempt, record.rounds, record.due_at, record.redelivered_at);
+        found == (Status::Waiting, self.attempt, self.rounds, Some(self.due_at), Some(self.now))
+    }
+}
+
+/// The round that a delivery is to have next.
+///
+/// # Errors
+/// [`Problem::Conflict`] when it cannot have one.
+fn next_round(record: &Record, due_at: Timestamp, now: Timestamp) -> Result<Round, Problem> {
+    if record.test {
+        return Err(Problem::Conflict(Conflict::IsATest));
+    }
+    let state = record.state().map_err(Fault::from)?;
+    let attempt = ledger::redeliver(&state, record.rounds, now).map_err(conflict)?;
+    Ok(Round { attempt, rounds: record.rounds + 1, due_at, now })
 }
 
 fn conflict(reason: NotRedeliverable) -> Problem {
@@ -142,5 +182,61 @@ fn message(record: &Record) -> RetryMessage {
         integration_id: identity.integration_id,
         delivery_id: identity.delivery_id,
         attempt: record.attempt,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::alert_event::EventType;
+    use shared::delivery::Identity;
+    use shared::ids::OrganizationId;
+    use shared::ledger::{End, State as LedgerState};
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_736_500_000 + second).unwrap()
+    }
+
+    fn record(state: &LedgerState) -> Record {
+        let identity = Identity {
+            integration_id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
+            delivery_id: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().unwrap(),
+            organization_id: OrganizationId::new(1).unwrap(),
+            event_type: EventType::Triggered,
+            alert_id: 123,
+            created_at: at(-60),
+        };
+        Record::new(identity, state, at(3_600))
+    }
+
+    fn failed() -> Record {
+        record(&LedgerState::Ended { attempt: 5, round_start: 1, end: End::Failed })
+    }
+
+    #[test]
+    fn a_round_follows_an_end() {
+        let round = next_round(&failed(), at(10), at(0)).unwrap();
+        assert_eq!(round, Round { attempt: 6, rounds: 2, due_at: at(10), now: at(0) });
+        let waiting = record(&LedgerState::Waiting { attempt: 2, round_start: 1, due_at: at(0) });
+        let refused = |record: &Record| match next_round(record, at(10), at(0)) {
+            Err(Problem::Conflict(conflict)) => Some(conflict),
+            _ => None,
+        };
+        assert_eq!(refused(&waiting), Some(Conflict::InFlight));
+        assert_eq!(refused(&Record { rounds: 5, ..failed() }), Some(Conflict::TooManyRounds));
+        assert_eq!(refused(&Record { test: true, ..failed() }), Some(Conflict::IsATest));
+    }
+
+    #[test]
+    fn our_own_round_is_known_again_and_nobody_elses() {
+        let round = next_round(&failed(), at(10), at(0)).unwrap();
+        let mut begun = record(&LedgerState::Waiting { attempt: 6, round_start: 6, due_at: at(10) });
+        (begun.rounds, begun.redelivered_at) = (2, Some(at(0)));
+        assert!(round.is_begun_in(&begun));
+        assert!(!round.is_begun_in(&failed()));
+        assert!(!round.is_begun_in(&Record { redelivered_at: Some(at(1)), ..begun.clone() }));
+        assert!(!round.is_begun_in(&Record { due_at: Some(at(11)), ..begun.clone() }));
+        assert!(!round.is_begun_in(&Record { status: Status::Sending, ..begun }));
     }
 }

@@ -3,8 +3,6 @@
 //! Every change is made to the version that there is, on condition that it still is, else to what somebody else has made of
 //! it. So two people who change different things do not undo each other, and who names a version is told that it is gone.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use shared::filter::Filter;
 use shared::integration::Integration;
@@ -12,33 +10,34 @@ use shared::io::fault::Fault;
 use shared::io::integrations_table::Change;
 use shared::io::vault::OpenSecrets;
 use shared::sealed::{Owner, SealedSecrets};
-use shared::signature::SigningSecret;
 
 use crate::caller::Caller;
+use crate::contention::{MAX_COLLISIONS, give_way};
 use crate::fields;
 use crate::input::Precondition;
 use crate::integrations::IntegrationPatch;
 use crate::problem::Problem;
-use crate::rotation::rotated;
+use crate::rotation::{Rotation, rotated};
 use crate::{Api, now};
-
-/// How often a change is made anew to what somebody else has made of the integration meanwhile.
-const MAX_COLLISIONS: usize = 8;
 
 /// What is to change about an integration.
 pub(crate) enum Revision<'a> {
     Patch(&'a IntegrationPatch),
-    /// A new signing secret; the old one signs too for so long.
-    Rotation {
-        new: &'a SigningSecret,
-        overlap: Duration,
-    },
+    Rotation(&'a Rotation),
     /// A tombstone takes its place.
     Deletion,
 }
 
+/// What a revision makes of an integration.
+pub(crate) enum Revised {
+    /// Nothing that it is not already.
+    Unchanged(Integration),
+    /// Its next version.
+    Next(Integration),
+}
+
 impl Api {
-    /// Makes an integration's next version of the present one.
+    /// Makes an integration's next version of the present one, and writes it.
     ///
     /// # Errors
     /// What is wrong with the revision, [`Problem::Outdated`] when another version is meant, or a fault.
@@ -48,46 +47,59 @@ impl Api {
         id: &str,
         precondition: &Precondition,
         revision: &Revision<'_>,
-    ) -> Result<Integration, Problem> {
-        for _ in 0..MAX_COLLISIONS {
+    ) -> Result<Revised, Problem> {
+        for collision in 1..=MAX_COLLISIONS {
             let current = self.integration(caller, id).await?;
-            let now = now();
-            let revised = self.revised(&current, revision, now).await?;
-            // Only what would be carried out otherwise depends on a condition (RFC 9110, section 13.2.1).
-            precondition.check(current.version)?;
-            let next = Integration { version: current.version + 1, updated_at: now, ..revised };
-            if self.integrations.replace(&next, current.version).await? == Change::Done {
-                return Ok(next);
+            let revised = self.revised(&current, precondition, revision).await?;
+            let Revised::Next(next) = &revised else { return Ok(revised) };
+            if self.integrations.replace(next, current.version).await? == Change::Done {
+                return Ok(revised);
             }
+            give_way(collision).await;
         }
         Err(Fault::Contended.into())
     }
 
-    async fn revised(
+    /// Makes an integration's next version of the present one. Nothing is written.
+    ///
+    /// # Errors
+    /// As of [`Api::revise`].
+    pub(crate) async fn revised(
         &self,
         current: &Integration,
+        precondition: &Precondition,
         revision: &Revision<'_>,
-        now: Timestamp,
-    ) -> Result<Integration, Problem> {
-        match revision {
-            Revision::Patch(patch) => self.patched(current, patch, now).await,
-            Revision::Rotation { new, overlap } => {
+    ) -> Result<Revised, Problem> {
+        let now = now();
+        let wanted = match revision {
+            Revision::Patch(patch) => self.patched(current, patch, now).await?,
+            Revision::Rotation(rotation) => {
                 let secrets = self.dispatch.secrets(current).await?;
-                let sealed = self.seal(current, &rotated(&secrets, new, *overlap, now)?).await?;
-                Ok(Integration { secrets: sealed, ..current.clone() })
+                let sealed = self.seal(current, &rotated(&secrets, rotation, now)?).await?;
+                Integration { secrets: sealed, ..current.clone() }
             }
-            Revision::Deletion => Ok(Integration {
-                name: String::new(),
-                url: String::new(),
-                enabled: false,
-                disabled_reason: None,
-                filter: Filter::default(),
-                secrets: None,
-                health: None,
-                deleted_at: Some(now),
-                expires_at: Some(now.saturating_add(self.retention).unwrap_or(Timestamp::MAX)),
-                ..current.clone()
-            }),
+            Revision::Deletion => self.tombstone(current, now),
+        };
+        // Only what would be carried out otherwise depends on a condition (RFC 9110, section 13.2.1).
+        precondition.check(current.version)?;
+        if wanted == *current {
+            return Ok(Revised::Unchanged(wanted));
+        }
+        Ok(Revised::Next(Integration { version: current.version + 1, updated_at: now, ..wanted }))
+    }
+
+    fn tombstone(&self, of: &Integration, now: Timestamp) -> Integration {
+        Integration {
+            name: String::new(),
+            url: String::new(),
+            enabled: false,
+            disabled_reason: None,
+            filter: Filter::default(),
+            secrets: None,
+            health: None,
+            deleted_at: Some(now),
+            expires_at: Some(now.saturating_add(self.retention).unwrap_or(Timestamp::MAX)),
+            ..of.clone()
         }
     }
 
@@ -101,7 +113,8 @@ impl Api {
         let patched = patch
             .apply(current, &fields::still_valid(&secrets, now), |url| self.dispatch.read_url(url))
             .map_err(Problem::Invalid)?;
-        if patched.integration.url != current.url {
+        // The address behind a name may be another by now, even where the name stays.
+        if patch.names_url() || (patched.integration.enabled && !current.enabled) {
             self.vet(&patched.integration.url).await?;
         }
         let sealed = match patched.secrets {

@@ -10,17 +10,23 @@ use http::HeaderMap;
 use http::header::ETAG;
 use jiff::Timestamp;
 use serde::Deserialize;
+use shared::integration::Integration;
+use shared::io::fault::Fault;
+use shared::io::integrations_table::Change;
 use shared::io::log::{self, Changed};
 use shared::io::vault::{OpenSecrets, random};
 use shared::signature::{PreviousSecret, SigningSecret, SigningSecrets};
 use utoipa::ToSchema;
 
 use crate::caller::Caller;
+use crate::contention::{MAX_COLLISIONS, give_way};
 use crate::fields;
+use crate::idempotency::{KeyedRequest, Purpose};
 use crate::input::{OptionalJsonBody, Precondition, entity_tag};
-use crate::integrations::IntegrationWithSecret;
-use crate::problem::Problem;
-use crate::revision::Revision;
+use crate::integrations::{IntegrationWithSecret, SecretOrigin};
+use crate::io::bookkeeping::Transaction;
+use crate::problem::{Conflict, Problem};
+use crate::revision::{Revised, Revision};
 use crate::{Api, now};
 
 /// How long the old secret signs too, unless told otherwise: a day.
@@ -39,17 +45,62 @@ pub struct RotateSecret {
     /// For how many seconds the old secret signs too: from 0 to 604800 (a week). A day if absent.
     #[schema(minimum = 0, maximum = 604800, default = 86400)]
     overlap_seconds: Option<u64>,
+    /// Rotates even while the secret before the last rotation signs too, which ends that at once: at most two secrets sign.
+    #[serde(default)]
+    #[schema(default = false)]
+    replace_previous: bool,
+}
+
+/// A rotation, checked.
+pub(crate) struct Rotation {
+    new: SigningSecret,
+    origin: SecretOrigin,
+    overlap: Duration,
+    previous: Previous,
+}
+
+/// What becomes of the secret before the last rotation, if it still signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Previous {
+    /// It was promised to, so nothing is rotated.
+    Stays,
+    /// It no longer does: its place is needed for the one that is rotated out.
+    IsReplaced,
+}
+
+impl RotateSecret {
+    fn check(self, generated: SigningSecret) -> Result<Rotation, Problem> {
+        let given = self.signing_secret.as_deref().map(fields::signing_secret).transpose();
+        let (new, origin) = match given.map_err(|error| Problem::Invalid(vec![error]))? {
+            Some(given) => (given, SecretOrigin::Customer),
+            None => (generated, SecretOrigin::Generated),
+        };
+        let previous = if self.replace_previous { Previous::IsReplaced } else { Previous::Stays };
+        Ok(Rotation { new, origin, overlap: overlap(self.overlap_seconds)?, previous })
+    }
+}
+
+impl Rotation {
+    fn generated(&self) -> Option<&SigningSecret> {
+        (self.origin == SecretOrigin::Generated).then_some(&self.new)
+    }
 }
 
 /// Gives an integration a new signing secret. The old one signs beside it for a day, or as long as you say.
+///
+/// While an earlier rotation's old secret still signs, another rotation is refused unless `replace_previous` says that it is to
+/// end. With an `Idempotency-Key`, asking again within 24 hours gives the same answer and rotates nothing more.
 #[utoipa::path(
     post, path = "/integrations/{id}/rotate-secret", tag = "Integrations", operation_id = "rotateSecret",
-    params(crate::openapi::IntegrationPath, crate::openapi::IfMatch),
+    params(crate::openapi::IntegrationPath, crate::openapi::IfMatch, crate::openapi::IdempotencyKey),
     request_body = Option<RotateSecret>,
     responses(
         (status = OK, description = "The integration; with a generated secret, which is shown this once.",
          body = IntegrationWithSecret, headers(("ETag" = String, description = "Its version, for If-Match."))),
         crate::openapi::Refusals, crate::openapi::NotThere, crate::openapi::BodyRefusals, crate::openapi::Outdated,
+        (status = CONFLICT, description = "The secret before the last rotation still signs; or others are changing the \
+                                           integration at this moment, and Retry-After says when to ask again.",
+         body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn rotate_secret(
@@ -57,23 +108,50 @@ pub(crate) async fn rotate_secret(
     caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
-    OptionalJsonBody(body): OptionalJsonBody<RotateSecret>,
+    body: OptionalJsonBody<RotateSecret>,
 ) -> Result<impl IntoResponse, Problem> {
-    let given = body.signing_secret.as_deref().map(fields::signing_secret).transpose();
-    let given = given.map_err(|error| Problem::Invalid(vec![error]))?;
-    let overlap = overlap(body.overlap_seconds)?;
-    let (new, generated) = match given {
-        Some(given) => (given, None),
-        None => {
-            let generated = SigningSecret::generate(random());
-            (generated.clone(), Some(generated))
+    let purpose = Purpose::RotateSecretOf(id.parse().map_err(|_| Problem::NotFound)?);
+    let request = KeyedRequest::read(&headers, purpose, &body.bytes)?;
+    let precondition = Precondition::read(&headers);
+    let rotation = body.value.check(SigningSecret::generate(random()))?;
+    for collision in 1..=MAX_COLLISIONS {
+        // First: whatever is made of it from here on, by the same request carried out elsewhere too, is a collision.
+        let current = api.integration(caller, &id).await?;
+        if let Some(earlier) = api.carried_out_before(caller.organization, request.as_ref()).await? {
+            let current = api.integration(caller, &id).await?;
+            let generated = api.generated_before(&earlier, &current).await?;
+            return Ok(rotated_view(&current, generated.as_ref()));
         }
-    };
-    let rotation = Revision::Rotation { new: &new, overlap };
-    let next = api.revise(caller, &id, &Precondition::read(&headers), &rotation).await?;
-    log::changed(Changed::SecretRotated, &next);
-    let headers = AppendHeaders([(ETAG, entity_tag(next.version))]);
-    Ok((headers, Json(IntegrationWithSecret::of(&next, generated.as_ref(), now()))))
+        let revised = api.revised(&current, &precondition, &Revision::Rotation(&rotation)).await?;
+        let (Revised::Next(next) | Revised::Unchanged(next)) = revised;
+        if api.write_rotated(&next, current.version, request.as_ref(), rotation.origin).await? == Change::Done {
+            log::changed(Changed::SecretRotated, &next);
+            return Ok(rotated_view(&next, rotation.generated()));
+        }
+        give_way(collision).await;
+    }
+    Err(Fault::Contended.into())
+}
+
+impl Api {
+    async fn write_rotated(
+        &self,
+        next: &Integration,
+        used_version: u64,
+        request: Option<&KeyedRequest>,
+        origin: SecretOrigin,
+    ) -> Result<Change, Problem> {
+        let Some(request) = request else { return Ok(self.integrations.replace(next, used_version).await?) };
+        match self.bookkeeping.replace(next, used_version, request, origin).await? {
+            Transaction::Done => Ok(Change::Done),
+            Transaction::Contended => Ok(Change::Outdated),
+        }
+    }
+}
+
+fn rotated_view(integration: &Integration, generated: Option<&SigningSecret>) -> impl IntoResponse + use<> {
+    let headers = AppendHeaders([(ETAG, entity_tag(integration.version))]);
+    (headers, Json(IntegrationWithSecret::of(integration, generated, now())))
 }
 
 fn overlap(seconds: Option<u64>) -> Result<Duration, Problem> {
@@ -88,19 +166,21 @@ fn overlap(seconds: Option<u64>) -> Result<Duration, Problem> {
 /// An integration's secrets with a new signing secret, and the old one beside it for the overlap.
 ///
 /// # Errors
-/// [`Problem::Invalid`] when the new one is the old one.
-pub(crate) fn rotated(
-    secrets: &OpenSecrets,
-    new: &SigningSecret,
-    overlap: Duration,
-    now: Timestamp,
-) -> Result<OpenSecrets, Problem> {
+/// [`Problem::Invalid`] when the new one is the old one, [`Conflict::OverlapRunning`] when one beside it still signs and is to
+/// stay.
+pub(crate) fn rotated(secrets: &OpenSecrets, rotation: &Rotation, now: Timestamp) -> Result<OpenSecrets, Problem> {
+    let Rotation { new, overlap, previous, .. } = rotation;
     let old = secrets.signing.as_ref().map(|signing| &signing.current);
     if old == Some(new) {
         let message = "This is the present signing secret: give another one, or none to have one generated.";
         return Err(Problem::field("signing_secret", message));
     }
-    let valid_until = now.saturating_add(overlap).unwrap_or(Timestamp::MAX);
+    let beside = secrets.signing.as_ref().and_then(|signing| signing.previous.as_ref());
+    let still_signs = beside.filter(|beside| now < beside.valid_until);
+    if let (Some(beside), Previous::Stays) = (still_signs, previous) {
+        return Err(Problem::Conflict(Conflict::OverlapRunning { until: beside.valid_until }));
+    }
+    let valid_until = now.saturating_add(*overlap).unwrap_or(Timestamp::MAX);
     let previous = old.filter(|_| !overlap.is_zero()).map(|old| PreviousSecret { secret: old.clone(), valid_until });
     Ok(OpenSecrets {
         signing: Some(SigningSecrets { current: new.clone(), previous }),
@@ -121,9 +201,13 @@ mod tests {
         OpenSecrets { signing: Some(signing), ..OpenSecrets::default() }
     }
 
-    fn rotate(secrets: &OpenSecrets, new: &str, overlap_seconds: u64) -> Option<SigningSecrets> {
+    fn rotation(new: &str, overlap_seconds: u64, previous: Previous) -> Rotation {
         let overlap = Duration::from_secs(overlap_seconds);
-        rotated(secrets, &secret(new), overlap, Timestamp::UNIX_EPOCH).ok()?.signing
+        Rotation { new: secret(new), origin: SecretOrigin::Customer, overlap, previous }
+    }
+
+    fn rotate(secrets: &OpenSecrets, new: &str, overlap_seconds: u64) -> Option<SigningSecrets> {
+        rotated(secrets, &rotation(new, overlap_seconds, Previous::Stays), Timestamp::UNIX_EPOCH).ok()?.signing
     }
 
     #[test]
@@ -132,6 +216,26 @@ mod tests {
         assert_eq!(signing.current, secret("the-new-secret"));
         let previous = signing.previous.unwrap();
         assert_eq!((previous.secret, previous.valid_until.as_second()), (secret("the-old-secret"), 60));
+    }
+
+    #[test]
+    fn a_promised_overlap_ends_early_only_when_told_to() {
+        let now = |second| Timestamp::from_second(second).unwrap();
+        let first = rotation("the-new-secret", 60, Previous::Stays);
+        let rotating = rotated(&with("the-old-secret"), &first, now(0)).unwrap();
+        for overlap in [0, 60] {
+            let refused = rotated(&rotating, &rotation("the-newest-secret", overlap, Previous::Stays), now(59));
+            let until = now(60);
+            assert!(
+                matches!(refused, Err(Problem::Conflict(Conflict::OverlapRunning { until: told })) if told == until)
+            );
+        }
+        let told_to = rotation("the-newest-secret", 60, Previous::IsReplaced);
+        let signing = rotated(&rotating, &told_to, now(59)).unwrap().signing.unwrap();
+        assert_eq!(signing.current, secret("the-newest-secret"));
+        assert_eq!(signing.previous.map(|previous| previous.secret), Some(secret("the-new-secret")));
+        let afterwards = rotation("the-newest-secret", 60, Previous::Stays);
+        assert!(rotated(&rotating, &afterwards, now(60)).is_ok());
     }
 
     #[test]

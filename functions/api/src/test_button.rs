@@ -10,15 +10,17 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, HOST};
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::alert_event::AlertEvent;
 use shared::delivering::{Dispatch, attempt_made};
 use shared::delivery::{Identity, Record};
+use shared::endpoint_url::EndpointUrl;
 use shared::ids::DeliveryId;
+use shared::integration::Integration;
 use shared::io::log;
-use shared::io::sender::{Probe, Timings};
+use shared::io::sender::{OutgoingRequest, Probe, Timings};
 use shared::io::vault::random;
 use shared::ledger::{End, Freshness, State as LedgerState};
 use shared::payload::{Kept, keep};
@@ -26,7 +28,7 @@ use shared::request::Subject;
 use utoipa::ToSchema;
 
 use crate::caller::Caller;
-use crate::deliveries::ErrorView;
+use crate::explanation::ErrorView;
 use crate::problem::Problem;
 use crate::{Api, now};
 
@@ -100,7 +102,7 @@ pub struct TimingsView {
     params(crate::openapi::IntegrationPath),
     responses(
         (status = OK, description = "How it went, whatever the endpoint did.", body = TestResult),
-        crate::openapi::Refusals, crate::openapi::NotThere, crate::openapi::TooMany,
+        crate::openapi::Refusals, crate::openapi::NotThere, crate::openapi::TooMany, crate::openapi::Contended,
     )
 )]
 pub(crate) async fn test(
@@ -116,28 +118,29 @@ pub(crate) async fn test(
         until: too_many.until,
     })?;
 
+    let identity = identity(&integration, started_at);
+    let Identity { event_type, delivery_id: delivery, .. } = identity;
+    let subject = Subject { event_type, delivery, attempt: 1, sent_at: started_at };
+    let secrets = api.dispatch.secrets(&integration).await?;
+    let request = Dispatch::request(&integration, &secrets, &subject, Bytes::from_static(sample_bytes()));
+    let sent = shown(&integration, &request, api.dispatch.read_url(&integration.url).ok().as_ref());
+    let probe = api.dispatch.probe(&integration, request).await?;
+    let record = api.keep_test(identity, &probe, started_at).await?;
+    log::tested(&record);
+    Ok(Json(result(&record, sent, probe)))
+}
+
+/// A new delivery of the sample.
+fn identity(integration: &Integration, started_at: Timestamp) -> Identity {
     let AlertEvent { event_type, alert_id, .. } = AlertEvent::parse(sample()).expect("a test of this file parses it");
-    let identity = Identity {
+    Identity {
         integration_id: integration.id,
         delivery_id: DeliveryId::new(started_at, random()),
         organization_id: integration.organization_id,
         event_type,
         alert_id,
         created_at: started_at,
-    };
-    let subject = Subject { event_type, delivery: identity.delivery_id, attempt: 1, sent_at: started_at };
-    let secrets = api.dispatch.secrets(&integration).await?;
-    let request = Dispatch::request(&integration, &secrets, &subject, Bytes::from_static(sample_bytes()));
-    let sent = SentRequest {
-        method: integration.method.as_str(),
-        url: integration.url.clone(),
-        headers: shown_headers(&request.headers),
-        body: sample().to_owned(),
-    };
-    let probe = api.dispatch.probe(&integration, request).await?;
-    let record = api.keep_test(identity, &probe, started_at).await?;
-    log::tested(&record);
-    Ok(Json(result(&record, sent, probe)))
+    }
 }
 
 impl Api {
@@ -173,11 +176,23 @@ fn sample_bytes() -> &'static [u8] {
     sample().as_bytes()
 }
 
-fn shown_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
-    let shown = |value: &http::HeaderValue| {
+/// What is sent, with the two headers that the HTTP client adds. Without a `url` nothing is.
+fn shown(integration: &Integration, request: &OutgoingRequest, url: Option<&EndpointUrl>) -> SentRequest {
+    let value = |value: &http::HeaderValue| {
         if value.is_sensitive() { MASKED.to_owned() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() }
     };
-    headers.iter().map(|(name, value)| (name.to_string(), shown(value))).collect()
+    let mut headers: BTreeMap<_, _> =
+        request.headers.iter().map(|(name, shown)| (name.to_string(), value(shown))).collect();
+    if let Some(authority) = url.and_then(|url| url.uri().authority()) {
+        headers.insert(HOST.to_string(), authority.to_string());
+    }
+    headers.insert(CONTENT_LENGTH.to_string(), request.body.len().to_string());
+    SentRequest {
+        method: integration.method.as_str(),
+        url: integration.url.clone(),
+        headers,
+        body: String::from_utf8_lossy(&request.body).into_owned(),
+    }
 }
 
 fn result(record: &Record, request: SentRequest, probe: Probe) -> TestResult {
@@ -189,10 +204,7 @@ fn result(record: &Record, request: SentRequest, probe: Probe) -> TestResult {
             .status()
             .map(|status_code| ReceivedResponse { status_code, excerpt: probe.exchange.excerpt.clone() }),
         outcome: outcome.kind().to_owned(),
-        error: outcome
-            .code()
-            .zip(outcome.sentence())
-            .map(|(code, message)| ErrorView { code: code.to_owned(), message }),
+        error: ErrorView::of_outcome(outcome),
         duration_ms: record.attempts.first().and_then(|attempt| attempt.duration_ms),
         timings: probe.timings.map(timings),
     }
@@ -216,23 +228,11 @@ fn in_ms(duration: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::customer_headers::CustomerHeaders;
 
     #[test]
     fn the_sample_is_an_alert_event_and_ends_where_it_ends() {
         assert!(AlertEvent::parse(sample()).is_ok());
         assert!(sample().starts_with('{') && sample().ends_with('}'));
-    }
-
-    #[test]
-    fn custom_values_are_masked_and_ours_are_not() {
-        let custom = CustomerHeaders::parse([("Authorization", "Bearer s3cr3t")]).unwrap();
-        let mut headers = HeaderMap::new();
-        custom.insert_into(&mut headers);
-        headers.insert("x-roboticks-event", "alert.triggered".parse().unwrap());
-        let shown = shown_headers(&headers);
-        assert_eq!(shown["authorization"], MASKED);
-        assert_eq!(shown["x-roboticks-event"], "alert.triggered");
     }
 
     #[test]

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use shared::alert_event::{EventType, UnknownEventType};
 use shared::delivery::{Record, Status};
+use shared::ids::{DeliveryId, IntegrationId};
 use utoipa::IntoParams;
 
+use crate::instant;
 use crate::problem::Problem;
 
 /// How many deliveries a page has unless told otherwise.
@@ -16,6 +20,15 @@ const DEFAULT_LIMIT: usize = 25;
 
 /// The most deliveries of a page.
 const MAX_LIMIT: usize = 100;
+
+/// How much later than its timestamp an event may be handed over, so that `from` finds its delivery: the log is sorted by the
+/// events' own times, and whoever looks for a time of receipt has to read that much further. A queue keeps a message for 14
+/// days, so that an event which waited out our longest outage is found; the rest is for producers' clocks.
+const LATEST_RECEIPT: Duration = Duration::from_secs(15 * 24 * 60 * 60);
+
+/// How far ahead of its receipt an event's timestamp may be, so that `to` finds its delivery: producers' clocks are wrong by
+/// less.
+const EARLIEST_RECEIPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The query's parameters, as the document describes them.
 #[derive(IntoParams)]
@@ -31,10 +44,10 @@ pub struct LogParameters {
     /// Only deliveries of this alert.
     #[param(required = false, inline)]
     alert_id: crate::openapi::WholeNumber,
-    /// Only what was received from this time on.
+    /// Only what was received from this time on. See above for what is found.
     #[param(required = false, value_type = String, format = DateTime)]
     from: Timestamp,
-    /// Only what was received up to this time.
+    /// Only what was received up to this time. See above for what is found.
     #[param(required = false, value_type = String, format = DateTime)]
     to: Timestamp,
     /// Where to go on: the `next_cursor` of the page before.
@@ -63,7 +76,34 @@ impl LogFilter {
         self.status.is_none_or(|status| status == record.status)
             && self.event_type.is_none_or(|event_type| event_type == record.identity.event_type)
             && self.alert_id.is_none_or(|alert_id| alert_id == record.identity.alert_id)
-            && (self.from..=self.to).contains(&created_at)
+            && self.is_in_time(created_at)
+    }
+
+    /// Whether what was received then is wanted, to the millisecond.
+    pub fn is_in_time(&self, received_at: Timestamp) -> bool {
+        (self.from.as_millisecond()..=self.to.as_millisecond()).contains(&received_at.as_millisecond())
+    }
+
+    /// Behind which delivery a list of all may begin, newest event first; `None` for the newest of all.
+    pub fn begins_behind(&self) -> Option<DeliveryId> {
+        let newest_event = self.to.saturating_add(EARLIEST_RECEIPT).unwrap_or(Timestamp::MAX);
+        (self.to < LATEST).then(|| DeliveryId::new(newest_event, [0xff; 10]))
+    }
+
+    /// Whether a list of all, newest event first, has nothing to offer from a delivery on.
+    pub fn ends_before(&self, delivery: DeliveryId) -> bool {
+        let oldest_event = self.from.saturating_sub(LATEST_RECEIPT).unwrap_or(Timestamp::MIN);
+        delivery < DeliveryId::new(oldest_event, [0; 10])
+    }
+
+    /// Tells lists of an integration's deliveries apart: 64 bits of a hash, for nobody's mistake to go unnoticed.
+    pub fn digest(&self, integration: IntegrationId) -> String {
+        let Self { status, event_type, alert_id, from, to } = self;
+        let status = status.map_or("", Status::as_str);
+        let event_type = event_type.map_or("", EventType::as_str);
+        let alert_id = alert_id.map(|alert_id| alert_id.to_string()).unwrap_or_default();
+        let list = format!("{integration} {status} {event_type} {alert_id} {from} {to}");
+        hex::encode(&Sha256::digest(list.as_bytes())[..8])
     }
 
     fn lets_all_through(&self) -> bool {
@@ -156,12 +196,12 @@ fn event_type(text: &str) -> Result<EventType, &'static str> {
 }
 
 fn whole_number(text: &str) -> Result<u64, &'static str> {
-    text.parse().map_err(|_| "must be a whole number, 0 or more")
+    text.parse().map_err(|_| "must be a whole number from 0 to 18446744073709551615")
 }
 
 fn time(text: &str) -> Result<Timestamp, &'static str> {
     // A `+` in a query string is a blank unless it is percent-encoded, which callers forget.
-    text.replace(' ', "+").parse().map_err(|_| "must be an RFC 3339 time with its offset, such as 2025-01-10T10:23:45Z")
+    instant::read(&text.replace(' ', "+")).map_err(|_| instant::WANTED)
 }
 
 fn limit(text: &str) -> Result<usize, &'static str> {
@@ -200,6 +240,40 @@ mod tests {
         assert_eq!(LogQuery::parse("").unwrap().read_ahead(100), 26);
         assert_eq!(LogQuery::parse("limit=100").unwrap().read_ahead(100), 100);
         assert_eq!(LogQuery::parse("alert_id=5").unwrap().read_ahead(100), 100);
+    }
+
+    #[test]
+    fn a_time_range_bounds_what_is_read() {
+        let event_at = |text: &str| DeliveryId::new(text.parse().unwrap(), [7; 10]);
+        let filter = |query| LogQuery::parse(query).unwrap().filter;
+        assert_eq!(filter("").begins_behind(), None);
+        assert!(!filter("").ends_before(event_at("1970-01-01T00:00:00Z")));
+
+        let since = filter("from=2025-01-16T00:00:00Z");
+        assert!(!since.ends_before(event_at("2025-01-01T00:00:00Z")), "15 days late");
+        assert!(since.ends_before(event_at("2024-12-31T23:59:59.999Z")));
+
+        let until = filter("to=2025-01-16T00:00:00Z").begins_behind().unwrap();
+        assert!(event_at("2025-01-17T00:00:00Z") < until, "a day ahead");
+        assert!(event_at("2025-01-17T00:00:00.001Z") > until);
+    }
+
+    #[test]
+    fn the_described_parameters_are_those_that_are_read() {
+        for parameter in LogParameters::into_params(|| None) {
+            let query = format!("{}=%00", parameter.name);
+            let Err(Problem::Malformed(error)) = LogQuery::parse(&query) else {
+                // The one that is not looked into here.
+                assert_eq!(parameter.name, "cursor");
+                continue;
+            };
+            assert!(!error.message.contains("not known"), "{}: {}", parameter.name, error.message);
+        }
+        let Err(Problem::Malformed(error)) = LogQuery::parse("strange=1") else { panic!("it is refused") };
+        for parameter in LogParameters::into_params(|| None) {
+            assert!(error.message.contains(&format!("`{}`", parameter.name)), "{}", error.message);
+        }
+        assert_eq!(error.message.matches('`').count(), 2 * LogParameters::into_params(|| None).len());
     }
 
     #[test]

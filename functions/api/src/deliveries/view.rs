@@ -3,19 +3,11 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::delivery::{Attempt, AttemptError, CancelReason, Record, Status};
+use shared::delivery::{Attempt, Record, Status};
 use shared::ledger::MAX_ROUNDS;
 use utoipa::ToSchema;
 
-/// A code that never changes its meaning, and a sentence that says what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = Error)]
-pub struct ErrorView {
-    #[schema(example = "tls_expired")]
-    pub code: String,
-    #[schema(example = "Your endpoint's HTTPS certificate has expired: renew it.")]
-    pub message: String,
-}
+use crate::explanation::ErrorView;
 
 /// One HTTP request of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -67,7 +59,7 @@ pub struct DeliveryView {
     /// Why it was cancelled; `null` when it was not.
     #[schema(required = true)]
     pub cancel_reason: Option<ErrorView>,
-    /// How often it can still be sent again by hand.
+    /// How often it can still be sent again by hand; 0 of a test, which is made again with the Test button.
     pub redeliveries_left: u32,
 }
 
@@ -103,8 +95,8 @@ impl DeliveryView {
             created_at: identity.created_at,
             next_attempt_at: record.due_at.filter(|_| record.status == Status::Waiting),
             attempts: record.attempts.iter().map(AttemptView::of).collect(),
-            cancel_reason: record.cancel_reason.map(explained),
-            redeliveries_left: MAX_ROUNDS.saturating_sub(record.rounds),
+            cancel_reason: record.cancel_reason.map(ErrorView::from),
+            redeliveries_left: if record.test { 0 } else { MAX_ROUNDS.saturating_sub(record.rounds) },
         }
     }
 }
@@ -120,32 +112,15 @@ impl DeliveryDetail {
 
 impl AttemptView {
     fn of(attempt: &Attempt) -> Self {
-        let error =
-            |AttemptError { code, message }: &AttemptError| ErrorView { code: code.clone(), message: message.clone() };
         Self {
             number: attempt.number,
             started_at: attempt.started_at,
             duration_ms: attempt.duration_ms,
             outcome: attempt.outcome.clone(),
             status_code: attempt.status_code,
-            error: attempt.error.as_ref().map(error),
+            error: attempt.error.as_ref().map(ErrorView::from),
             response_excerpt: attempt.response_excerpt.clone(),
             possible_duplicate: attempt.possible_duplicate,
         }
     }
-}
-
-fn explained(reason: CancelReason) -> ErrorView {
-    let (code, message) = match reason {
-        CancelReason::IntegrationDisabled => {
-            ("integration_disabled", "The integration was switched off before it could be sent.")
-        }
-        CancelReason::IntegrationDeleted => {
-            ("integration_deleted", "The integration was deleted before it could be sent.")
-        }
-        CancelReason::NoLongerMatches => {
-            ("no_longer_matches", "The integration's filters were changed, and no longer let this alert through.")
-        }
-    };
-    ErrorView { code: code.to_owned(), message: message.to_owned() }
 }

@@ -1,6 +1,6 @@
 //! What a customer asks an integration to be, checked: a new one, or a patch of one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::FIRST_VERSION;
 use crate::fields::{self, Errors};
+use crate::input::Members;
 use crate::openapi::{EventTypeName, MethodName, WholeNumber};
 use crate::problem::FieldError;
 
@@ -48,7 +49,8 @@ pub struct NewIntegration {
     generate_signing_secret: bool,
     /// Headers to be sent with each request, for authentication mostly. At most 20.
     #[serde(default)]
-    headers: BTreeMap<String, String>,
+    #[schema(value_type = BTreeMap<String, String>)]
+    headers: Members<String>,
     /// Only these events; empty means all.
     #[serde(default)]
     #[schema(value_type = Vec<EventTypeName>)]
@@ -101,8 +103,8 @@ impl NewIntegration {
             let message = "Either give a signing secret or have one generated, not both.";
             errors.push(FieldError::new("generate_signing_secret", message));
         }
-        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let headers = errors.note(fields::headers(headers));
+        let headers: Vec<_> = self.headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers = errors.note(fields::headers(&headers));
         let filter = fields::filter(self.event_types, self.severities, self.project_ids, &mut errors);
         errors.none()?;
         let secret_origin = if self.generate_signing_secret { SecretOrigin::Generated } else { SecretOrigin::Customer };
@@ -185,14 +187,15 @@ pub struct IntegrationPatch {
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     enabled: Patch<bool>,
-    /// Takes the current one's place at once; to have both sign for a while, rotate it instead. `null` removes it.
+    /// Takes the current one's place at once, and that of one which still signs beside it; to have both sign for a while,
+    /// rotate it instead. `null` removes it.
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 8, max_length = 256)]
     signing_secret: Patch<String>,
     /// Headers by name: a text sets one, `null` removes it, those not named stay.
     #[serde(default)]
     #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
-    headers: Patch<BTreeMap<String, Option<String>>>,
+    headers: Patch<Members<Option<String>>>,
     #[serde(default)]
     #[schema(value_type = Option<Vec<EventTypeName>>)]
     event_types: Patch<Vec<EventType>>,
@@ -212,6 +215,11 @@ pub struct Patched {
 }
 
 impl IntegrationPatch {
+    /// Whether it says anything of the URL, be it what stands there already.
+    pub fn names_url(&self) -> bool {
+        self.url != Patch::Keep
+    }
+
     /// Applies the patch. `secrets` are the integration's present ones.
     ///
     /// # Errors
@@ -223,6 +231,20 @@ impl IntegrationPatch {
         read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>,
     ) -> Result<Patched, Vec<FieldError>> {
         let mut errors = Errors::default();
+        let mut integration = self.patched_settings(current, read_url, &mut errors);
+        integration.filter = self.patched_filter(&current.filter, &mut errors);
+        let patched_secrets = self.patched_secrets(secrets, &mut errors);
+        errors.none()?;
+        let secrets = (!are_same(&patched_secrets, secrets)).then_some(patched_secrets);
+        Ok(Patched { integration, secrets })
+    }
+
+    fn patched_settings(
+        &self,
+        current: &Integration,
+        read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>,
+        errors: &mut Errors,
+    ) -> Integration {
         let mut next = current.clone();
         match &self.name {
             Patch::Keep => {}
@@ -247,36 +269,47 @@ impl IntegrationPatch {
             // What is known is about another endpoint, or about another time.
             next.health = None;
         }
-        next.filter = fields::filter(
-            self.event_types.or(&current.filter.event_types),
-            self.severities.or(&current.filter.severities),
-            self.project_ids.or(&current.filter.project_ids),
-            &mut errors,
-        );
+        next
+    }
+
+    fn patched_filter(&self, current: &Filter, errors: &mut Errors) -> Filter {
+        fields::filter(
+            self.event_types.or(&current.event_types),
+            self.severities.or(&current.severities),
+            self.project_ids.or(&current.project_ids),
+            errors,
+        )
+    }
+
+    fn patched_secrets(&self, current: &OpenSecrets, errors: &mut Errors) -> OpenSecrets {
         let signing = match &self.signing_secret {
-            Patch::Keep => secrets.signing.clone(),
+            Patch::Keep => current.signing.clone(),
             Patch::Reset => None,
             Patch::Set(text) => errors
                 .note(fields::signing_secret(text).map(Some))
                 .map(|current| SigningSecrets { current, previous: None }),
         };
-        let headers = errors.note(self.patched_headers(&secrets.headers));
-        errors.none()?;
-        let touched = self.signing_secret != Patch::Keep || self.headers != Patch::Keep;
-        Ok(Patched { integration: next, secrets: touched.then_some(OpenSecrets { signing, headers }) })
+        OpenSecrets { signing, headers: errors.note(self.patched_headers(&current.headers)) }
     }
 
     fn patched_headers(&self, current: &CustomerHeaders) -> Result<CustomerHeaders, FieldError> {
         let patch = match &self.headers {
             Patch::Keep => return Ok(current.clone()),
             Patch::Reset => return Ok(CustomerHeaders::default()),
-            Patch::Set(patch) => patch,
+            Patch::Set(Members(patch)) => patch,
         };
-        let named: BTreeSet<String> = patch.keys().map(|name| name.to_ascii_lowercase()).collect();
-        let kept = current.iter().filter(|(name, _)| !named.contains(*name));
+        let named = || patch.iter().map(|(name, _)| name.as_str());
+        fields::each_header_once(named())?;
+        let kept = current.iter().filter(|(name, _)| !named().any(|written| written.eq_ignore_ascii_case(name)));
         let set = patch.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)));
-        fields::headers(kept.chain(set))
+        fields::headers(&kept.chain(set).collect::<Vec<_>>())
     }
+}
+
+/// Whether two integrations' secrets would be sealed to the same: in which order headers were given makes no difference.
+fn are_same(some: &OpenSecrets, others: &OpenSecrets) -> bool {
+    let some_headers: BTreeMap<_, _> = some.headers.iter().collect();
+    some.signing == others.signing && some_headers == others.headers.iter().collect()
 }
 
 fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<String, FieldError> {
@@ -315,7 +348,7 @@ mod tests {
         refused(json!({"name": "n", "url": "http://169.254.169.254/"}), &["url"]);
         refused(
             json!({"name": " ", "url": "x", "signing_secret": "short", "headers": {"Host": "x"}, "severities": [""]}),
-            &["name", "url", "signing_secret", "headers.host", "severities"],
+            &["name", "url", "signing_secret", "headers.Host", "severities"],
         );
         refused(
             json!({"name": "n", "url": "https://example.com/", "signing_secret": "long enough", "generate_signing_secret": true}),
@@ -359,6 +392,18 @@ mod tests {
     }
 
     #[test]
+    fn nor_does_one_that_says_what_is_so_already() {
+        let (integration, _) = current();
+        let patch = json!({
+            "name": " n ", "url": "https://example.com/", "method": "PUT", "enabled": false, "project_ids": [7, 7],
+            "signing_secret": "the-old-secret", "headers": {"X-B": "b", "x-a": "a", "x-c": null},
+        });
+        let patched = patched(patch).unwrap_or_else(|fields| panic!("{fields:?}"));
+        assert_eq!(patched.integration, integration);
+        assert!(patched.secrets.is_none());
+    }
+
+    #[test]
     fn null_takes_a_field_back_to_its_default() {
         let patch =
             json!({"method": null, "enabled": null, "project_ids": null, "signing_secret": null, "headers": null});
@@ -380,6 +425,25 @@ mod tests {
         assert_eq!(header_names(json!({"headers": {"x-a": null}})), ["x-b"]);
         assert_eq!(header_names(json!({"headers": {"X-B": "new", "X-C": "c"}})), ["x-a", "x-b", "x-c"]);
         assert_eq!(header_names(json!({"headers": {"X-Unknown": null}})), ["x-a", "x-b"]);
+    }
+
+    #[test]
+    fn no_header_is_named_twice() {
+        let check = |headers: &str, field: &str| {
+            // Members that stand there twice are lost in a `Value`.
+            let patch: IntegrationPatch = serde_json::from_str(&format!(r#"{{"headers": {headers}}}"#)).unwrap();
+            let (integration, secrets) = current();
+            let errors = patch.apply(&integration, &secrets, read_url).err().unwrap_or_default();
+            assert_eq!(errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), [field], "{headers}");
+            let set = headers.replace("null", "\"v\"");
+            let new = format!(r#"{{"name": "n", "url": "https://example.com/", "headers": {set}}}"#);
+            let errors =
+                serde_json::from_str::<NewIntegration>(&new).unwrap().check(read_url).err().unwrap_or_default();
+            assert_eq!(errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), [field], "{headers}");
+        };
+        check(r#"{"X-C": "1", "X-C": "1"}"#, "headers.X-C");
+        check(r#"{"X-C": "1", "x-c": "2"}"#, "headers.x-c");
+        check(r#"{"X-A": "new", "x-a": null}"#, "headers.x-a");
     }
 
     #[test]

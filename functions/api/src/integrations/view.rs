@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::health::Health;
-use shared::integration::{DisabledReason, Integration};
-use shared::signature::SigningSecret;
+use shared::integration::Integration;
+use shared::signature::{SecretFormat, SigningSecret};
 use utoipa::ToSchema;
+
+use crate::explanation::ErrorView;
 
 /// A custom header, of whose value only its end is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -33,14 +35,6 @@ pub enum HealthState {
     Disabled,
 }
 
-/// A code that never changes its meaning, and a sentence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Reason {
-    #[schema(example = "gone")]
-    pub code: String,
-    pub message: String,
-}
-
 /// How an integration is doing, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Health)]
@@ -49,7 +43,7 @@ pub struct HealthView {
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
     #[schema(required = true)]
-    pub reason: Option<Reason>,
+    pub reason: Option<ErrorView>,
 }
 
 /// An integration.
@@ -70,6 +64,10 @@ pub struct IntegrationView {
     /// The last four characters of the signing secret; `null` of one shorter than twelve.
     #[schema(required = true)]
     pub signing_secret_last4: Option<String>,
+    /// How receivers read the signing secret as a key of Standard Webhooks: `whsec` when the key is the decoded base64 after
+    /// `whsec_`, `raw` when it is the secret's own bytes. `null` without a secret, or when it was set before this was noted.
+    #[schema(required = true, value_type = Option<crate::openapi::SecretFormatName>)]
+    pub signing_secret_format: Option<&'static str>,
     /// Until when the secret before the last rotation signs too.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     pub previous_secret_valid_until: Option<Timestamp>,
@@ -124,6 +122,7 @@ impl IntegrationView {
             headers: secrets.map(|secrets| secrets.headers.keys().map(header).collect()).unwrap_or_default(),
             has_signing_secret: secrets.is_some_and(|secrets| secrets.signing_secret.is_some()),
             signing_secret_last4: secrets.and_then(|secrets| secrets.signing_secret_last4.clone()),
+            signing_secret_format: secrets.and_then(|secrets| secrets.signing_secret_format).map(SecretFormat::as_str),
             previous_secret_valid_until: secrets
                 .and_then(|secrets| secrets.previous_valid_until)
                 .filter(|&valid_until| now < valid_until),
@@ -153,7 +152,7 @@ impl IntegrationList {
 
 fn health(integration: &Integration) -> HealthView {
     if !integration.enabled {
-        let reason = integration.disabled_reason.map(disabled_because);
+        let reason = integration.disabled_reason.map(ErrorView::from);
         return HealthView { state: HealthState::Disabled, since: None, reason };
     }
     match &integration.health {
@@ -163,26 +162,12 @@ fn health(integration: &Integration) -> HealthView {
         }
         Some(Health::Failing { since, code, .. }) => {
             let message = "The last attempt failed: open the log to see why.";
-            HealthView { state: HealthState::Failing, since: Some(*since), reason: Some(reason(code, message)) }
+            HealthView { state: HealthState::Failing, since: Some(*since), reason: Some(ErrorView::new(code, message)) }
         }
         Some(Health::Ailing { since, code }) => {
             let message = "Your endpoint keeps timing out, so its alerts take a slower lane until it accepts one: answer \
                            with 200 as soon as a webhook is received, and process it in the background.";
-            HealthView { state: HealthState::Ailing, since: Some(*since), reason: Some(reason(code, message)) }
+            HealthView { state: HealthState::Ailing, since: Some(*since), reason: Some(ErrorView::new(code, message)) }
         }
     }
-}
-
-fn disabled_because(why: DisabledReason) -> Reason {
-    match why {
-        DisabledReason::Gone => reason(
-            "gone",
-            "Your endpoint answered 410, which says that it wants no more webhooks, so the integration was switched off: \
-             enable it when the endpoint is back.",
-        ),
-    }
-}
-
-fn reason(code: &str, message: &str) -> Reason {
-    Reason { code: code.to_owned(), message: message.to_owned() }
 }

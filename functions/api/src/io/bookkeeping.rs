@@ -1,5 +1,5 @@
-//! What the API keeps beside an organization's integrations, in the same table: what makes creating one safe to repeat
-//! and bounded in number, and what paces tests and recoveries.
+//! What the API keeps beside an organization's integrations, in the same table: what makes its requests safe to repeat,
+//! bounds the number of integrations, and paces tests and recoveries.
 //!
 //! None of these items' sort keys begins like an integration's, so that delivering never reads them.
 
@@ -10,7 +10,10 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::builders::PutBuilder;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -18,14 +21,13 @@ use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use shared::ids::{IntegrationId, OrganizationId};
 use shared::integration::Integration;
 use shared::io::fault::Fault;
+use shared::io::vault::random;
 
 use crate::allowance::{self, TooManyTests};
-use crate::idempotency::{FINGERPRINT_BYTES, REMEMBERED_FOR, RequestKey};
-use crate::integrations::SecretOrigin;
+use crate::contention::{MAX_COLLISIONS, give_way};
+use crate::idempotency::{KeyedRequest, REMEMBERED_FOR, RequestKey};
+use crate::integrations::{FIRST_VERSION, SecretOrigin};
 use crate::pace::{self, FullyBooked, Slots};
-
-/// How often a write that others got in the way of is tried again.
-const MAX_COLLISIONS: usize = 8;
 
 /// How much longer than it is needed an item is kept.
 const OUTLIVES: Duration = Duration::from_secs(60 * 60);
@@ -44,21 +46,31 @@ pub struct Bookkeeping {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generation(u64);
 
-/// A request that created an integration, remembered by its `Idempotency-Key`.
+/// A request that was carried out, remembered by its `Idempotency-Key`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RememberedRequest {
-    pub created: IntegrationId,
+    /// The integration that it created or changed.
+    #[serde(alias = "created")]
+    pub subject: IntegrationId,
+    /// The version that it made of it.
+    #[serde(default = "first_version")]
+    pub version: u64,
     pub fingerprint: ByteBuf,
     pub secret_origin: SecretOrigin,
     #[serde(with = "jiff::fmt::serde::timestamp::second::required")]
     pub expires_at: Timestamp,
 }
 
-/// What came of creating an integration.
+/// What is remembered from when nothing but creating was.
+const fn first_version() -> u64 {
+    FIRST_VERSION
+}
+
+/// What came of several writes that are made together or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Creation {
+pub enum Transaction {
     Done,
-    /// Somebody else created one meanwhile, or the same request was carried out twice at once: look again.
+    /// Somebody else wrote one of the items meanwhile, perhaps for the same request: look again.
     Contended,
 }
 
@@ -67,13 +79,13 @@ impl Bookkeeping {
         Self { client, table }
     }
 
-    /// How many integrations were created. To be read *before* they are counted.
+    /// How many integrations were created. To be read *before* anything that creating one depends on.
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails.
     pub async fn generation(&self, organization: OrganizationId) -> Result<Generation, Fault> {
         let item = self.get(organization, CREATIONS).await?;
-        Ok(Generation(item.as_ref().and_then(|item| whole_number(item, "generation")).unwrap_or(0)))
+        Ok(Generation(item.as_ref().and_then(generation).unwrap_or(0)))
     }
 
     /// The request of that key, if it was carried out within the last 24 hours.
@@ -92,7 +104,8 @@ impl Bookkeeping {
         Ok(request.filter(|request| now < request.expires_at))
     }
 
-    /// Creates an integration, if none was created since `seen`, and remembers the request that asked for it.
+    /// Creates an integration, if none was created since `seen`, and remembers the request that asked for it, unless that is
+    /// remembered already.
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails; whether it was created is then unknown.
@@ -100,36 +113,74 @@ impl Bookkeeping {
         &self,
         integration: &Integration,
         seen: Generation,
-        request: Option<(&RequestKey, [u8; FINGERPRINT_BYTES])>,
+        request: Option<&KeyedRequest>,
         secret_origin: SecretOrigin,
-    ) -> Result<Creation, Fault> {
-        let organization = integration.organization_id;
-        let created = self.put(to_item(integration).map_err(|_| UNREADABLE)?);
-        let mut writes = self
-            .client
-            .transact_write_items()
-            .transact_items(TransactWriteItem::builder().put(created).build())
-            .transact_items(TransactWriteItem::builder().update(self.next_generation(organization, seen)).build());
-        if let Some((key, fingerprint)) = request {
-            let remembered = RememberedRequest {
-                created: integration.id,
-                fingerprint: ByteBuf::from(fingerprint),
-                secret_origin,
-                expires_at: integration.created_at.saturating_add(REMEMBERED_FOR).unwrap_or(Timestamp::MAX),
-            };
-            let mut item: Item = to_item(remembered).map_err(|_| UNREADABLE)?;
-            item.extend(item_key(organization, &key.sort_key()));
-            writes = writes.transact_items(TransactWriteItem::builder().put(self.put(item)).build());
+    ) -> Result<Transaction, Fault> {
+        let created = self.put_item(to_item(integration).map_err(|_| UNREADABLE)?);
+        let created = TransactWriteItem::builder().put(put(created)).build();
+        let counted = self.next_generation(integration.organization_id, seen);
+        let mut writes = vec![created, TransactWriteItem::builder().update(counted).build()];
+        if let Some(request) = request {
+            writes.push(self.remember(request, integration, secret_origin)?);
         }
-        match writes.send().await {
-            Ok(_) => Ok(Creation::Done),
-            Err(SdkError::ServiceError(context)) if is_contention(context.err()) => Ok(Creation::Contended),
+        self.write_together(writes).await
+    }
+
+    /// Writes an integration whole in place of the version that was used, if that is still the one, and remembers the request
+    /// that asked for it, unless that is remembered already.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails; whether it was written is then unknown.
+    pub async fn replace(
+        &self,
+        integration: &Integration,
+        used_version: u64,
+        request: &KeyedRequest,
+        secret_origin: SecretOrigin,
+    ) -> Result<Transaction, Fault> {
+        let replaced = self
+            .put_item(to_item(integration).map_err(|_| UNREADABLE)?)
+            .condition_expression("version = :used")
+            .expression_attribute_values(":used", number(used_version));
+        let replaced = TransactWriteItem::builder().put(put(replaced)).build();
+        self.write_together(vec![replaced, self.remember(request, integration, secret_origin)?]).await
+    }
+
+    /// Remembers the request that made an integration what it is.
+    fn remember(
+        &self,
+        request: &KeyedRequest,
+        integration: &Integration,
+        secret_origin: SecretOrigin,
+    ) -> Result<TransactWriteItem, Fault> {
+        let now = integration.updated_at;
+        let remembered = RememberedRequest {
+            subject: integration.id,
+            version: integration.version,
+            fingerprint: ByteBuf::from(request.fingerprint),
+            secret_origin,
+            expires_at: now.saturating_add(REMEMBERED_FOR).unwrap_or(Timestamp::MAX),
+        };
+        let mut item: Item = to_item(remembered).map_err(|_| UNREADABLE)?;
+        item.extend(item_key(integration.organization_id, &request.key.sort_key()));
+        let remembered = self
+            .put_item(item)
+            .condition_expression("attribute_not_exists(fingerprint) OR expires_at <= :now")
+            .expression_attribute_values(":now", number(now.as_second()));
+        Ok(TransactWriteItem::builder().put(put(remembered)).build())
+    }
+
+    /// The SDK names the transaction, so that DynamoDB takes a repetition whose first answer was lost for what it is.
+    async fn write_together(&self, writes: Vec<TransactWriteItem>) -> Result<Transaction, Fault> {
+        match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
+            Ok(_) => Ok(Transaction::Done),
+            Err(SdkError::ServiceError(context)) if is_contention(context.err()) => Ok(Transaction::Contended),
             Err(error) => Err(Fault::of("TransactWriteItems")(error)),
         }
     }
 
-    fn put(&self, item: Item) -> Put {
-        Put::builder().table_name(&self.table).set_item(Some(item)).build().expect("a put has a table and an item")
+    fn put_item(&self, item: Item) -> PutBuilder {
+        Put::builder().table_name(&self.table).set_item(Some(item))
     }
 
     fn next_generation(&self, organization: OrganizationId, seen: Generation) -> Update {
@@ -147,24 +198,23 @@ impl Bookkeeping {
     /// Admits a test of an organization's integration, or says how long to wait for it.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails.
+    /// [`Fault`] when DynamoDB fails, [`Fault::Contended`] when others never let up.
     pub async fn admit_test(
         &self,
         organization: OrganizationId,
         now: Timestamp,
     ) -> Result<Result<(), TooManyTests>, Fault> {
         let expires_at = now.saturating_add(allowance::PER).unwrap_or(Timestamp::MAX);
-        self.keep(organization, TESTS, expires_at, |recent: Option<Vec<i64>>| {
-            Ok((allowance::admit(&recent.unwrap_or_default(), now)?, ()))
-        })
-        .await
+        let place = Place { organization, name: TESTS, expires_at: outlived(expires_at) };
+        self.keep(&place, |recent: Option<Vec<i64>>| Ok((allowance::admit(&recent.unwrap_or_default(), now)?, ())))
+            .await
     }
 
     /// Reserves the instants at which that many deliveries of an integration are sent again, behind all those reserved
     /// before.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails.
+    /// [`Fault`] when DynamoDB fails, [`Fault::Contended`] when others never let up.
     pub async fn reserve(
         &self,
         integration: &Integration,
@@ -173,7 +223,9 @@ impl Bookkeeping {
     ) -> Result<Result<Slots, FullyBooked>, Fault> {
         let name = format!("pace_{}", integration.id);
         let expires_at = now.saturating_add(pace::MOST_AHEAD).unwrap_or(Timestamp::MAX);
-        self.keep(integration.organization_id, &name, expires_at, |booked_until: Option<i64>| {
+        let organization = integration.organization_id;
+        let place = Place { organization, name: &name, expires_at: outlived(expires_at) };
+        self.keep(&place, |booked_until: Option<i64>| {
             let booked_until = booked_until.and_then(|at| Timestamp::from_millisecond(at).ok());
             let slots = pace::reserve(booked_until, count, now)?;
             Ok((slots.until().as_millisecond(), slots))
@@ -181,49 +233,73 @@ impl Bookkeeping {
         .await
     }
 
-    /// Changes a value that is kept under a name to what `change` makes of it, unless `change` refuses. Whoever changed it
+    /// Changes a value that is kept at a place to what `change` makes of it, unless `change` refuses. Whoever changed it
     /// meanwhile goes first.
     async fn keep<T, R, E>(
         &self,
-        organization: OrganizationId,
-        name: &str,
-        expires_at: Timestamp,
+        place: &Place<'_>,
         change: impl Fn(Option<T>) -> Result<(T, R), E>,
     ) -> Result<Result<R, E>, Fault>
     where
         T: Serialize + for<'de> Deserialize<'de>,
     {
-        for _ in 0..MAX_COLLISIONS {
-            let item = self.get(organization, name).await?;
-            let seen = item.as_ref().and_then(|item| whole_number(item, "generation")).unwrap_or(0);
-            let kept: Option<Kept<T>> = item.map(from_item).transpose().map_err(|_| UNREADABLE)?;
+        let mut found = self.get(place.organization, place.name).await?;
+        for collision in 1..=MAX_COLLISIONS {
+            let seen = found.as_ref().and_then(generation).unwrap_or(0);
+            let kept: Option<Kept<T>> = found.map(from_item).transpose().map_err(|_| UNREADABLE)?;
             let (value, answer) = match change(kept.map(|kept| kept.value)) {
                 Ok(changed) => changed,
                 Err(refusal) => return Ok(Err(refusal)),
             };
             let value = serde_dynamo::to_attribute_value(value).map_err(|_| UNREADABLE)?;
-            let written = self
-                .client
-                .update_item()
-                .table_name(&self.table)
-                .set_key(Some(item_key(organization, name)))
-                .update_expression("SET #value = :value, generation = :next, expires_at = :expires_at")
-                .condition_expression(UNCHANGED)
-                .expression_attribute_names("#value", "value")
-                .expression_attribute_values(":value", value)
-                .expression_attribute_values(":next", number(seen + 1))
-                .expression_attribute_values(":seen", number(seen))
-                .expression_attribute_values(":expires_at", number(outlived(expires_at).as_second()))
-                .send()
-                .await;
-            match written {
-                Ok(_) => return Ok(Ok(answer)),
-                Err(SdkError::ServiceError(context))
-                    if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) => {}
-                Err(error) => return Err(Fault::of("UpdateItem")(error)),
+            match self.write_kept(place, seen, value, Writer(random())).await? {
+                Keeping::Done => return Ok(Ok(answer)),
+                Keeping::Refused(item) => found = item,
             }
+            give_way(collision).await;
         }
         Err(Fault::Contended)
+    }
+
+    /// Writes a kept value's next generation, if `seen` is still the present one. The SDK repeats a write whose answer was
+    /// lost; the repetition is refused, and what is found then is known again by its writer.
+    async fn write_kept(
+        &self,
+        place: &Place<'_>,
+        seen: u64,
+        value: AttributeValue,
+        writer: Writer,
+    ) -> Result<Keeping, Fault> {
+        let written_by = AttributeValue::B(writer.0.to_vec().into());
+        let written = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item_key(place.organization, place.name)))
+            .update_expression(
+                "SET #value = :value, generation = :next, written_by = :writer, expires_at = :expires_at",
+            )
+            .condition_expression(UNCHANGED)
+            .expression_attribute_names("#value", "value")
+            .expression_attribute_values(":value", value)
+            .expression_attribute_values(":next", number(seen + 1))
+            .expression_attribute_values(":seen", number(seen))
+            .expression_attribute_values(":writer", written_by.clone())
+            .expression_attribute_values(":expires_at", number(place.expires_at.as_second()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match written {
+            Ok(_) => Ok(Keeping::Done),
+            Err(SdkError::ServiceError(context)) => match context.into_err() {
+                UpdateItemError::ConditionalCheckFailedException(refused) => {
+                    let is_ours = refused.item.as_ref().and_then(|item| item.get("written_by")) == Some(&written_by);
+                    Ok(if is_ours { Keeping::Done } else { Keeping::Refused(refused.item) })
+                }
+                other => Err(Fault::of::<_, ()>("UpdateItem")(SdkError::service_error(other, ()))),
+            },
+            Err(error) => Err(Fault::of("UpdateItem")(error)),
+        }
     }
 
     async fn get(&self, organization: OrganizationId, sort_key: &str) -> Result<Option<Item>, Fault> {
@@ -242,6 +318,23 @@ const UNCHANGED: &str = "attribute_not_exists(generation) OR generation = :seen"
 
 const UNREADABLE: Fault = Fault::UnreadableItem { table: "integrations" };
 
+/// Where a value is kept, and until when.
+struct Place<'a> {
+    organization: OrganizationId,
+    name: &'a str,
+    expires_at: Timestamp,
+}
+
+/// Names one try of a write. Random, so that nobody takes another's write for it.
+struct Writer([u8; 16]);
+
+/// What came of writing a kept value.
+enum Keeping {
+    Done,
+    /// Somebody else has written it meanwhile; this is what was found.
+    Refused(Option<Item>),
+}
+
 #[derive(Deserialize)]
 struct Kept<T> {
     value: T,
@@ -251,6 +344,10 @@ fn is_contention(error: &TransactWriteItemsError) -> bool {
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { return false };
     let lost_a_race = |code| matches!(code, "ConditionalCheckFailed" | "TransactionConflict");
     cancelled.cancellation_reasons().iter().filter_map(CancellationReason::code).any(lost_a_race)
+}
+
+fn put(builder: PutBuilder) -> Put {
+    builder.build().expect("a put has a table and an item")
 }
 
 fn item_key(organization: OrganizationId, sort_key: &str) -> Item {
@@ -264,8 +361,8 @@ fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-fn whole_number(item: &Item, name: &str) -> Option<u64> {
-    item.get(name)?.as_n().ok()?.parse().ok()
+fn generation(item: &Item) -> Option<u64> {
+    item.get("generation")?.as_n().ok()?.parse().ok()
 }
 
 fn outlived(needed_until: Timestamp) -> Timestamp {

@@ -1,0 +1,65 @@
+//! What became of something, as its owner is told: a code for programs, and a sentence for people.
+
+use serde::Serialize;
+use shared::delivery::{AttemptError, CancelReason};
+use shared::integration::DisabledReason;
+use shared::outcome::Outcome;
+use utoipa::ToSchema;
+
+/// A code that never changes its meaning, and a sentence that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub struct ErrorView {
+    #[schema(example = "tls_expired")]
+    pub code: String,
+    #[schema(example = "Your endpoint's HTTPS certificate has expired: renew it.")]
+    pub message: String,
+}
+
+impl ErrorView {
+    pub(crate) fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+
+    /// Why a request failed; `None` of one that was accepted.
+    pub(crate) fn of_outcome(outcome: &Outcome) -> Option<Self> {
+        outcome.code().zip(outcome.sentence()).map(|(code, message)| Self::new(code, message))
+    }
+}
+
+impl From<&AttemptError> for ErrorView {
+    fn from(AttemptError { code, message }: &AttemptError) -> Self {
+        Self::new(code, message)
+    }
+}
+
+/// Why a delivery was cancelled.
+impl From<CancelReason> for ErrorView {
+    fn from(reason: CancelReason) -> Self {
+        let (code, message) = match reason {
+            CancelReason::IntegrationDisabled => {
+                ("integration_disabled", "The integration was switched off before it could be sent.")
+            }
+            CancelReason::IntegrationDeleted => {
+                ("integration_deleted", "The integration was deleted before it could be sent.")
+            }
+            CancelReason::NoLongerMatches => {
+                ("no_longer_matches", "The integration's filters were changed, and no longer let this alert through.")
+            }
+        };
+        Self::new(code, message)
+    }
+}
+
+/// Why an integration was switched off.
+impl From<DisabledReason> for ErrorView {
+    fn from(reason: DisabledReason) -> Self {
+        match reason {
+            DisabledReason::Gone => Self::new(
+                "gone",
+                "Your endpoint answered 410, which says that it wants no more webhooks, so the integration was switched \
+                 off: enable it when the endpoint is back.",
+            ),
+        }
+    }
+}
