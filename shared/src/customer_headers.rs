@@ -168,9 +168,11 @@ impl HeaderRefused {
                 format!("The custom headers take more than {MAX_HEADER_BYTES} bytes together: shorten or remove some.")
             }
             // Not quoted: it may be a whole header, its value included.
-            Self::Name { .. } => "The name of this custom header is not valid: use letters, digits and hyphens, without \
+            Self::Name { .. } => {
+                "The name of this custom header is not valid: use letters, digits and hyphens, without \
                                   spaces or a colon."
-                .to_owned(),
+                    .to_owned()
+            }
             Self::Value { name } => format!(
                 "The value of the custom header {name} is not valid: use printable ASCII characters, without line breaks \
                  and without spaces at its ends."

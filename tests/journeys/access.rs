@@ -259,6 +259,23 @@ pub async fn another_organization_sees_nothing(scene: Scene) -> Result<(), Faile
     Ok(())
 }
 
+/// What is served without a token is the same for everyone, however its path is written.
+pub async fn no_open_route_leads_to_a_guarded_one(scene: Scene) -> Result<(), Failed> {
+    let anonymous = scene.stack.anonymous_api()?;
+    for path in [
+        "/console/..%2Fintegrations",
+        "/console/..%2F..%2Fintegrations",
+        "/console/%2e%2e/integrations",
+        "/console//integrations",
+        "/openapi.json%2F..%2Fintegrations",
+    ] {
+        let answer = anonymous.call(Method::GET, path, Content::none()).await?;
+        let refused = [StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED].contains(&answer.status);
+        assert!(refused && !answer.text().contains("items"), "{path}: {} {}", answer.status, answer.text());
+    }
+    Ok(())
+}
+
 /// Whoever signs in on the page gets tokens that cannot change their user. Passwords are taken on that page, and from
 /// those who hold AWS credentials.
 pub async fn users_cannot_change_their_organization(scene: Scene) -> Result<(), Failed> {

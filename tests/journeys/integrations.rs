@@ -1,11 +1,16 @@
 //! A customer's settings: creating, reading, changing and deleting integrations, and what is said to bad input.
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::join_all;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use shared::delivery::Status;
 use tests::api::{Api, Content, Response};
+use tests::local_cloud::sdk_config;
+use tests::stack::Function;
 
+use crate::at_hand::ApiAtHand;
 use crate::scene::{CANARY, PATH, STANDARD_SECRET, Scene, header};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -32,12 +37,14 @@ pub async fn from_creation_to_deletion(scene: Scene) -> Result<(), Failed> {
     let id = created["id"].as_str().ok_or("no id")?.to_owned();
     assert_eq!(answer.header("location"), Some(format!("/integrations/{id}").as_str()));
     assert_eq!(answer.header("etag"), Some("\"1\""));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(
         created,
         json!({
             "id": id, "name": "Pager", "url": scene.receiver.url(PATH), "method": "PUT", "enabled": true,
             "headers": {"authorization": {"last4": "wxyz"}, "x-short": {"last4": null}},
             "has_signing_secret": true, "signing_secret_last4": STANDARD_SECRET[STANDARD_SECRET.len() - 4..],
+            "signing_secret_format": "whsec",
             "previous_secret_valid_until": null,
             "event_types": ["alert.triggered"], "severities": ["critical"], "project_ids": [10],
             "health": {"state": "unknown", "since": null, "reason": null},
@@ -94,7 +101,10 @@ pub async fn a_patch_keeps_what_it_does_not_name(scene: Scene) -> Result<(), Fai
     assert_eq!(arrival.header("x-tenant"), None);
     assert!(arrival.header("x-roboticks-signature").is_some());
 
+    let changed = api.change(&id, &json!({"signing_secret": "canary-as-it-is"})).await?;
+    assert_eq!(changed["signing_secret_format"], "raw");
     let changed = api.change(&id, &json!({"signing_secret": null, "headers": null, "enabled": false})).await?;
+    assert_eq!(changed["signing_secret_format"], Value::Null);
     assert_eq!(
         (&changed["has_signing_secret"], &changed["headers"], &changed["enabled"]),
         (&json!(false), &json!({}), &json!(false))
@@ -128,17 +138,103 @@ pub async fn an_update_is_not_lost(scene: Scene) -> Result<(), Failed> {
     other?;
     let both = api.read(&id).await?;
     assert_eq!((&both["severities"], &both["project_ids"]), (&json!(["critical"]), &json!([1])));
+
+    // Many at once are too many for some perhaps, and that is no failure of ours.
+    let renamed = |number| {
+        let content = Content::json(&json!({"name": format!("Name {number}")}));
+        call(&api, Method::PATCH, &path, content)
+    };
+    for answer in join_all((0..12).map(renamed)).await {
+        let answer = answer?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::CONFLICT => assert_eq!(answer.header("retry-after"), Some("1"), "{}", answer.text()),
+            other => return Err(format!("{other}: {}", answer.text()).into()),
+        }
+    }
     Ok(())
 }
 
-pub async fn asking_twice_creates_once(scene: Scene) -> Result<(), Failed> {
+/// As often as it is said: neither the version nor the time of the last change moves, and nothing is sealed anew.
+pub async fn what_changes_nothing_makes_no_version(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let body = json!({
+        "name": "Pager", "url": scene.receiver.url(PATH), "signing_secret": STANDARD_SECRET,
+        "headers": {"Authorization": LONG_VALUE, "X-Tenant": "canary-tenant-0001"}, "severities": ["critical"],
+    });
+    let id = created(&api, &body).await?;
+    let before = scene.stack.find_integration(scene.organization, &id).await?;
+    for patch in [json!({}), json!({"headers": {"X-Tenant": "canary-tenant-0001", "X-Gone": null}}), body] {
+        let answer = call(&api, Method::PATCH, &format!("/integrations/{id}"), Content::json(&patch)).await?;
+        assert_eq!(answer.expect(StatusCode::OK)?.header("etag"), Some("\"1\""));
+    }
+    assert_eq!(scene.stack.find_integration(scene.organization, &id).await?, before);
+    Ok(())
+}
+
+/// Here, what the names of this machine lead to is allowed: the API is told that it is not.
+pub async fn a_host_is_looked_up_when_it_is_set_or_switched_on(scene: Scene) -> Result<(), Failed> {
+    let strict = ApiAtHand::open(&scene, &[("ALLOW_PRIVATE_NETWORKS", "")], scene.stack.endpoint()).await?;
+    let here = json!({"name": "Pager", "url": "http://localhost:1024/canary"});
+    let refused = strict.call(Method::POST, "/integrations", &[], Some(&here)).await?;
+    assert_eq!(
+        (refused.status, &refused.body["errors"][0]["field"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("url"))
+    );
+
+    // The name has come to lead here since it was set.
+    let api = scene.api().await?;
+    let id = created(&api, &here).await?;
+    api.change(&id, &json!({"enabled": false})).await?;
+    let path = format!("/integrations/{id}");
+    for (patch, status) in [
+        (json!({"name": "On-call"}), StatusCode::OK),
+        (json!({"url": here["url"]}), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({"url": "http://localhost:1025/canary"}), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({"enabled": true}), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({"url": "http://canary.invalid/"}), StatusCode::OK),
+    ] {
+        let answer = strict.call(Method::PATCH, &path, &[], Some(&patch)).await?;
+        assert_eq!(answer.status, status, "{patch}: {}", answer.body);
+    }
+    assert_eq!(api.list().await?["items"].as_array().map(Vec::len), Some(1));
+    Ok(())
+}
+
+pub async fn an_unreadable_one_hides_no_other(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH)});
+    let (broken, sound) = (created(&api, &body).await?, created(&api, &body).await?);
+    aws_sdk_dynamodb::Client::new(&sdk_config(scene.stack.endpoint()))
+        .update_item()
+        .table_name(scene.stack.output("IntegrationsTableName")?)
+        .key("organization_id", AttributeValue::N(scene.organization.to_string()))
+        .key("integration_id", AttributeValue::S(broken))
+        .update_expression("SET version = :broken")
+        .expression_attribute_values(":broken", AttributeValue::S("broken".to_owned()))
+        .send()
+        .await?;
+    let listed = api.list().await?;
+    let ids: Vec<_> = listed["items"].as_array().into_iter().flatten().map(|item| &item["id"]).collect();
+    assert_eq!(ids, [&json!(sound)]);
+    let told = scene.stack.log_lines(Function::Api).await?.into_iter().any(|line| {
+        line.contains("left out of a list") && line.contains(&format!("\"organization_id\":{},", scene.organization))
+    });
+    assert!(told, "an operator is told");
+    Ok(())
+}
+
+/// Many at once, so that some find neither the others' answer nor what they created when they look.
+pub async fn asking_often_creates_once(scene: Scene) -> Result<(), Failed> {
     let api = scene.api().await?;
     let body = json!({"name": "Pager", "url": scene.receiver.url(PATH), "generate_signing_secret": true});
     let key = HeaderValue::from_static("5f0c2c9e-6f2e-4d8f-9d3a-0a1b2c3d4e5f");
     let ask = || call(&api, Method::POST, "/integrations", Content::json(&body).with(IDEMPOTENCY_KEY, key.clone()));
-    let (one, other) = tokio::join!(ask(), ask());
-    let (one, other) = (one?.expect(StatusCode::CREATED)?, other?.expect(StatusCode::CREATED)?);
-    assert_eq!(one.json()?, other.json()?, "the same answer, the secret included");
+    let answers = join_all((0..16).map(|_| ask())).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let one = answers[0].clone().expect(StatusCode::CREATED)?;
+    for other in answers {
+        assert_eq!(one.json()?, other.expect(StatusCode::CREATED)?.json()?, "the same answer, the secret included");
+    }
     let secret = one.json()?["signing_secret"].as_str().unwrap_or_default().to_owned();
     assert!(secret.starts_with("whsec_"), "a secret of ours");
     assert_eq!(api.list().await?["items"].as_array().map(Vec::len), Some(1));
@@ -170,7 +266,7 @@ pub async fn an_organization_has_only_so_many(scene: Scene) -> Result<(), Failed
     }
     // Two places are left, and four ask at once.
     let asking = [post(&api, &body), post(&api, &body), post(&api, &body), post(&api, &body)];
-    let answers = futures_util::future::join_all(asking).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let answers = join_all(asking).await.into_iter().collect::<Result<Vec<_>, _>>()?;
     let with = |status| answers.iter().filter(|answer| answer.status == status).count();
     assert_eq!((with(StatusCode::CREATED), with(StatusCode::CONFLICT)), (2, 2));
     assert_eq!(api.list().await?["items"].as_array().map(Vec::len), Some(most));
@@ -207,8 +303,9 @@ pub async fn bad_input_is_told_by_field(scene: Scene) -> Result<(), Failed> {
         (json!({"signing_secret": "canary"}), &["signing_secret"]),
         (json!({"signing_secret": 12345678}), &["signing_secret"]),
         (json!({"signing_secret": "whsec_canary!"}), &["signing_secret"]),
-        (json!({"headers": {"Host": "canary"}}), &["headers.host"]),
-        (json!({"headers": {"X-Key": "canary\r\nX-Evil: 1"}}), &["headers.x-key"]),
+        (json!({"headers": {"Host": "canary"}}), &["headers.Host"]),
+        (json!({"headers": {"X Key": "canary"}}), &["headers.X Key"]),
+        (json!({"headers": {"X-Key": "canary\r\nX-Evil: 1"}}), &["headers.X-Key"]),
         (json!({"headers": {"X-Key": 5}}), &["headers.X-Key"]),
         (json!({"headers": {"X-Key": "canary", "x-key": "canary"}}), &["headers.x-key"]),
         (json!({"headers": {"x-big": "c".repeat(8_192)}}), &["headers"]),
@@ -216,6 +313,7 @@ pub async fn bad_input_is_told_by_field(scene: Scene) -> Result<(), Failed> {
         (json!({"event_types": ["alert.closed"]}), &["event_types[0]"]),
         (json!({"severities": [""]}), &["severities"]),
         (json!({"project_ids": [-1]}), &["project_ids[0]"]),
+        (json!({"project_ids": [1, 18_446_744_073_709_551_616.0]}), &["project_ids[1]"]),
         (json!({"nmae": "Pager"}), &["nmae"]),
         (json!({"name": "", "url": "x", "severities": [""]}), &["name", "url", "severities"]),
     ] {
@@ -228,12 +326,21 @@ pub async fn bad_input_is_told_by_field(scene: Scene) -> Result<(), Failed> {
     assert_problem(&patched(json!({"url": "http://10.0.0.1/"})).await?, StatusCode::UNPROCESSABLE_ENTITY, &["url"])?;
     assert_problem(&patched(json!({"name": null})).await?, StatusCode::UNPROCESSABLE_ENTITY, &["name"])?;
     assert_problem(&patched(json!({"id": "int_x"})).await?, StatusCode::UNPROCESSABLE_ENTITY, &["id"])?;
+    let twice = json!({"headers": {"X-Key": "canary", "x-key": null}});
+    assert_problem(&patched(twice).await?, StatusCode::UNPROCESSABLE_ENTITY, &["headers.x-key"])?;
+    let as_text = call(&api, Method::PATCH, &integration, Content::raw("text/plain", "{}")).await?;
+    assert_problem(&as_text, StatusCode::UNSUPPORTED_MEDIA_TYPE, &["$"])?;
+    assert_eq!(as_text.header("accept-patch"), Some("application/merge-patch+json, application/json"));
 
     let raw = |content_type, body: String| call(&api, Method::POST, "/integrations", Content::raw(content_type, body));
     let json = "application/json";
     assert_problem(&raw(json, "{".to_owned()).await?, StatusCode::BAD_REQUEST, &["$"])?;
     assert_problem(&raw(json, "[]".to_owned()).await?, StatusCode::UNPROCESSABLE_ENTITY, &["$"])?;
-    assert_problem(&raw("text/plain", "{}".to_owned()).await?, StatusCode::UNSUPPORTED_MEDIA_TYPE, &["$"])?;
+    for other in ["text/plain", "application/merge-patch+json"] {
+        assert_problem(&raw(other, "{}".to_owned()).await?, StatusCode::UNSUPPORTED_MEDIA_TYPE, &["$"])?;
+    }
+    let twice = r#"{"name": "Pager", "url": "https://example.com/canary", "headers": {"X-Key": "1", "X-Key": "1"}}"#;
+    assert_problem(&raw(json, twice.to_owned()).await?, StatusCode::UNPROCESSABLE_ENTITY, &["headers.X-Key"])?;
     let large = format!("{{\"name\": \"{}\"}}", "x".repeat(64 * 1024));
     assert_problem(&raw(json, large).await?, StatusCode::PAYLOAD_TOO_LARGE, &["$"])?;
 
@@ -259,6 +366,7 @@ pub async fn bad_input_is_told_by_field(scene: Scene) -> Result<(), Failed> {
 pub fn assert_problem(answer: &Response, status: StatusCode, fields: &[&str]) -> Result<(), Failed> {
     assert_eq!(answer.status, status, "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
     let problem = answer.json()?;
     let named: Vec<_> =
         problem["errors"].as_array().into_iter().flatten().filter_map(|error| error["field"].as_str()).collect();

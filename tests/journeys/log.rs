@@ -1,11 +1,20 @@
 //! The integration log: finding deliveries, understanding them, sending them again.
 
-use http::{Method, StatusCode};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::header::IF_MATCH;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use jiff::Timestamp;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
-use shared::delivery::Status;
+use shared::alert_event::EventType;
+use shared::delivery::{Identity, Record, Status};
+use shared::ids::DeliveryId;
+use shared::ledger::{End, State};
+use shared::signature::SigningSecret;
 use tests::api::Content;
-use tests::receiver::Answer;
+use tests::receiver::{Answer, Arrival};
 use tests::stack::Function;
 
 use crate::integrations::{assert_problem, created};
@@ -28,9 +37,6 @@ pub async fn pages_and_filters(scene: Scene) -> Result<(), Failed> {
         sent.push((key.delivery_id.to_string(), alert));
     }
     let newest_first: Vec<_> = sent.iter().rev().map(|(id, _)| id.clone()).collect();
-    let ids = |items: Vec<Value>| -> Vec<String> {
-        items.iter().filter_map(|item| item["id"].as_str().map(str::to_owned)).collect()
-    };
     assert_eq!(ids(api.all_deliveries(&id, "limit=3").await?), newest_first);
     assert_eq!(ids(api.all_deliveries(&id, "").await?), newest_first);
     let page = api.deliveries(&id, "limit=7").await?;
@@ -48,6 +54,10 @@ pub async fn pages_and_filters(scene: Scene) -> Result<(), Failed> {
     assert_eq!(ids(api.all_deliveries(&id, &format!("to={received}")).await?), &newest_first[4..]);
     assert_eq!(ids(api.all_deliveries(&id, &format!("from={received}")).await?), &newest_first[..5]);
     Ok(())
+}
+
+fn ids(items: Vec<Value>) -> Vec<String> {
+    items.iter().filter_map(|item| item["id"].as_str().map(str::to_owned)).collect()
 }
 
 pub async fn a_delivery_explains_itself(scene: Scene) -> Result<(), Failed> {
@@ -160,5 +170,123 @@ pub async fn rotated_secrets_sign_for_the_overlap(scene: Scene) -> Result<(), Fa
     assert_eq!(api.read(&id).await?["previous_secret_valid_until"], Value::Null);
     let shown = scene.stack.log_lines(Function::Api).await?;
     assert!(!shown.iter().any(|line| line.contains(&new)));
+    Ok(())
+}
+
+/// The secret whose overlap was promised signs on, unless its owner says otherwise.
+pub async fn a_promised_overlap_is_kept(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH), "signing_secret": STANDARD_SECRET});
+    let id = created(&api, &body).await?;
+    let path = format!("/integrations/{id}/rotate-secret");
+    let rotate = |body: Value, tag: &'static str| {
+        let content = Content::json(&body).with(IF_MATCH, HeaderValue::from_static(tag));
+        api.call(Method::POST, &path, content)
+    };
+    let second =
+        rotate(json!({"signing_secret": "canary-the-second"}), "\"1\"").await?.expect(StatusCode::OK)?.json()?;
+    let until = second["previous_secret_valid_until"].as_str().ok_or("no overlap")?;
+
+    let refused = rotate(json!({}), "*").await?;
+    assert_problem(&refused, StatusCode::CONFLICT, &[])?;
+    let to_the_second = &until["2025-01-10T".len()..][.."10:23:45".len()];
+    let detail = refused.json()?["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(detail.contains(to_the_second) && detail.contains("replace_previous"), "{detail}");
+    api.test(&id).await?;
+
+    let replacing = || json!({"signing_secret": "canary-the-third", "replace_previous": true});
+    assert_problem(&rotate(replacing(), "\"1\"").await?, StatusCode::PRECONDITION_FAILED, &["If-Match"])?;
+    rotate(replacing(), "\"2\"").await?.expect(StatusCode::OK)?;
+    api.test(&id).await?;
+    // At once, without any overlap.
+    let last = json!({"signing_secret": "canary-the-fourth", "replace_previous": true, "overlap_seconds": 0});
+    let last = api.rotate(&id, &last).await?;
+    assert_eq!((&last["previous_secret_valid_until"], &last["signing_secret_format"]), (&Value::Null, &json!("raw")));
+    api.test(&id).await?;
+
+    let signed_by = |arrival: &Arrival| -> Vec<&str> {
+        let secrets = [STANDARD_SECRET, "canary-the-second", "canary-the-third", "canary-the-fourth"];
+        let signs = |secret: &&str| {
+            let secret = SigningSecret::parse(secret).map(|secret| secret.documented_signature(&arrival.body));
+            let signatures = ["x-roboticks-signature", "x-roboticks-signature-previous"];
+            secret.is_ok_and(|signature| signatures.iter().any(|name| header(arrival, name) == signature))
+        };
+        secrets.into_iter().filter(signs).collect()
+    };
+    let arrivals = scene.arrivals();
+    assert_eq!(signed_by(&arrivals[0]), [STANDARD_SECRET, "canary-the-second"]);
+    assert_eq!(signed_by(&arrivals[1]), ["canary-the-second", "canary-the-third"]);
+    assert_eq!(signed_by(&arrivals[2]), ["canary-the-fourth"]);
+    Ok(())
+}
+
+pub async fn asking_twice_rotates_once(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH), "signing_secret": STANDARD_SECRET});
+    let (id, other) = (created(&api, &body).await?, created(&api, &body).await?);
+    let ask = |id: &str, body: Value| {
+        let key = HeaderValue::from_static("a1f0c2c9-6f2e-4d8f-9d3a-0a1b2c3d4e5f");
+        let content = Content::json(&body).with(HeaderName::from_static("idempotency-key"), key);
+        let (api, path) = (api.clone(), format!("/integrations/{id}/rotate-secret"));
+        async move { api.call(Method::POST, &path, content).await }
+    };
+    let answers = join_all((0..8).map(|_| ask(&id, json!({})))).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let one = answers[0].clone().expect(StatusCode::OK)?;
+    assert!(one.json()?["signing_secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")));
+    assert_eq!(one.header("etag"), Some("\"2\""));
+    for other in answers {
+        assert_eq!(one.json()?, other.expect(StatusCode::OK)?.json()?, "the same answer, the secret included");
+    }
+    for different in [ask(&id, json!({"overlap_seconds": 0})).await?, ask(&other, json!({})).await?] {
+        assert_problem(&different, StatusCode::UNPROCESSABLE_ENTITY, &["Idempotency-Key"])?;
+    }
+    // Once it has changed, its secret may be another.
+    api.change(&id, &json!({"name": "On-call"})).await?;
+    let later = ask(&id, json!({})).await?.expect(StatusCode::OK)?.json()?;
+    assert_eq!((&later["name"], later.get("signing_secret")), (&json!("On-call"), None));
+    Ok(())
+}
+
+/// The log is sorted by the events' own times, `from` and `to` are about their receipt.
+pub async fn a_time_range_ends_the_search(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
+    let integration = scene.stack.find_integration(scene.organization, &id).await?;
+    let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+    let now = Timestamp::now();
+    let mut put = Vec::new();
+    // An event of each age, all received now.
+    for age in [0, 14, 16] {
+        let body = scene.alert().to_string();
+        let event_at = now - days(age);
+        let delivery_id = DeliveryId::of_alert(scene.organization, integration.id, event_at, body.as_bytes());
+        let identity = Identity {
+            integration_id: integration.id,
+            delivery_id,
+            organization_id: scene.organization,
+            event_type: EventType::Triggered,
+            alert_id: age,
+            created_at: now,
+        };
+        let state = State::Ended { attempt: 1, round_start: 1, end: End::Delivered };
+        scene.stack.put_record(Record::new(identity, &state, now + days(1))).await?;
+        put.push(delivery_id.to_string());
+    }
+    let found =
+        async |query: String| -> Result<Vec<String>, Failed> { Ok(ids(api.all_deliveries(&id, &query).await?)) };
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(found(String::new()).await?, put);
+    assert_eq!(found(format!("from={}", now - hour)).await?, put[..2], "two weeks late, and no later");
+    assert_eq!(found(format!("to={}", now + hour)).await?, put);
+    assert_eq!(found(format!("to={}", now - days(15))).await?, [""; 0]);
+
+    let page = api.deliveries(&id, "limit=1").await?;
+    let cursor = page["next_cursor"].as_str().ok_or("there is more")?;
+    for filters in ["status=delivered", "status=failed", "alert_id=0", "to=2025-01-10T10:00:00Z"] {
+        let path = format!("/integrations/{id}/deliveries?{filters}&cursor={cursor}");
+        let refused = api.call(Method::GET, &path, Content::none()).await?;
+        assert_problem(&refused, StatusCode::BAD_REQUEST, &["cursor"])?;
+    }
+    assert_eq!(api.deliveries(&id, &format!("limit=2&cursor={cursor}")).await?["items"][0]["id"], put[1]);
     Ok(())
 }

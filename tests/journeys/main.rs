@@ -6,6 +6,7 @@
 
 mod access;
 mod afterwards;
+mod at_hand;
 mod bad_messages;
 mod cancelled;
 mod crashes;
@@ -16,6 +17,7 @@ mod fan_out;
 mod integrations;
 mod isolation;
 mod log;
+mod lost_answers;
 mod poison;
 mod recovery;
 mod retried;
@@ -87,14 +89,19 @@ fn journeys() -> Vec<Trial> {
         described: by_its_own_document;
         access: unauthenticated_calls_start_no_function, expired_token_is_refused, tampered_tokens_are_refused,
             tokens_for_others_are_refused, token_without_an_organization, claim_that_is_no_canonical_integer,
-            another_organization_sees_nothing, users_cannot_change_their_organization;
-        recovery: five_hundred_interrupted_midway;
+            another_organization_sees_nothing, users_cannot_change_their_organization,
+            no_open_route_leads_to_a_guarded_one;
+        lost_answers: own_writes_are_known_again;
+        recovery: five_hundred_interrupted_midway, refused_while_off_or_fully_booked, a_dry_run_counts_what_would_be_sent;
         integrations: from_creation_to_deletion, a_patch_keeps_what_it_does_not_name, an_update_is_not_lost,
-            asking_twice_creates_once, an_organization_has_only_so_many, bad_input_is_told_by_field;
+            asking_often_creates_once, an_organization_has_only_so_many, bad_input_is_told_by_field,
+            a_host_is_looked_up_when_it_is_set_or_switched_on, an_unreadable_one_hides_no_other,
+            what_changes_nothing_makes_no_version;
         test_button: shows_what_was_sent_and_what_came_back, explains_a_failure_and_tries_once, gone_switches_nothing_off,
-            ten_a_minute;
+            a_test_is_not_sent_again, ten_a_minute;
         log: pages_and_filters, a_delivery_explains_itself, sent_again_by_hand, a_large_payload_is_sent_again_too,
-            rotated_secrets_sign_for_the_overlap;
+            rotated_secrets_sign_for_the_overlap, a_promised_overlap_is_kept, asking_twice_rotates_once,
+            a_time_range_ends_the_search;
     }
 }
 

@@ -28,9 +28,13 @@ pub async fn shows_what_was_sent_and_what_came_back(scene: Scene) -> Result<(), 
     let sample = include_str!("../../events/alert-triggered.json").trim_end();
     assert_eq!(String::from_utf8_lossy(&arrival.body), sample);
     assert_eq!((&shown["request"]["method"], &shown["request"]["body"]), (&json!("PATCH"), &json!(sample)));
-    for name in ["x-roboticks-signature", "x-roboticks-delivery", "webhook-signature", "user-agent"] {
+    for name in
+        ["x-roboticks-signature", "x-roboticks-delivery", "webhook-signature", "user-agent", "host", "content-length"]
+    {
         assert_eq!(shown["request"]["headers"][name], header(arrival, name), "{name}");
     }
+    let shown_headers = shown["request"]["headers"].as_object().ok_or("no headers")?;
+    assert!(arrival.headers.keys().all(|name| shown_headers.contains_key(name.as_str())), "{shown_headers:?}");
     assert_eq!(header(arrival, "authorization"), "Bearer canary-0123456789");
     assert_eq!(shown["request"]["headers"]["authorization"], "••••");
     assert_eq!(shown["response"], json!({"status_code": 200, "excerpt": "thanks"}));
@@ -82,6 +86,19 @@ pub async fn gone_switches_nothing_off(scene: Scene) -> Result<(), Failed> {
     let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
     assert_eq!(api.test(&id).await?["error"]["code"], "gone");
     assert_eq!(api.read(&id).await?["enabled"], true);
+    Ok(())
+}
+
+pub async fn a_test_is_not_sent_again(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
+    let tested = api.test(&id).await?["delivery_id"].as_str().ok_or("no delivery")?.to_owned();
+    let path = format!("/integrations/{id}/deliveries/{tested}/redeliver");
+    let refused = api.call(Method::POST, &path, Content::none()).await?;
+    assert_problem(&refused, StatusCode::CONFLICT, &[])?;
+    assert!(refused.json()?["detail"].as_str().is_some_and(|detail| detail.contains("press Test again")));
+    assert_eq!(api.delivery(&id, &tested).await?["redeliveries_left"], 0);
+    assert_eq!(scene.arrivals().len(), 1);
     Ok(())
 }
 
