@@ -127,50 +127,11 @@ impl Integration {
             (None, false) => Standing::Disabled,
         }
     }
-
-    /// Whether both are the same version of the same integration, made by the same change: two that are made at once
-    /// differ in what they change, in their sealed values, or in time. Health is no part of a version.
-    pub fn is_same_version(&self, other: &Self) -> bool {
-        let without_health = |integration: &Self| Self { health: None, ..integration.clone() };
-        without_health(self) == without_health(other)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn integration() -> Integration {
-        Integration {
-            organization_id: OrganizationId::new(1).unwrap(),
-            id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
-            name: "Pager".to_owned(),
-            url: "https://example.com/".to_owned(),
-            method: Method::Post,
-            enabled: true,
-            disabled_reason: None,
-            filter: Filter::default(),
-            secrets: None,
-            health: None,
-            version: 2,
-            created_at: Timestamp::UNIX_EPOCH,
-            updated_at: Timestamp::UNIX_EPOCH,
-            deleted_at: None,
-            expires_at: None,
-            format: Integration::FORMAT,
-        }
-    }
-
-    #[test]
-    fn a_version_is_known_again_whatever_was_noted_of_its_health() {
-        let written = integration();
-        let noted = Some(Health::Healthy { since: Timestamp::UNIX_EPOCH });
-        assert!(written.is_same_version(&Integration { health: noted, ..integration() }));
-        assert!(!written.is_same_version(&Integration { version: 3, ..integration() }));
-        assert!(!written.is_same_version(&Integration { name: "On-call".to_owned(), ..integration() }));
-        let a_moment_later = Timestamp::from_millisecond(1).unwrap();
-        assert!(!written.is_same_version(&Integration { updated_at: a_moment_later, ..integration() }));
-    }
 
     #[test]
     fn only_the_documented_methods_are_known() {

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
@@ -14,6 +16,8 @@ use crate::ids::{IntegrationId, OrganizationId};
 use crate::integration::{DisabledReason, Integration};
 use crate::io::conditional::{Conditional, conditional};
 use crate::io::fault::Fault;
+
+type Item = HashMap<String, AttributeValue>;
 
 /// The integrations table.
 #[derive(Clone, Debug)]
@@ -175,7 +179,7 @@ impl IntegrationsTable {
     /// health meanwhile is lost, and noted again by the next attempt.
     ///
     /// The SDK repeats a write whose answer was lost. The repetition is refused, because the write was made: what is found
-    /// then is what was written.
+    /// then is what was to be written.
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails; whether it was written is then unknown.
@@ -185,13 +189,13 @@ impl IntegrationsTable {
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(item))
+            .set_item(Some(item.clone()))
             .condition_expression("version = :used")
             .expression_attribute_values(":used", AttributeValue::N(used_version.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-// A transaction is about to write it.
+        // A transaction is about to write it.
         if let Err(SdkError::ServiceError(context)) = &answer
             && matches!(context.err(), PutItemError::TransactionConflictException(_))
         {
@@ -200,8 +204,7 @@ impl IntegrationsTable {
         match conditional(answer)? {
             Conditional::Made(_) => Ok(Change::Done),
             Conditional::Refused(found) => {
-                let found = found.map(from_item::<Integration>).transpose().map_err(|_| UNREADABLE)?;
-                let is_ours = found.is_some_and(|found| found.is_same_version(integration));
+                let is_ours = found.is_some_and(|found| is_same_version(found, item));
                 Ok(if is_ours { Change::Done } else { Change::Outdated })
             }
         }
@@ -239,11 +242,64 @@ fn change<T>(written: &Conditional<T>) -> Change {
     }
 }
 
+/// Whether two items are the same version of an integration, made by the same change: changes that are made at once differ in
+/// what they change, in their sealed values, or in time. Health is no part of a version.
+fn is_same_version(mut found: Item, mut written: Item) -> bool {
+    found.remove("health");
+    written.remove("health");
+    found == written
+}
+
 const UNREADABLE: Fault = Fault::UnreadableItem { table: "integrations" };
 
-fn item_key(organization: OrganizationId, id: IntegrationId) -> HashMap<String, AttributeValue> {
+fn item_key(organization: OrganizationId, id: IntegrationId) -> Item {
     HashMap::from([
         ("organization_id".to_owned(), AttributeValue::N(organization.to_string())),
         ("integration_id".to_owned(), AttributeValue::S(id.to_string())),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::filter::Filter;
+    use crate::integration::Method;
+
+    use super::*;
+
+    fn item(edit: impl FnOnce(&mut Integration)) -> Item {
+        let mut integration = Integration {
+            organization_id: OrganizationId::new(1).unwrap(),
+            id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
+            name: "Pager".to_owned(),
+            url: "https://example.com/".to_owned(),
+            method: Method::Post,
+            enabled: true,
+            disabled_reason: None,
+            filter: Filter::default(),
+            secrets: None,
+            health: None,
+            version: 2,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+            deleted_at: None,
+            expires_at: None,
+            format: Integration::FORMAT,
+        };
+        edit(&mut integration);
+        to_item(integration).unwrap()
+    }
+
+    #[track_caller]
+    fn check(expected: bool, edit: impl FnOnce(&mut Integration)) {
+        assert_eq!(is_same_version(item(edit), item(|_| {})), expected);
+    }
+
+    #[test]
+    fn a_version_is_known_again_whatever_was_noted_of_its_health() {
+        check(true, |_| {});
+        check(true, |found| found.health = Some(Health::Healthy { since: Timestamp::UNIX_EPOCH }));
+        check(false, |found| found.version = 3);
+        check(false, |found| found.name = "On-call".to_owned());
+        check(false, |found| found.updated_at = Timestamp::from_millisecond(1).unwrap());
+    }
 }
