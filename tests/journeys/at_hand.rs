@@ -1,9 +1,10 @@
 //! The API in this process, for what the deployed one cannot be brought to: settings of another stack, and a way to the
-//! cloud on which answers are lost.
+//! cloud with a weather of its own.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::tests::api::ORGANIZATION_CLAIM;
 use ::tests::local_cloud::sdk_config;
@@ -82,27 +83,39 @@ impl ApiAtHand {
     }
 }
 
-/// A way to the cloud on which the first answer to every write of DynamoDB's is lost: the write is made, and the SDK, which
-/// cannot know, repeats it. Gone when dropped.
-pub struct LossyLink {
+/// What becomes of calls to DynamoDB on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weather {
+    /// The first answer to every write is lost: the write is made, and the SDK, which cannot know, repeats it.
+    LosesAnswers,
+    /// Reads take up to [`SLOWEST_READ`] each, so that much can happen between two of them.
+    DelaysReads,
+}
+
+/// Longer than a request takes without delay, on a loaded machine too.
+const SLOWEST_READ: Duration = Duration::from_millis(1_500);
+
+/// A way to the cloud. Gone when dropped.
+pub struct Link {
     address: SocketAddr,
     server: JoinHandle<()>,
 }
 
-struct Link {
+struct Way {
     cloud: String,
+    weather: Weather,
     http: reqwest::Client,
 }
 
-impl LossyLink {
-    pub async fn to(cloud: &str) -> Result<Self, Failed> {
+impl Link {
+    pub async fn to(cloud: &str, weather: Weather) -> Result<Self, Failed> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
-        let link = Arc::new(Link { cloud: cloud.to_owned(), http });
+        let way = Arc::new(Way { cloud: cloud.to_owned(), weather, http });
         let server = tokio::spawn(async move {
             // Ends with the task; there is nobody to tell.
-            let _ = axum::serve(listener, Router::new().fallback(pass_on).with_state(link)).await;
+            let _ = axum::serve(listener, Router::new().fallback(pass_on).with_state(way)).await;
         });
         Ok(Self { address, server })
     }
@@ -112,32 +125,50 @@ impl LossyLink {
     }
 }
 
-impl Drop for LossyLink {
+impl Drop for Link {
     fn drop(&mut self) {
         self.server.abort();
     }
 }
 
-async fn pass_on(State(link): State<Arc<Link>>, request: Request) -> Response {
-    let is_lost = is_first_try_of_a_write(request.headers());
-    match passed_on(&link, request).await {
-        Ok(_) if is_lost => (StatusCode::INTERNAL_SERVER_ERROR, "the answer was lost").into_response(),
+async fn pass_on(State(way): State<Arc<Way>>, request: Request) -> Response {
+    let fate = fate(way.weather, request.headers());
+    if fate == Fate::IsDelayed {
+        tokio::time::sleep(SLOWEST_READ.mul_f64(fastrand::f64())).await;
+    }
+    match passed_on(&way, request).await {
+        Ok(_) if fate == Fate::LosesItsAnswer => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "the answer was lost").into_response()
+        }
         Ok(answer) => answer,
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     }
 }
 
-fn is_first_try_of_a_write(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let operation = text("x-amz-target").rsplit('.').next().unwrap_or_default();
-    text("amz-sdk-request").contains("attempt=1")
-        && ["PutItem", "UpdateItem", "TransactWriteItems"].contains(&operation)
+/// What becomes of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    PassesThrough,
+    IsDelayed,
+    LosesItsAnswer,
 }
 
-async fn passed_on(link: &Link, request: Request) -> Result<Response, Box<dyn std::error::Error>> {
+fn fate(weather: Weather, headers: &HeaderMap) -> Fate {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_first_try = text("amz-sdk-request").contains("attempt=1");
+    match (weather, text("x-amz-target").rsplit('.').next().unwrap_or_default()) {
+        (Weather::LosesAnswers, "PutItem" | "UpdateItem" | "TransactWriteItems") if is_first_try => {
+            Fate::LosesItsAnswer
+        }
+        (Weather::DelaysReads, "GetItem") => Fate::IsDelayed,
+        _ => Fate::PassesThrough,
+    }
+}
+
+async fn passed_on(way: &Way, request: Request) -> Result<Response, Box<dyn std::error::Error>> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = link.http.request(parts.method, format!("{}{path}", link.cloud));
+    let request = way.http.request(parts.method, format!("{}{path}", way.cloud));
     let body = to_bytes(body, usize::MAX).await?;
     let answer = request.headers(end_to_end(parts.headers)).body(body).send().await?;
     let (status, headers) = (answer.status(), end_to_end(answer.headers().clone()));

@@ -10,7 +10,7 @@ use tests::api::{Api, Content, Response};
 use tests::local_cloud::sdk_config;
 use tests::stack::Function;
 
-use crate::at_hand::ApiAtHand;
+use crate::at_hand::{ApiAtHand, Link, Weather};
 use crate::scene::{CANARY, PATH, STANDARD_SECRET, Scene, header};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -230,11 +230,17 @@ pub async fn asking_often_creates_once(scene: Scene) -> Result<(), Failed> {
     let body = json!({"name": "Pager", "url": scene.receiver.url(PATH), "generate_signing_secret": true});
     let key = HeaderValue::from_static("5f0c2c9e-6f2e-4d8f-9d3a-0a1b2c3d4e5f");
     let ask = || call(&api, Method::POST, "/integrations", Content::json(&body).with(IDEMPOTENCY_KEY, key.clone()));
-    let answers = join_all((0..16).map(|_| ask())).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let one = answers[0].clone().expect(StatusCode::CREATED)?;
-    for other in answers {
-        assert_eq!(one.json()?, other.expect(StatusCode::CREATED)?.json()?, "the same answer, the secret included");
+    let link = Link::to(scene.stack.endpoint(), Weather::DelaysReads).await?;
+    let at_hand = ApiAtHand::open(&scene, &[], &link.url()).await?;
+    let named = [("idempotency-key", "5f0c2c9e-6f2e-4d8f-9d3a-0a1b2c3d4e5f")];
+    let many = (0..16).map(|_| at_hand.call(Method::POST, "/integrations", &named, Some(&body)));
+    let answers = join_all(many).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let one = &answers[0];
+    for other in &answers {
+        assert_eq!((other.status, &other.body), (StatusCode::CREATED, &one.body), "the secret included");
     }
+    let one = ask().await?.expect(StatusCode::CREATED)?;
+    assert_eq!(one.json()?, answers[0].body);
     let secret = one.json()?["signing_secret"].as_str().unwrap_or_default().to_owned();
     assert!(secret.starts_with("whsec_"), "a secret of ours");
     assert_eq!(api.list().await?["items"].as_array().map(Vec::len), Some(1));

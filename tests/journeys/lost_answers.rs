@@ -6,11 +6,11 @@ use serde_json::json;
 use shared::delivery::Status;
 use tests::receiver::Answer as Endpoint;
 
-use crate::at_hand::{Answer, ApiAtHand, LossyLink};
+use crate::at_hand::{Answer, ApiAtHand, Link, Weather};
 use crate::scene::{PATH, Scene};
 
 pub async fn own_writes_are_known_again(scene: Scene) -> Result<(), Failed> {
-    let link = LossyLink::to(scene.stack.endpoint()).await?;
+    let link = Link::to(scene.stack.endpoint(), Weather::LosesAnswers).await?;
     let api = ApiAtHand::open(&scene, &[], &link.url()).await?;
     let new = json!({"name": "Pager", "url": scene.receiver.url(PATH), "signing_secret": "canary-the-first"});
     let created = api.call(Method::POST, "/integrations", &[("idempotency-key", "a-key")], Some(&new)).await?;

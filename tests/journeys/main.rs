@@ -100,7 +100,7 @@ fn journeys() -> Vec<Trial> {
         test_button: shows_what_was_sent_and_what_came_back, explains_a_failure_and_tries_once, gone_switches_nothing_off,
             a_test_is_not_sent_again, ten_a_minute;
         log: pages_and_filters, a_delivery_explains_itself, sent_again_by_hand, a_large_payload_is_sent_again_too,
-            rotated_secrets_sign_for_the_overlap, a_promised_overlap_is_kept, asking_twice_rotates_once,
+            rotated_secrets_sign_for_the_overlap, a_promised_overlap_is_kept, asking_often_rotates_once,
             a_time_range_ends_the_search;
     }
 }
