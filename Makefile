@@ -74,11 +74,12 @@ $(CARGO_FUZZ): | rust
 	@CARGO_TARGET_DIR=target/fuzz/tool cargo install --quiet --locked --root .tools/fuzz-0.13.2 --version 0.13.2 cargo-fuzz
 
 # cfn-lint checks the state machine's definition too, as it is written out in the template.
-lint: tools rust ## check formatting, code, template and state machine
+lint: tools rust ## check formatting, code, template, state machine and page
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(SAM) validate --lint --region us-east-1
 	$(SAM_BIN)/cfn-lint --non-zero-exit-code informational template.yaml
+	tests/console/lint
 
 clean: ## remove what was built, and the tools
 	rm -rf .aws-sam .tools target tests/console/node_modules tests/console/test-results
