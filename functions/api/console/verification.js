@@ -1,10 +1,12 @@
 // Code that verifies a request of ours, in several languages, for an integration's method and path.
 //
 // Each example accepts either signature header: during a rotation the first is the new secret's and the second the old
-// one's, so that a receiver keeps working whichever of the two it holds.
+// one's, so that a receiver keeps working whichever of the two it holds. Each refuses to run without a secret, since an
+// empty key is one that anybody can sign with; reads a mebibyte at most, which no request of ours comes near; and outlives
+// a request that breaks off.
 
 export function examples({ method, url }) {
-  const path = plainPath(url);
+  const path = plainPath(url) ?? '/';
   return [
     ['Python', python(method, path)],
     ['Node.js', node()],
@@ -14,10 +16,13 @@ export function examples({ method, url }) {
   ];
 }
 
-// The URL's path where it can stand in any language's quotes as it is.
+// Whether the examples' path is a stand-in, which the reader has to replace.
+export const isPathLeftOut = ({ url }) => plainPath(url) === null;
+
+// The URL's path where it can stand in any language's quotes as it is, and means nothing to a router.
 function plainPath(url) {
-  const path = URL.canParse(url) ? new URL(url).pathname : '/';
-  return /^\/[\w\-.~/]*$/.test(path) ? path : '/';
+  const path = URL.canParse(url) ? new URL(url).pathname : '';
+  return /^\/[\w\-.~/]*$/.test(path) ? path : null;
 }
 
 const python = (method, path) => `# pip install flask
@@ -25,7 +30,10 @@ import hashlib, hmac, os
 from flask import Flask, abort, request
 
 app = Flask(__name__)
-SECRET = os.environb[b"WEBHOOK_SECRET"]
+app.config["MAX_CONTENT_LENGTH"] = 1 << 20
+SECRET = os.environ.get("WEBHOOK_SECRET", "").encode()
+if not SECRET:
+    raise SystemExit("WEBHOOK_SECRET is not set")
 
 @app.route("${path}", methods=["${method}"])
 def receive():
@@ -44,11 +52,17 @@ const node = () => `import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
 
 const secret = process.env.WEBHOOK_SECRET;
+if (!secret) throw new Error("WEBHOOK_SECRET is not set");
 const names = ["x-roboticks-signature", "x-roboticks-signature-previous"];
 
-createServer(async (request, response) => {
+async function receive(request, response) {
   const chunks = [];
-  for await (const chunk of request) chunks.push(chunk);
+  let size = 0;
+  for await (const chunk of request) {
+    size += chunk.length;
+    if (size > 1 << 20) return response.writeHead(413, { connection: "close" }).end();
+    chunks.push(chunk);
+  }
   const body = Buffer.concat(chunks); // the raw bytes, before any JSON parsing
   const expected = Buffer.from("sha256=" + createHmac("sha256", secret).update(body).digest("hex"));
   const given = names.map((name) => Buffer.from(request.headers[name] ?? ""));
@@ -58,6 +72,14 @@ createServer(async (request, response) => {
   const event = JSON.parse(body);
   console.log(event.event_type, event.alert.id);
   response.writeHead(204).end();
+}
+
+createServer((request, response) => {
+  receive(request, response).catch((error) => {
+    console.error(error.message); // the request broke off, say
+    if (!response.headersSent) response.writeHead(400);
+    response.end();
+  });
 }).listen(process.env.PORT ?? 8080);
 `;
 
@@ -73,13 +95,15 @@ import (
 	"os"
 )
 
+var secret = []byte(os.Getenv("WEBHOOK_SECRET"))
+
 func receive(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20)) // the raw bytes, before any JSON parsing
 	if err != nil {
 		http.Error(w, "cannot read the body", http.StatusBadRequest)
 		return
 	}
-	mac := hmac.New(sha256.New, []byte(os.Getenv("WEBHOOK_SECRET")))
+	mac := hmac.New(sha256.New, secret)
 	mac.Write(body)
 	expected := []byte("sha256=" + hex.EncodeToString(mac.Sum(nil)))
 	if !hmac.Equal([]byte(r.Header.Get("X-Roboticks-Signature")), expected) &&
@@ -92,6 +116,9 @@ func receive(w http.ResponseWriter, r *http.Request) {
 }
 
 func main() {
+	if len(secret) == 0 {
+		log.Fatal("WEBHOOK_SECRET is not set")
+	}
 	http.HandleFunc("${path}", receive)
 	log.Fatal(http.ListenAndServe(":8080", nil))
 }
@@ -102,9 +129,13 @@ require "json"
 require "openssl"
 require "sinatra"
 
+secret = ENV["WEBHOOK_SECRET"].to_s
+abort "WEBHOOK_SECRET is not set" if secret.empty?
+
 ${method.toLowerCase()} "${path}" do
-  body = request.body.read # the raw bytes, before any JSON parsing
-  expected = "sha256=" + OpenSSL::HMAC.hexdigest("SHA256", ENV.fetch("WEBHOOK_SECRET"), body)
+  body = request.body.read((1 << 20) + 1).to_s # the raw bytes, before any JSON parsing
+  halt 413 if body.bytesize > 1 << 20
+  expected = "sha256=" + OpenSSL::HMAC.hexdigest("SHA256", secret, body)
   given = [request.env["HTTP_X_ROBOTICKS_SIGNATURE"], request.env["HTTP_X_ROBOTICKS_SIGNATURE_PREVIOUS"]]
   halt 401 unless given.any? { |value| Rack::Utils.secure_compare(expected, value.to_s) }
 
@@ -116,7 +147,16 @@ end
 
 const php = () => `<?php
 $secret = getenv("WEBHOOK_SECRET");
-$body = file_get_contents("php://input"); // the raw bytes, before any JSON parsing
+if ($secret === false || $secret === "") {
+    error_log("WEBHOOK_SECRET is not set");
+    http_response_code(500);
+    exit;
+}
+$body = file_get_contents("php://input", false, null, 0, (1 << 20) + 1); // the raw bytes, before any JSON parsing
+if ($body === false || strlen($body) > 1 << 20) {
+    http_response_code(413);
+    exit;
+}
 $expected = "sha256=" . hash_hmac("sha256", $body, $secret);
 $valid = hash_equals($expected, $_SERVER["HTTP_X_ROBOTICKS_SIGNATURE"] ?? "")
     || hash_equals($expected, $_SERVER["HTTP_X_ROBOTICKS_SIGNATURE_PREVIOUS"] ?? "");
