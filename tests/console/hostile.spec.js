@@ -73,6 +73,9 @@ test('a test whose answer is hostile is text', async ({ integration, page, recei
 for (const hash of [
   '#/integrations/..%2F..%2Fopenapi.json',
   '#/integrations/%',
+  '#/integrations/..',
+  '#/integrations/../deliveries/..',
+  '#/integrations/int_01JH7Z5A8M0000000000000001/deliveries/..',
   '#/integrations/a/b/c',
   '#//evil.example',
   '#javascript:alert(1)',

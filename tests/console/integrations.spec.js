@@ -29,7 +29,8 @@ test('adds one by the documented fields, with a secret that is shown once', asyn
   await expect(secret).toHaveText(/^whsec_[A-Za-z0-9+/]{32}$/);
   const shown = await secret.textContent();
   await page.getByRole('button', { name: 'Copy secret' }).click();
-  await expect(page.getByRole('button', { name: 'Copied', exact: true })).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Copy secret' })).toContainText('Copied');
+  await expect(page.getByRole('status').filter({ hasText: 'Copied' })).toBeAttached();
   expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(shown);
 
   const configuration = page.getByRole('region', { name: 'Configuration' });
@@ -126,18 +127,188 @@ test('edits what was edited, and leaves the rest alone', async ({ signedIn: page
   await expect(configuration).not.toContainText('x-removed');
 });
 
-test('does not overwrite what somebody else changed meanwhile', async ({ integration, page, context }) => {
+test('mistakes of headers are marked in their rows, and the others are read out', async ({
+  signedIn: page,
+  receiver,
+}) => {
+  await page.getByRole('link', { name: 'Add', exact: true }).click();
+  await page.getByLabel('Name', { exact: true }).fill('Headers');
+  await page.getByLabel('Webhook URL').fill(receiver.url);
+  await page.getByRole('button', { name: 'Add header' }).click();
+  await page.getByRole('button', { name: 'Add header' }).click();
+  await page.getByLabel('Name of header 1').fill('X-Fine');
+  await page.getByLabel('Name of header 2').fill('X-Key');
+  const answered = (errors) =>
+    page.route(
+      toTheApi,
+      (route) =>
+        route.fulfill({
+          status: 422,
+          contentType: 'application/problem+json',
+          json: { status: 422, title: 'Invalid', detail: 'See errors.', errors },
+        }),
+      { times: 1 },
+    );
+  await answered([{ field: 'headers.X-Key', message: 'This value cannot be sent.' }]);
+  await page.getByRole('button', { name: 'Create' }).click();
+  const name = page.getByLabel('Name of header 2');
+  await expect(name).toHaveAttribute('aria-invalid', 'true');
+  await expect(name).toHaveAccessibleDescription('This value cannot be sent.');
+  await expect(page.getByLabel('Value of header 2')).toHaveAttribute('aria-invalid', 'true');
+  await expect(page.getByLabel('Name of header 1')).not.toHaveAttribute('aria-invalid');
+  await expect(name).toBeFocused();
+  await expect(page.getByText('This value cannot be sent.')).toHaveCount(1);
+
+  await answered([{ field: 'headers', message: 'At most 20 headers.' }]);
+  await page.getByRole('button', { name: 'Create' }).click();
+  await expect(page.getByRole('alert')).toHaveText('At most 20 headers.');
+
+  await answered([{ field: 'headers.x-elsewhere', message: 'No row has this.' }]);
+  await page.getByRole('button', { name: 'Create' }).click();
+  await expect(page.getByRole('alert')).toHaveText('No row has this.');
+});
+
+test('puts edits on top of what somebody else has saved meanwhile', async ({
+  integration,
+  page,
+  receiver,
+  callApi,
+}) => {
   await page.getByRole('link', { name: 'Edit' }).click();
   await page.getByLabel('Name', { exact: true }).fill('Mine');
-  const token = await page.evaluate(() => JSON.parse(sessionStorage.getItem('console.session')).token);
-  const theirs = await context.request.patch(reachable(new URL(`integrations/${integration}`, page.url())), {
-    headers: { authorization: `Bearer ${token}` },
-    data: { name: 'Theirs' },
-  });
-  expect(theirs.status()).toBe(200);
+  await page.getByRole('button', { name: 'Add header' }).click();
+  await page.getByLabel('Name of header 1').fill('x-mine');
+  await page.getByLabel('Value of header 1').fill('a-value-of-mine');
+  await callApi('PATCH', `integrations/${integration}`, { name: 'Theirs', method: 'PUT' });
   await page.getByRole('button', { name: 'Save' }).click();
   await page.getByRole('button', { name: 'Load it as it is now' }).click();
-  await expect(page.getByLabel('Name', { exact: true })).toHaveValue('Theirs');
+  // What only they changed is theirs; what both changed stays, and is told.
+  await expect(page.getByLabel('HTTP Method')).toHaveValue('PUT');
+  await expect(page.getByLabel('Name', { exact: true })).toHaveValue('Mine');
+  await expect(page.getByLabel('Value of header 1')).toHaveValue('a-value-of-mine');
+  await expect(page.getByRole('status')).toContainText('Name: Theirs');
+  const request = page.waitForRequest((candidate) => candidate.method() === 'PATCH');
+  await page.getByRole('button', { name: 'Save' }).click();
+  expect((await request).postDataJSON()).toEqual({ name: 'Mine', headers: { 'x-mine': 'a-value-of-mine' } });
+  await expect(page.getByRole('heading', { level: 1, name: 'Mine' })).toBeVisible();
+  await expect(page.getByRole('region', { name: 'Configuration' })).toContainText('PUT');
+  await expect(page.getByRole('region', { name: 'Configuration' })).toContainText(receiver.url);
+});
+
+test('what was opened stays open while it is saved and refused', async ({ signedIn: page, receiver }) => {
+  await page.getByRole('link', { name: 'Add', exact: true }).click();
+  await page.getByLabel('Webhook URL').fill(receiver.url);
+  await page.getByText('Only some severities or projects').click();
+  await page.getByLabel('Project ids').fill('none');
+  await page.getByRole('button', { name: 'Create' }).click();
+  await expect(page.getByLabel('Project ids')).toHaveAttribute('aria-invalid', 'true');
+  await page.getByLabel('Project ids').fill('7');
+  await page.getByRole('button', { name: 'Create' }).click();
+  await expect(page.getByLabel('Project ids')).not.toHaveAttribute('aria-invalid');
+  await expect(page.getByLabel('Name', { exact: true })).toHaveAttribute('aria-invalid', 'true');
+  await expect(page.getByLabel('Project ids')).toBeVisible();
+});
+
+test('the list shows at once what was added, edited, switched and deleted', async ({ signedIn: page, receiver }) => {
+  await add(page, { name: 'First', url: receiver.url, secret: 'None' });
+  await page.getByRole('link', { name: 'Integrations' }).click();
+  await expect(page.getByRole('link', { name: 'First' })).toBeVisible();
+  await add(page, { name: 'Second', url: receiver.url, secret: 'None' });
+  await page.getByRole('switch', { name: 'Enabled' }).click();
+  await expect(page.locator('.title .state')).toHaveText('Disabled');
+  // From here on the list comes from memory alone.
+  await page.route(
+    (url) => url.pathname === '/integrations',
+    () => new Promise(() => {}),
+  );
+  await page.getByRole('link', { name: 'Integrations' }).click();
+  const item = (name) => page.getByRole('listitem').filter({ has: page.getByRole('link', { name }) });
+  await expect(item('Second')).toContainText('Disabled');
+  await page.getByRole('link', { name: 'First' }).click();
+  await page.getByRole('link', { name: 'Edit' }).click();
+  await page.getByLabel('Name', { exact: true }).fill('Renamed');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await expect(page.getByRole('heading', { name: 'Configuration' })).toBeVisible();
+  await page.getByRole('link', { name: 'Integrations' }).click();
+  await expect(item('Renamed')).toBeVisible();
+  await page.getByRole('link', { name: 'Second' }).click();
+  await page.getByRole('button', { name: 'Delete' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await expect(item('Renamed')).toBeVisible();
+  await expect(item('Second')).toHaveCount(0);
+});
+
+test('two that are switched at once are both switched, whichever answer comes first', async ({
+  signedIn: page,
+  receiver,
+}) => {
+  for (const name of ['First', 'Second']) {
+    await add(page, { name, url: receiver.url, secret: 'None' });
+    await page.getByRole('link', { name: 'Integrations' }).click();
+  }
+  const toggle = (name) => page.getByRole('switch', { name: `Enabled: ${name}` });
+  await expect(toggle('Second')).toBeChecked();
+  // The list as it was before is still on its way, and comes last.
+  await page.route(toTheApi, async (route) => {
+    const request = route.request();
+    const response = await route.fetch({ url: reachable(request.url()) });
+    await new Promise((next) => setTimeout(next, request.method() === 'GET' ? 3000 : 500));
+    await route.fulfill({ response });
+  });
+  const old = page.waitForResponse((response) => response.url().endsWith('/integrations'));
+  await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+  await page.waitForRequest((request) => request.url().endsWith('/integrations'));
+  await Promise.all([toggle('First').click(), toggle('Second').click()]);
+  await old;
+  await expect(toggle('First')).not.toBeChecked();
+  await expect(toggle('Second')).not.toBeChecked();
+});
+
+test('a creation that was left does not bring one back to it', async ({ signedIn: page, receiver }) => {
+  await page.getByRole('link', { name: 'Add', exact: true }).click();
+  await page.getByLabel('Name', { exact: true }).fill('Left');
+  await page.getByLabel('Webhook URL').fill(receiver.url);
+  await page.route(
+    (url) => url.pathname === '/integrations',
+    async (route) => {
+      if (route.request().method() === 'POST') await new Promise((next) => setTimeout(next, 1000));
+      await route.continue();
+    },
+  );
+  await page.getByRole('button', { name: 'Create' }).click();
+  await page.getByRole('link', { name: 'Cancel' }).click();
+  // It is created all the same, and its secret waits on its page.
+  await page.getByRole('link', { name: 'Left' }).click();
+  await expect(page.locator('.secret')).toHaveText(/^whsec_/);
+});
+
+test('what is being deleted can no longer be called off', async ({ integration, page }) => {
+  await page.route(toTheApi, async (route) => {
+    await new Promise((next) => setTimeout(next, 1000));
+    await route.continue();
+  });
+  await page.getByRole('button', { name: 'Delete' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('button', { name: 'Delete' }).click();
+  await expect(dialog.getByRole('button', { name: 'Cancel' })).toHaveAttribute('aria-disabled', 'true');
+  await page.keyboard.press('Escape');
+  await expect(dialog).toBeVisible();
+  await expect(page.getByText('No webhook yet')).toBeVisible();
+});
+
+test('an answer that cannot be read is told, and a view that breaks as well', async ({ integration, page }) => {
+  await page.route(toTheApi, (route) =>
+    route.fulfill({ status: 200, contentType: 'text/html', body: '<h1>Proxy</h1>' }),
+  );
+  await page.reload();
+  await expect(page.getByRole('alert').first()).toContainText('What the API answered cannot be read.');
+  await page.unroute(toTheApi);
+  await page.route(toTheApi, (route) => route.fulfill({ status: 200, json: { items: [{}], id: 'x' } }));
+  await page.reload();
+  await expect(page.getByRole('heading', { name: 'This view is broken' })).toBeVisible();
+  await page.unroute(toTheApi);
+  await page.getByRole('button', { name: 'Load it again' }).click();
+  await expect(page.getByRole('heading', { level: 1, name: 'Operations' })).toBeVisible();
 });
 
 test('is switched off and on, in the list and on its page', async ({ integration, page, receiver }) => {

@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 
 import { expect, log, rows, test } from './scene.js';
-import { sendAlert } from './stack.js';
+import { reachable, sendAlert } from './stack.js';
 
 test('new deliveries appear without a reload, and their states follow', async ({
   integration,
@@ -47,7 +47,25 @@ test('filters by status, event, alert and time, in the address too', async ({ in
   await expect(log(page)).toContainText('No delivery matches.');
   await filters.getByRole('button', { name: 'Show all' }).click();
   await filters.getByLabel('To').fill('2020-01-01T00:00');
+  await filters.getByLabel('To').press('Enter');
   await expect(log(page)).toContainText('No delivery matches.');
+});
+
+test('a time filter waits until it is written, and means whole minutes', async ({ integration, page, user }) => {
+  expect(integration).toMatch(/^int_/);
+  await sendAlert(user.organization);
+  await expect(rows(page)).toHaveCount(1);
+  const to = log(page).getByLabel('To');
+  await to.fill('0020-01-01T00:00');
+  await to.press('Enter');
+  // No year that is being typed.
+  expect(page.url()).not.toContain('to=');
+  await to.fill('2020-01-01T10:05');
+  expect(page.url()).not.toContain('to=');
+  await to.blur();
+  await expect(log(page)).toContainText('No delivery matches.');
+  expect(decodeURIComponent(page.url())).toContain('to=2020-01-01T09:05:59.999Z');
+  await expect(to).toHaveValue('2020-01-01T10:05');
 });
 
 test('what is being typed into a filter is left alone by what comes in meanwhile', async ({
@@ -87,6 +105,88 @@ test('shows older pages on demand', async ({ integration, page, user }) => {
   await page.getByRole('button', { name: 'Show older' }).click();
   await expect(rows(page)).toHaveCount(30);
   await expect(rows(page).last()).toContainText('1000');
+});
+
+test('rows beyond the first page follow, too, and new ones do not push them out', async ({
+  integration,
+  page,
+  user,
+  receiver,
+}) => {
+  expect(integration).toMatch(/^int_/);
+  receiver.answer = [500, 'not now'];
+  const start = Date.now() - 60_000;
+  const sendOld = (number) =>
+    sendAlert(user.organization, (event) => {
+      event.alert.id = 1000 + number;
+      event.timestamp = new Date(start + number * 1000).toISOString();
+    });
+  for (let number = 0; number < 28; number += 1) await sendOld(number);
+  await expect(rows(page).first()).toContainText('1027');
+  await page.getByRole('button', { name: 'Show older' }).click();
+  await expect(rows(page)).toHaveCount(28);
+  const oldest = rows(page).filter({ hasText: '1000' });
+  receiver.answer = [200, 'OK'];
+  await sendOld(40);
+  await expect(rows(page)).toHaveCount(29);
+  await expect(oldest).toContainText('Delivered', { timeout: 40_000 });
+  await expect(rows(page)).toHaveCount(29);
+});
+
+test('a row that no longer matches the filter goes', async ({ integration, page, user, receiver }) => {
+  expect(integration).toMatch(/^int_/);
+  receiver.answer = [500, 'not now'];
+  await sendAlert(user.organization);
+  await log(page).getByLabel('Status').selectOption('waiting');
+  await expect(rows(page)).toHaveCount(1);
+  receiver.answer = [200, 'OK'];
+  await expect(log(page)).toContainText('No delivery matches.', { timeout: 40_000 });
+  await expect(rows(page)).toHaveCount(0);
+});
+
+test('a filter that has found nothing yet says so', async ({ integration, page }) => {
+  expect(integration).toMatch(/^int_/);
+  await page.route(
+    (url) => url.pathname.endsWith('/deliveries') && url.searchParams.has('status'),
+    (route) => route.fulfill({ json: { items: [], next_cursor: 'more' } }),
+  );
+  await log(page).getByLabel('Status').selectOption('failed');
+  await expect(log(page)).toContainText('No delivery matches so far; older ones were not looked at yet.');
+  await expect(page.getByRole('button', { name: 'Show older' })).toBeVisible();
+});
+
+test('looks less often while the API fails, and not before it may', async ({ integration, page }) => {
+  expect(integration).toMatch(/^int_/);
+  const asked = [];
+  await page.route(
+    (url) => url.pathname.endsWith('/deliveries'),
+    (route) => {
+      asked.push(Date.now());
+      return route.fulfill({ status: 429, headers: { 'retry-after': '8' }, json: { title: 'Slow down' } });
+    },
+  );
+  await expect(log(page).getByRole('alert')).toContainText('Try again in 8 s');
+  await expect.poll(() => asked.length).toBeGreaterThan(1);
+  expect(asked[1] - asked[0]).toBeGreaterThan(7500);
+});
+
+test('a delivery is looked at when its next attempt is due, not more often', async ({ integration, page, user }) => {
+  await sendAlert(user.organization);
+  await expect(rows(page)).toContainText('Delivered');
+  const asked = [];
+  await page.route(
+    (url) => url.pathname.startsWith(`/integrations/${integration}/deliveries/`),
+    async (route) => {
+      asked.push(Date.now());
+      const response = await route.fetch({ url: reachable(route.request().url()) });
+      const next = new Date(Date.now() + 6000).toISOString();
+      const delivery = { ...(await response.json()), status: 'waiting', next_attempt_at: next };
+      await route.fulfill({ response, json: delivery });
+    },
+  );
+  await rows(page).getByRole('link').click();
+  await expect.poll(() => asked.length).toBe(2);
+  expect(asked[1] - asked[0]).toBeGreaterThan(5000);
 });
 
 test('a delivery shows its attempts, its payload as sent, and a curl without secrets', async ({
@@ -165,4 +265,95 @@ test('recovers the failed ones of a time range, after saying how many', async ({
   await expect(dialog).toContainText('1 delivery is on the way again.');
   await dialog.getByRole('button', { name: 'Close' }).click();
   await expect(rows(page)).toContainText('Delivered');
+});
+
+const toRecover = (url) => url.pathname.endsWith('/recover');
+
+// The recover dialog, with 250 failed ones counted.
+async function counted(page, answers) {
+  const asked = [];
+  await page.route(toRecover, async (route) => {
+    const body = route.request().postDataJSON();
+    asked.push(body);
+    const [status, json, headers] = body.dry_run ? [200, { count: 250, skipped: 0 }] : answers(asked);
+    return route.fulfill({ status, headers, json: { next_cursor: null, paced_until: null, ...json } });
+  });
+  await page.getByRole('button', { name: 'Recover failed…' }).click();
+  await page.getByRole('button', { name: 'Count them' }).click();
+  await page.getByRole('button', { name: 'Recover 250 deliveries' }).click();
+  return asked;
+}
+
+test('a long recovery shows how far it is, waits as long as it is told, and goes on where it was', async ({
+  integration,
+  page,
+}) => {
+  expect(integration).toMatch(/^int_/);
+  let go;
+  const last = new Promise((resolve) => {
+    go = resolve;
+  });
+  let refused = 0;
+  const asked = await counted(page, (asked) => {
+    const { cursor } = asked.at(-1);
+    if (!cursor) return [200, { count: 100, skipped: 0, next_cursor: 'one' }];
+    if (cursor === 'one' && refused < 2) {
+      refused += 1;
+      return refused === 1 ? [429, { title: 'Full' }, { 'retry-after': '3' }] : [503, { title: 'Not now' }];
+    }
+    if (cursor === 'one') return [200, { count: 98, skipped: 2, next_cursor: 'two' }];
+    return [200, { count: 50, skipped: 0 }];
+  });
+  const dialog = page.getByRole('dialog');
+  await expect(dialog.getByRole('progressbar', { name: 'Recovered' })).toHaveJSProperty('value', 100);
+  await expect(dialog).toContainText('100 of 250 are on the way again.');
+  await expect(dialog).toContainText(/It goes on by itself\s+in [1-3] s/);
+  await expect(dialog.getByRole('alert')).toContainText('Not now');
+  await page.route(toRecover, async (route) => {
+    if (route.request().postDataJSON().cursor === 'two') await last;
+    return route.fallback();
+  });
+  await dialog.getByRole('button', { name: 'Continue' }).click();
+  await expect(dialog).toContainText('198 of 250 are on the way again.');
+  go();
+  await expect(dialog).toContainText('248 deliveries are on the way again.');
+  await expect(dialog).toContainText('2 deliveries were left alone');
+  const [count, first, ...others] = asked;
+  // Without an end, what is recovered could be more than what was counted.
+  expect(count).toEqual({ to: expect.stringMatching(/^20.*Z$/), dry_run: true });
+  expect(first).toEqual({ to: count.to, dry_run: false });
+  expect(others.map(({ cursor, ...rest }) => [cursor, rest])).toEqual(
+    ['one', 'one', 'one', 'two'].map((cursor) => [cursor, { dry_run: false }]),
+  );
+});
+
+test('a recovery stops when its dialog is closed', async ({ integration, page }) => {
+  expect(integration).toMatch(/^int_/);
+  const asked = await counted(page, () => [429, { title: 'Full' }, { 'retry-after': '1' }]);
+  await expect(page.getByRole('dialog')).toContainText('It goes on by itself');
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await expect(page.getByRole('dialog')).toHaveCount(0);
+  const before = asked.length;
+  await page.waitForTimeout(2500);
+  expect(asked.length).toBe(before);
+});
+
+test('recovers more than one request covers', async ({ integration, page, user, receiver }) => {
+  expect(integration).toMatch(/^int_/);
+  test.setTimeout(240_000);
+  receiver.answer = [500, 'not now'];
+  const many = 105;
+  for (let number = 0; number < many; number += 1) await sendAlert(user.organization);
+  await page.getByRole('button', { name: 'Recover failed…' }).click();
+  const dialog = page.getByRole('dialog');
+  await expect(async () => {
+    await dialog.getByLabel('From').fill('');
+    await dialog.getByLabel('From').fill('2020-01-01T00:00');
+    await dialog.getByRole('button', { name: 'Count them' }).click();
+    await expect(dialog).toContainText(`${many} failed deliveries`, { timeout: 3000 });
+  }).toPass({ timeout: 180_000, intervals: [3000] });
+  receiver.answer = [200, 'OK'];
+  await dialog.getByRole('button', { name: `Recover ${many} deliveries` }).click();
+  await expect(dialog).toContainText(`${many} deliveries are on the way again.`);
+  await expect(dialog).toContainText('spread out until');
 });

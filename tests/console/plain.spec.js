@@ -3,9 +3,11 @@
 import { expect, test } from '@playwright/test';
 
 import { curl } from '../../functions/api/console/curl.js';
-import { changes, creation, draftOf, mistakesIn } from '../../functions/api/console/draft.js';
+import { changes, creation, draftOf, mistakesIn, rebased } from '../../functions/api/console/draft.js';
 import { indented, member } from '../../functions/api/console/json_text.js';
-import { milliseconds, moment, shown, span } from '../../functions/api/console/words.js';
+import { lookAgain } from '../../functions/api/console/pace.js';
+import { pause } from '../../functions/api/console/watch.js';
+import { instant, inUtc, local, milliseconds, moment, shown, span } from '../../functions/api/console/words.js';
 
 const check = (name, actual, expected) => test(name, () => expect(actual).toEqual(expected));
 
@@ -17,6 +19,12 @@ check(
   'a⟨U+0000⟩b⟨U+001B⟩[31m⟨U+0085⟩⟨U+007F⟩',
 );
 check('what takes no room is shown', shown('a\u200bb\ufeffc\u{e0041}'), 'a⟨U+200B⟩b⟨U+FEFF⟩c⟨U+E0041⟩');
+
+check(
+  'letters without ink are shown',
+  shown('\u3164\u115f\u1160\uffa0\u2800\u034f'),
+  '⟨U+3164⟩⟨U+115F⟩⟨U+1160⟩⟨U+FFA0⟩⟨U+2800⟩⟨U+034F⟩',
+);
 
 check('a tenth of a millisecond', milliseconds(0.44), '0.4 ms');
 check('milliseconds', milliseconds(12.6), '13 ms');
@@ -34,6 +42,42 @@ test('the time alone today, with the day before', () => {
   expect(moment(new Date(2026, 10, 23, 9, 5, 7).toISOString(), now)).toMatch(/23.*09:05:07/);
   expect(moment(new Date(2025, 10, 23, 9, 5, 7).toISOString(), now)).toMatch(/2025.*09:05:07/);
 });
+
+check('a moment for everybody', inUtc('2025-01-10T10:23:45.678Z'), '2025-01-10 10:23:45 UTC');
+check('a minute from its first moment', instant('2025-01-10T10:23'), new Date(2025, 0, 10, 10, 23).toISOString());
+check(
+  'a minute through its last',
+  instant('2025-01-10T10:23', true),
+  new Date(2025, 0, 10, 10, 23, 59, 999).toISOString(),
+);
+check('that minute again', local(instant('2025-01-10T10:23', true)), '2025-01-10T10:23');
+check('a year that is being typed', instant('0020-01-10T10:23'), '');
+check('a year too far', instant('+020250-01-10T10:23'), '');
+check('no time', instant(''), '');
+check('garbage in the address', local('garbage'), '');
+
+const due = (inMs) => ({ status: 'waiting', next_attempt_at: new Date(Date.now() + inMs).toISOString() });
+const looks = (name, deliveries, quiet, expected) =>
+  test(name, () => expect(lookAgain(deliveries(), quiet) / 1000).toBeCloseTo(expected, 1));
+looks('looks again when the next attempt is due', () => [due(7000), due(9000), { status: 'failed' }], undefined, 7);
+looks(
+  'at once for what is being sent',
+  () => [due(7000), { status: 'sending', next_attempt_at: null }],
+  undefined,
+  1.5,
+);
+looks('not too often for what is overdue', () => [due(-60_000)], undefined, 1.5);
+looks('not too seldom for what waits long', () => [due(3_600_000)], undefined, 15);
+looks('for new ones', () => [due(3_600_000)], 5000, 5);
+looks('when there is none', () => [], 5000, 5);
+
+check('no pause without an error', pause(5000, 0, null), 5000);
+check(
+  'a longer one with each error',
+  [1, 2, 3, 9].map((failures) => pause(5000, failures, {})),
+  [10_000, 20_000, 40_000, 60_000],
+);
+check('as long as the answer says', pause(5000, 1, { retryAfter: 120 }), 120_000);
 
 check(
   'a member as it stands',
@@ -73,7 +117,7 @@ test('a quotation mark does not end the argument', () => {
     `{"a":"'; rm -rf ~"}`,
   );
   expect(command).toContain(`--data-binary '{"a":"'\\''; rm -rf ~"}'`);
-  expect(command).toContain(`'https://example.com/'\\'''`);
+  expect(command).toContain(`curl --globoff --request POST 'https://example.com/'\\'''`);
   expect(command).toContain("'x-key: ••••'");
   expect(command).not.toContain('Signature');
 });
@@ -124,3 +168,24 @@ const mistaken = (fields) => mistakesIn({ ...before, ...fields }).map(({ field }
 check('no mistake', mistaken({}), []);
 check('a header twice', mistaken({ headers: [...before.headers, header('X-A ', 'v')] }), ['headers.x-a']);
 check('no event', mistaken({ events: [] }), ['event_types']);
+
+// Edits put on top of what somebody else has saved meanwhile.
+const onTop = (mine, theirs) => rebased(before, { ...before, ...mine }, draftOf({ ...STORED, ...theirs }));
+
+check('theirs where only they changed it', onTop({}, { name: 'Theirs' }).draft.name, 'Theirs');
+check('mine where only I changed it', onTop({ name: 'Mine' }, { url: 'https://other.example/' }).draft.name, 'Mine');
+check('mine where both did, and it is said', onTop({ name: 'Mine' }, { name: 'Theirs' }), {
+  draft: { ...before, name: 'Mine' },
+  both: ['name'],
+});
+check('no conflict over the same change', onTop({ method: 'PUT' }, { method: 'PUT' }).both, []);
+test('headers: theirs, less what I removed, with what I wrote', () => {
+  const headers = [{ ...before.headers[1], value: 'new' }, header('x-mine', 'v')];
+  const theirs = { 'x-a': { last4: '1234' }, 'x-b': { last4: '9' }, 'x-c': { last4: null } };
+  const { draft } = onTop({ headers }, { headers: theirs });
+  expect(draft.headers.map(({ name, value }) => [name, value])).toEqual([
+    ['x-b', 'new'],
+    ['x-c', ''],
+    ['x-mine', 'v'],
+  ]);
+});

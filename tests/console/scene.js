@@ -3,13 +3,19 @@
 
 import { test as base, expect } from '@playwright/test';
 
+import { serveFromDisk } from './from_disk.js';
 import { startReceiver } from './receiver.js';
-import { CONSOLE_URL, newUser, PASSWORD } from './stack.js';
+import { CONSOLE_URL, newUser, PASSWORD, reachable } from './stack.js';
 
 export { expect };
 
 export const test = base.extend({
   user: async ({}, use) => use(await newUser()),
+
+  context: async ({ context }, use) => {
+    if (process.env.FROM_DISK) await serveFromDisk(context);
+    await use(context);
+  },
 
   receiver: async ({}, use) => {
     const receiver = await startReceiver();
@@ -45,6 +51,15 @@ export const test = base.extend({
     await use(page);
   },
 
+  // The API as somebody else of the organization calls it.
+  callApi: async ({ page, context }, use) =>
+    use(async (method, path, data) => {
+      const token = await page.evaluate(() => JSON.parse(sessionStorage.getItem('console.session')).token);
+      const url = reachable(new URL(path, CONSOLE_URL).href);
+      const answer = await context.request.fetch(url, { method, data, headers: { authorization: `Bearer ${token}` } });
+      expect(answer.ok()).toBe(true);
+    }),
+
   // An integration with the endpoint of this test, open.
   integration: async ({ signedIn: page, receiver }, use) => {
     await add(page, { name: 'Operations', url: receiver.url });
@@ -54,11 +69,16 @@ export const test = base.extend({
 });
 
 export async function signIn(page, user) {
+  await passIssuer(page, user);
+  await expect(page.getByRole('heading', { level: 1, name: 'Integrations' })).toBeVisible();
+}
+
+// Through the sign-in page of the issuer, and back.
+export async function passIssuer(page, user) {
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.locator('input[name="username"]').fill(user.email);
   await page.locator('input[name="password"]').fill(PASSWORD);
   await page.locator('button[type="submit"], input[type="submit"]').first().click();
-  await expect(page.getByRole('heading', { level: 1, name: 'Integrations' })).toBeVisible();
 }
 
 // Fills in the form for a new integration, and creates it.

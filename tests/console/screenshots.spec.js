@@ -11,6 +11,7 @@ const LOOKS = [
   ['light', { colorScheme: 'light' }],
   ['dark', { colorScheme: 'dark' }],
   ['phone', { viewport: { width: 390, height: 844 } }],
+  ['wide', { viewport: { width: 1920, height: 1080 } }],
 ];
 
 for (const [look, options] of LOOKS) {
@@ -18,7 +19,7 @@ for (const [look, options] of LOOKS) {
     test.use(options);
     test('pictures of every view', async ({ page, user, receiver }) => {
       test.skip(!folder, 'no folder is given in SCREENSHOTS');
-      test.setTimeout(180_000);
+      test.setTimeout(240_000);
       await tour({ page, user, receiver }, async (view) => {
         await page.evaluate(() => document.fonts.ready);
         await page.screenshot({ path: join(folder, `${view}-${look}.png`), fullPage: true });

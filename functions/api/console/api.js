@@ -1,6 +1,7 @@
 // The integrations API, as the page calls it. An answer is a value; what the API refuses is a `Problem` in its own
 // words; a request without an answer is `Unreached`.
 
+import { setClock } from './clock.js';
 import * as signIn from './sign_in.js';
 
 const ROOT = new URL('integrations', new URL('.', document.baseURI));
@@ -23,26 +24,19 @@ export class Problem extends Error {
   }
 }
 
-export class Unreached extends Error {
-  constructor() {
-    super('The API cannot be reached. Check your connection.');
-  }
+// What is wrong besides the fields that are marked where they stand: all of it, the rest, or nothing.
+export function unmarked(error, isMarked) {
+  if (!error?.errors?.length) return error;
+  const others = error.errors.filter(({ field }) => !isMarked(field));
+  return others.length ? { message: others.map(({ message }) => message).join(' ') } : null;
 }
 
-let skew = 0;
-
-// The time by the API's clock, as far as it is known: countdowns must not depend on this computer's.
-export function now() {
-  return Date.now() + skew;
-}
+// No answer, or none that can be read: what was asked for may have been done.
+export class Unreached extends Error {}
 
 async function call(method, path, { body, headers } = {}) {
-  let response;
-  let text;
-  try {
-    const bearer = await signIn.bearer();
-    if (!bearer) throw new Problem(401, { detail: 'Your session has ended.' });
-    response = await fetch(ROOT.href + path, {
+  const send = (bearer) =>
+    fetched(ROOT.href + path, {
       method,
       headers: {
         authorization: `Bearer ${bearer}`,
@@ -50,24 +44,36 @@ async function call(method, path, { body, headers } = {}) {
         ...headers,
       },
       body: body && JSON.stringify(body),
-      cache: 'no-store',
-      signal: AbortSignal.timeout(TIMEOUT_MS),
     });
-    text = await response.text();
-  } catch (error) {
-    throw error instanceof Problem ? error : new Unreached();
+  let bearer = await signIn.bearer();
+  let answer = bearer && (await send(bearer));
+  // A token may be refused before its time: the keys or the clock of the issuer have changed, say. Once only.
+  if (answer?.response.status === 401) {
+    bearer = await signIn.instead(bearer);
+    answer = bearer && (await send(bearer));
+    if (answer?.response.status === 401) answer = signIn.end();
   }
+  if (!answer) throw new Problem(401, { detail: 'Your session has ended.' });
+  const { response, text } = answer;
   setClock(response.headers.get('date'));
-  if (response.status === 401) signIn.end();
   const value = parsed(text);
-  if (!response.ok) throw new Problem(response.status, value, response.headers.get('retry-after'));
+  const retryAfter = Number(response.headers.get('retry-after')) || null;
+  if (!response.ok) throw new Problem(response.status, value, retryAfter);
+  if (value === null && response.status !== 204) throw new Unreached('What the API answered cannot be read.');
   return { value, text, etag: response.headers.get('etag') };
 }
 
-// The header counts whole seconds: less than that is no difference.
-function setClock(date) {
-  const difference = Date.parse(date) - Date.now();
-  if (Number.isFinite(difference)) skew = Math.abs(difference) > 3000 ? difference : 0;
+async function fetched(url, options) {
+  try {
+    const response = await fetch(url, { ...options, cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) });
+    return { response, text: await response.text() };
+  } catch (error) {
+    throw new Unreached(
+      error.name === 'TimeoutError'
+        ? 'The API has not answered in time.'
+        : 'The API cannot be reached. Check your connection.',
+    );
+  }
 }
 
 // Integers that a number cannot hold stay as they were written.
@@ -99,9 +105,15 @@ export const create = (fields, attempt) => call('POST', '', { body: fields, head
 export const change = (id, fields, etag) =>
   call('PATCH', one(id), { body: fields, headers: etag ? { 'if-match': etag } : {} });
 
+// `attempt` as above: the same one twice gives the same secret.
+export const rotateSecret = (id, fields, etag, attempt) =>
+  call('POST', `${one(id)}/rotate-secret`, {
+    body: fields,
+    headers: { 'idempotency-key': attempt, ...(etag && { 'if-match': etag }) },
+  });
+
 export const remove = (id) => call('DELETE', one(id));
 export const test = (id) => call('POST', `${one(id)}/test`);
-export const rotateSecret = (id, fields) => call('POST', `${one(id)}/rotate-secret`, { body: fields });
 export const deliveries = (id, filters) => call('GET', `${one(id)}/deliveries${query(filters)}`);
 export const oneDelivery = (id, deliveryId) => call('GET', delivery(id, deliveryId));
 export const redeliver = (id, deliveryId) => call('POST', `${delivery(id, deliveryId)}/redeliver`);

@@ -14,7 +14,8 @@ export function curl(integration, delivery, payload) {
     ...(integration.has_signing_secret ? [['X-Roboticks-Signature', 'sha256=<signature>']] : []),
   ];
   return [
-    `curl --request ${integration.method} ${quoted(integration.url)}`,
+    // Brackets and braces in a URL are the URL's, and no patterns of curl's.
+    `curl --globoff --request ${integration.method} ${quoted(integration.url)}`,
     ...headers.map(([name, value]) => `--header ${quoted(`${name}: ${value}`)}`),
     `--data-binary ${quoted(payload)}`,
   ].join(' \\\n  ');

@@ -73,6 +73,27 @@ export function changes(before, after) {
   return { ...Object.fromEntries(changed), ...(headers.length > 0 && { headers: Object.fromEntries(headers) }) };
 }
 
+// What was edited from `before` to `mine`, done to `theirs`, which somebody else has saved meanwhile. `both` names the
+// fields that were changed here and there: what is written here stays, until it is looked at.
+export function rebased(before, mine, theirs) {
+  const draft = { ...mine };
+  const both = [];
+  for (const field of ['name', 'url', 'method', 'events', 'severities', 'projects']) {
+    const [was, here, there] = [before, mine, theirs].map((draft) => String(draft[field]));
+    if (here === was) draft[field] = theirs[field];
+    else if (there !== was && there !== here) both.push(field);
+  }
+  const edited = new Map(mine.headers.filter(({ stored }) => stored).map((header) => [header.key, header]));
+  const removed = before.headers.filter(({ key }) => !edited.has(key)).map(({ key }) => key);
+  draft.headers = [
+    ...theirs.headers
+      .filter(({ key }) => !removed.includes(key))
+      .map((header) => ({ ...header, value: edited.get(header.key)?.value ?? '' })),
+    ...mine.headers.filter(({ stored }) => !stored),
+  ];
+  return { draft, both };
+}
+
 function plainFields({ name, url, method, events, severities, projects }) {
   return {
     name,

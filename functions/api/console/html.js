@@ -5,5 +5,5 @@ import htm from './vendor/htm.js';
 import { h, render } from './vendor/preact.js';
 
 export const html = htm.bind(h);
+export { useEffect, useErrorBoundary, useId, useLayoutEffect, useMemo, useRef, useState } from './vendor/hooks.js';
 export { render };
-export { useEffect, useLayoutEffect, useRef, useState } from './vendor/hooks.js';

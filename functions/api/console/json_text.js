@@ -1,12 +1,12 @@
 // JSON as text. A payload is shown and copied as the bytes that were sent: parsing it and writing it out again would
 // change numbers, escapes and names that occur twice.
 
-const STRING = /"[^"\\]*(?:\\[^][^"\\]*)*"/y;
+const STRING = /"[^"\\]*(?:\\.[^"\\]*)*"/sy;
 const OTHER = /[^\s"{}[\],:]+/y;
 
 // The pieces of a JSON text: brackets, commas, colons, strings, other values; without the space between them.
 function* pieces(text, from = 0) {
-  for (let at = from; at < text.length;) {
+  for (let at = from; at < text.length; ) {
     if (/\s/.test(text[at])) {
       at += 1;
       continue;

@@ -7,14 +7,21 @@
 //   #/integrations/<id>/edit
 //   #/integrations/<id>/deliveries/<id>
 
-import { html, render, useEffect, useRef, useState } from './html.js';
+import * as address from './address.js';
+import { keepFocus } from './focus.js';
+import { html, render, useEffect, useErrorBoundary, useRef, useState } from './html.js';
+import { Loading } from './parts.js';
 import * as signIn from './sign_in.js';
 import { Delivery } from './views/delivery.js';
 import { Integration } from './views/integration.js';
 import { IntegrationForm } from './views/integration_form.js';
 import { Integrations } from './views/integrations.js';
 import { Welcome } from './views/welcome.js';
-import { forget } from './watch.js';
+import { forgetAll } from './watch.js';
+
+// Nothing else is an id: what was made up, `..` for one, is not asked for.
+const INTEGRATION = /^int_\w+$/;
+const DELIVERY = /^dlv_\w+$/;
 
 function viewAt(hash) {
   const [path, query = ''] = hash.replace(/^#?\/?/, '').split('?');
@@ -22,10 +29,10 @@ function viewAt(hash) {
   const [first, id, third, deliveryId] = parts;
   if (parts.length === 0) return html`<${Integrations} />`;
   if (path === 'add') return html`<${IntegrationForm} key="add" />`;
-  if (first !== 'integrations' || parts.length < 2) return html`<${Nowhere} />`;
+  if (first !== 'integrations' || !INTEGRATION.test(id)) return html`<${Nowhere} />`;
   if (parts.length === 2) return html`<${Integration} key=${id} id=${id} query=${query} />`;
   if (parts.length === 3 && third === 'edit') return html`<${IntegrationForm} key=${id} id=${id} />`;
-  if (parts.length === 4 && third === 'deliveries') {
+  if (parts.length === 4 && third === 'deliveries' && DELIVERY.test(deliveryId)) {
     return html`<${Delivery} key=${deliveryId} id=${id} deliveryId=${deliveryId} />`;
   }
   return html`<${Nowhere} />`;
@@ -36,36 +43,61 @@ function Nowhere() {
     <p><a href="#/">Go to your integrations</a></p>`;
 }
 
-function Page({ trouble: first }) {
+// A view, or what is said when it breaks. Keyed by its address: another one starts afresh.
+function View({ hash }) {
+  const [broken] = useErrorBoundary();
+  if (!broken) return viewAt(hash);
+  return html`<h1>This view is broken</h1>
+    <div class="notice bad" role="alert">
+      <p>That is our mistake. Nothing was changed by it.</p>
+      <button type="button" onClick=${() => location.reload()}>Load it again</button>
+    </div>
+    <p><a href="#/">Go to your integrations</a></p>`;
+}
+
+function Busy({ children }) {
+  return html`<section class="welcome"><h1>${children}</h1><${Loading} /></section>`;
+}
+
+function Page({ finishing }) {
+  // `doing` is what the page is at before there is a view: signing in or out.
+  const [{ doing, trouble }, put] = useState({ doing: finishing ? 'Signing you in…' : null, trouble: null });
   const [, draw] = useState(0);
-  const [trouble, setTrouble] = useState(first);
   const main = useRef();
-  const path = location.hash.split('?')[0];
+  const hash = address.current();
+  const [path] = hash.split('?');
   useEffect(() => {
-    const redraw = () => draw((count) => count + 1);
-    window.addEventListener('hashchange', redraw);
+    finishing?.then(
+      () => put({ doing: null, trouble: null }),
+      (error) => put({ doing: null, trouble: error }),
+    );
     signIn.onChange((how) => {
-      forget();
-      setTrouble(how === 'ended' ? new Error('Your session has ended: sign in again to go on where you were.') : null);
-      redraw();
+      forgetAll();
+      put({
+        doing: how === 'leaving' ? 'Signing you out…' : null,
+        trouble: how === 'ended' ? new Error('Your session has ended: sign in again to go on where you were.') : null,
+      });
     });
-    return () => window.removeEventListener('hashchange', redraw);
+    return address.onTurn(() => draw((count) => count + 1));
   }, []);
   useTurnedPage(main, path);
   const session = signIn.session();
+  let view = html`<${Welcome} trouble=${trouble} />`;
+  if (doing) view = html`<${Busy}>${doing}<//>`;
+  else if (session) view = html`<${View} key=${path} hash=${hash} />`;
   return html`
     <a class="skip" href="#main" onClick=${(event) => skipTo(event, main.current)}>Skip to content</a>
     <header class="top">
       <a class="brand" href="#/"><span class="logo" aria-hidden="true"></span>Roboticks</a>
-      ${session &&
-      html`<div class="who">
+      ${
+        session &&
+        html`<div class="who">
           <bdi>${session.name}</bdi>
           <button type="button" class="small" onClick=${() => signIn.signOut()}>Sign out</button>
-        </div>`}
+        </div>`
+      }
     </header>
-    <main id="main" ref=${main} tabindex="-1">
-      ${session ? viewAt(location.hash) : html`<${Welcome} trouble=${trouble} />`}
-    </main>
+    <main id="main" ref=${main} tabindex="-1">${view}</main>
   `;
 }
 
@@ -85,10 +117,11 @@ function skipTo(event, element) {
   element.focus();
 }
 
-let trouble = null;
-try {
-  await signIn.finish();
-} catch (error) {
-  trouble = error;
-}
-render(html`<${Page} trouble=${trouble} />`, document.body);
+// A page that the browser kept and brings back shows what was: signed in, or on its way to sign in.
+window.addEventListener('pageshow', (event) => event.persisted && location.reload());
+
+keepFocus();
+const finishing = signIn.finish();
+// Whatever goes wrong is shown once the page is there to show it.
+finishing?.catch(() => {});
+render(html`<${Page} finishing=${finishing} />`, document.body);

@@ -1,6 +1,6 @@
 // The small pieces that the views are put together from.
 
-import { now } from './api.js';
+import { now } from './clock.js';
 import { html, useEffect, useLayoutEffect, useRef, useState } from './html.js';
 import * as words from './words.js';
 
@@ -21,10 +21,11 @@ export function Status({ status }) {
   return html`<${State} kind=${STATUS_KINDS[status] ?? 'quiet'}>${word}<//>`;
 }
 
-// A moment, in the reader's time zone; pointing at it shows it in UTC.
-export function Time({ of }) {
+// A moment, in the reader's time zone; pointing at it shows it in UTC, or it stands beside it.
+export function Time({ of, utc }) {
   if (!of) return null;
-  return html`<time datetime=${of} title=${of}>${words.moment(of, now())}</time>`;
+  const time = html`<time datetime=${of} title=${words.inUtc(of)}>${words.moment(of, now())}</time>`;
+  return utc ? html`${time} <span class="quiet utc">${words.inUtc(of)}</span>` : time;
 }
 
 // Draws again every second while there is something to count.
@@ -44,22 +45,24 @@ export function Countdown({ to, over }) {
   return html`<span class="countdown">${left > 0 ? `in ${words.span(left)}` : over}</span>`;
 }
 
-// Copies `text` exactly, and says so.
-export function Copy({ text, label = 'Copy' }) {
-  const [said, say] = useState(null);
+// Copies `text` exactly, and says so. The button keeps its name, for those who hear it, and its width.
+export function Copy({ text, label }) {
+  const [said, say] = useState('');
   useEffect(() => {
     if (!said) return undefined;
-    const timer = setTimeout(() => say(null), 2000);
+    const timer = setTimeout(() => say(''), 2000);
     return () => clearTimeout(timer);
   }, [said]);
   const copy = () =>
     navigator.clipboard.writeText(text).then(
       () => say('Copied'),
-      () => say('Not copied: select it instead'),
+      () => say('Not copied'),
     );
-  return html`<button type="button" class="small" onClick=${copy}>
-    <span aria-live="polite">${said ?? label}</span>
-  </button>`;
+  return html`<button type="button" class="small copy" aria-label=${label} onClick=${copy}>
+      <span class=${said && 'hidden'}>${label}</span>
+      <span>${said}</span>
+    </button>
+    <span class="unseen" role="status">${said === 'Not copied' ? 'Not copied: select the text instead' : said}</span>`;
 }
 
 // A text to be read as it is: scrolls within itself, by keyboard too. `lines` is what becomes of long ones: `kept` or
@@ -69,8 +72,9 @@ export function Code({ label, lines = 'kept', children }) {
   return html`<pre class="code ${lines}" tabindex="0" role="region" aria-label=${label}>${text}</pre>`;
 }
 
-// A dialog over the page. The browser keeps the focus within, and gives it back.
-export function Dialog({ title, onClose, children }) {
+// A dialog over the page. The browser keeps the focus within, and gives it back. While it is `busy` it stays: what is
+// under way can no longer be called off.
+export function Dialog({ title, busy, onClose, children }) {
   const box = useRef();
   useLayoutEffect(() => {
     const dialog = box.current;
@@ -79,12 +83,28 @@ export function Dialog({ title, onClose, children }) {
   }, []);
   const cancel = (event) => {
     event.preventDefault();
-    onClose();
+    if (!busy) onClose();
   };
   return html`<dialog ref=${box} onCancel=${cancel} aria-labelledby="dialog-title">
     <h2 id="dialog-title">${title}</h2>
     ${children}
   </dialog>`;
+}
+
+// Asks before `task` is run, which cannot be undone. `verb` is what it does, `doing` what is said meanwhile.
+export function Confirm({ title, verb, doing, task, onClose, children }) {
+  return html`<${Dialog} title=${title} busy=${task.busy} onClose=${onClose}>
+    ${children}
+    <${Trouble} error=${task.error} />
+    <footer class="actions">
+      <${Action} class="danger" busy=${task.busy} busyLabel=${doing} onClick=${task.run}>${verb}<//>
+      <${Cancel} busy=${task.busy} onClick=${onClose} />
+    </footer>
+  <//>`;
+}
+
+export function Cancel({ busy, onClick }) {
+  return html`<${Action} busy=${busy} onClick=${onClick}>Cancel<//>`;
 }
 
 // What went wrong, in a box that is read out.
@@ -109,8 +129,10 @@ export function Field({ id, label, hint, mistake, children }) {
   </div>`;
 }
 
-export function Mistake({ id, children }) {
-  return children ? html`<p class="mistake" id=${id}>${words.shown(children)}</p>` : null;
+// `alone` is for one that no control is described by: it is read out when it comes.
+export function Mistake({ id, alone, children }) {
+  if (!children) return null;
+  return html`<p class="mistake" id=${id} role=${alone ? 'alert' : undefined}>${words.shown(children)}</p>`;
 }
 
 export function Switch({ on, label, busy, onChange }) {
@@ -134,12 +156,16 @@ export function Action({ busy, busyLabel, class: name = '', children, ...rest })
     type="button"
     class=${name}
     ...${rest}
-    aria-busy=${busy ? 'true' : undefined}
+    aria-busy=${busy && busyLabel ? 'true' : undefined}
     aria-disabled=${busy ? 'true' : undefined}
     onClick=${busy ? stop : rest.onClick}
   >
-    ${busy ? busyLabel : children}
+    ${(busy && busyLabel) || children}
   </button>`;
+}
+
+export function TryAgain({ onClick }) {
+  return html`<button type="button" onClick=${() => onClick()}>Try again</button>`;
 }
 
 // Lines where content will be, so that nothing jumps when it comes.

@@ -10,18 +10,32 @@ const PENDING = 'console.pending.';
 // A token is renewed this long before it ends, so that none ends on its way.
 const RENEW_BEFORE_MS = 60_000;
 
+// What the issuer has not answered by then is given up.
+const TIMEOUT_MS = 15_000;
+
 const setting = (name) => document.querySelector(`meta[name="${name}"]`).content;
 const discoveryUrl = setting('sign-in-discovery');
 const clientId = setting('sign-in-client');
 const here = () => new URL('.', document.baseURI).href;
 
+// The issuer says no: another try of the same would fail again.
 export class SignInFailed extends Error {}
 
+// The issuer says nothing, or that it cannot at present.
+export class Unavailable extends Error {
+  constructor(sentence, retryAfter) {
+    super(sentence);
+    this.retryAfter = retryAfter;
+  }
+}
+
 let changed = () => {};
+let ended = false;
 let renewal = null;
 let discovered = null;
 
-// Calls `listener` when the session is over, with `ended` when that was not asked for, or `left`.
+// Calls `listener` when nobody is signed in any more: `ended` when that was not asked for, `leaving` while the issuer is
+// told, or `left`.
 export function onChange(listener) {
   changed = listener;
 }
@@ -30,6 +44,9 @@ export function onChange(listener) {
 export function session() {
   return JSON.parse(sessionStorage.getItem(SESSION));
 }
+
+// Whether the last session ended without being asked to.
+export const hasEnded = () => ended;
 
 // Leaves for the sign-in page of the issuer, to come back to what is shown now.
 export async function begin() {
@@ -54,63 +71,85 @@ export async function begin() {
   );
 }
 
-// Ends what `begin` began, when this page was opened by the issuer's answer. Does nothing otherwise.
-export async function finish() {
+// Ends what `begin` began, when this page was opened by the issuer's answer: a promise then, else null.
+export function finish() {
   const answer = new URLSearchParams(location.search);
-  if (!answer.has('code') && !answer.has('error')) return;
-  const key = PENDING + answer.get('state');
-  const pending = JSON.parse(sessionStorage.getItem(key));
+  if (!answer.has('code') && !answer.has('error')) return null;
+  const pending = JSON.parse(sessionStorage.getItem(PENDING + answer.get('state')));
   forgetPending();
   // Before anything else can read the code: it leaves the address, and with it the history.
   history.replaceState(null, '', here() + (pending?.returnTo ?? ''));
-  if (answer.has('error')) {
-    throw new SignInFailed(answer.get('error_description') ?? answer.get('error'));
-  }
-  if (!pending) {
-    throw new SignInFailed('The sign-in was not begun in this tab, or was already used.');
-  }
+  return redeem(answer, pending);
+}
+
+async function redeem(answer, pending) {
+  // Anybody can make up an address: nothing that it says is shown unless it answers a question of ours.
+  if (!pending) throw new SignInFailed('The sign-in was not begun in this tab, or was already used.');
+  if (answer.has('error')) throw new SignInFailed(answer.get('error_description') ?? answer.get('error'));
   const tokens = await token({
     grant_type: 'authorization_code',
     code: answer.get('code') ?? '',
     redirect_uri: here(),
     code_verifier: pending.verifier,
   });
-  const issuer = await discovery();
+  if (!tokens.id_token) throw new SignInFailed('The sign-in service gave no token.');
   const claims = claimsOf(tokens.id_token);
-  if (claims.nonce !== pending.nonce || claims.iss !== issuer.issuer || ![claims.aud].flat().includes(clientId)) {
-    throw new SignInFailed('The token that came back is not the one that was asked for.');
-  }
-  keep(tokens, null);
+  if (claims.nonce !== pending.nonce || !(await isOurs(claims))) throw new SignInFailed(ANOTHER);
+  keep(tokens.id_token, claims, tokens.refresh_token ?? null);
 }
 
-// A token that is good for at least a minute; null when the session is over.
+const ANOTHER = 'The token that came back is not the one that was asked for.';
+
+// Whether a token is this issuer's, for this client, about somebody, and ends after it was made.
+async function isOurs({ iss, aud, azp, sub, iat, exp }) {
+  const { issuer } = await discovery();
+  const audiences = [aud].flat();
+  const party = azp === undefined ? audiences.length === 1 : azp === clientId;
+  return iss === issuer && audiences.includes(clientId) && party && typeof sub === 'string' && sub && exp > iat;
+}
+
+// A token that is good for at least a minute, if one can be had; null when the session is over.
 export async function bearer() {
   const current = session();
   if (!current) return null;
-  if (Date.now() < current.ends - RENEW_BEFORE_MS) return current.token;
-  if (!current.refresh) {
-    if (Date.now() < current.ends) return current.token;
-    end();
-    return null;
+  const left = current.ends - Date.now();
+  if (left > RENEW_BEFORE_MS) return current.token;
+  if (!current.refresh) return left > 0 ? current.token : end();
+  try {
+    return await renewed();
+  } catch (error) {
+    if (left > 0) return current.token;
+    throw error;
   }
-  renewal ??= renew(current).finally(() => (renewal = null));
-  return renewal;
+}
+
+// A newer token than `refused`, which the API did not take; null when there is none.
+export async function instead(refused) {
+  const current = session();
+  if (current && current.token !== refused) return current.token;
+  const token = current?.refresh ? await renewed() : null;
+  return token && token !== refused ? token : end();
 }
 
 // Forgets the session here; the issuer is not told.
 export function end() {
-  if (!sessionStorage.getItem(SESSION)) return;
-  sessionStorage.removeItem(SESSION);
-  changed('ended');
+  if (sessionStorage.getItem(SESSION)) {
+    sessionStorage.removeItem(SESSION);
+    ended = true;
+    changed('ended');
+  }
+  return null;
 }
 
 // Ends the session here and at the issuer.
 export async function signOut() {
   const current = session();
-  sessionStorage.removeItem(SESSION);
+  sessionStorage.clear();
+  // What was shown goes before the page is left: the browser may keep it to go back to.
+  changed('leaving');
   const issuer = await discovery().catch(() => ({}));
   if (issuer.revocation_endpoint && current?.refresh) {
-    await form(issuer.revocation_endpoint, { client_id: clientId, token: current.refresh }).catch(() => {});
+    await post(issuer.revocation_endpoint, { client_id: clientId, token: current.refresh }).catch(() => {});
   }
   if (!issuer.end_session_endpoint) return changed('left');
   // The standard's name for the way back, and Cognito's. No token as a hint: addresses end up in logs.
@@ -123,50 +162,55 @@ export async function signOut() {
   );
 }
 
-async function renew({ refresh, token: old }) {
+// One renewal for all who ask meanwhile.
+function renewed() {
+  renewal ??= renew(session()).finally(() => {
+    renewal = null;
+  });
+  return renewal;
+}
+
+async function renew({ refresh, token: old, sub, ends }) {
   try {
     const tokens = await token({ grant_type: 'refresh_token', refresh_token: refresh });
     // The session that asked may have been ended meanwhile.
     if (session()?.token !== old) return session()?.token ?? null;
-    return keep(tokens, refresh);
+    if (!tokens.id_token) {
+      // Allowed by the standard, and of no use here: the session lasts as long as the token that there is.
+      sessionStorage.setItem(SESSION, JSON.stringify({ ...session(), refresh: null }));
+      return Date.now() < ends ? old : end();
+    }
+    const claims = claimsOf(tokens.id_token);
+    if (claims.sub !== sub || !(await isOurs(claims))) throw new SignInFailed(ANOTHER);
+    return keep(tokens.id_token, claims, tokens.refresh_token ?? refresh);
   } catch (error) {
-    if (!(error instanceof SignInFailed)) throw error;
-    end();
-    return null;
+    if (error instanceof SignInFailed) return end();
+    throw error;
   }
 }
 
-function keep(tokens, refresh) {
-  const { exp, iat, email, sub } = claimsOf(tokens.id_token);
-  const kept = {
-    token: tokens.id_token,
-    refresh: tokens.refresh_token ?? refresh,
-    // By the token's own length, since this computer's clock may be wrong.
-    ends: Date.now() + (exp - iat) * 1000,
-    name: email ?? sub,
-  };
-  sessionStorage.setItem(SESSION, JSON.stringify(kept));
-  return kept.token;
+function keep(token, { exp, iat, email, sub }, refresh) {
+  // By the token's own length, since this computer's clock may be wrong.
+  const ends = Date.now() + (exp - iat) * 1000;
+  sessionStorage.setItem(SESSION, JSON.stringify({ token, refresh, ends, sub, name: email ?? sub }));
+  return token;
 }
 
 async function token(fields) {
   const issuer = await discovery();
-  const response = await form(issuer.token_endpoint, { client_id: clientId, ...fields });
-  const answer = await response.json().catch(() => ({}));
-  if (response.status >= 500) throw new Error('The sign-in service failed.');
-  if (!response.ok || !answer.id_token) {
-    throw new SignInFailed(answer.error_description ?? answer.error ?? 'The sign-in service gave no token.');
-  }
-  return answer;
-}
-
-function form(url, fields) {
-  return fetch(url, { method: 'POST', body: new URLSearchParams(fields), credentials: 'omit', cache: 'no-store' });
+  const response = await post(issuer.token_endpoint, { client_id: clientId, ...fields });
+  const answer = await response.json().catch(() => null);
+  if (response.ok && answer) return answer;
+  if (response.ok || response.status === 429 || response.status >= 500) throw unavailable(response);
+  throw new SignInFailed(answer?.error_description ?? answer?.error ?? 'The sign-in service refused.');
 }
 
 function discovery() {
-  discovered ??= fetch(discoveryUrl, { credentials: 'omit' })
-    .then((response) => (response.ok ? response.json() : Promise.reject(new Error('The sign-in service failed.'))))
+  discovered ??= ask(discoveryUrl)
+    .then(async (response) => {
+      const issuer = response.ok ? await response.json().catch(() => null) : null;
+      return issuer ?? Promise.reject(unavailable(response));
+    })
     .catch((error) => {
       discovered = null;
       throw error;
@@ -174,12 +218,35 @@ function discovery() {
   return discovered;
 }
 
+const post = (url, fields) => ask(url, { method: 'POST', body: new URLSearchParams(fields), cache: 'no-store' });
+
+async function ask(url, options) {
+  try {
+    return await fetch(url, { ...options, credentials: 'omit', signal: AbortSignal.timeout(TIMEOUT_MS) });
+  } catch (error) {
+    throw new Unavailable(
+      error.name === 'TimeoutError'
+        ? 'The sign-in service has not answered in time. Try again in a moment.'
+        : 'The sign-in service cannot be reached. Check your connection.',
+    );
+  }
+}
+
+function unavailable(response) {
+  const sentence = `The sign-in service cannot answer at present (${response.status}).`;
+  return new Unavailable(sentence, Number(response.headers.get('retry-after')) || null);
+}
+
 // What a token says. Its signature is not looked at: it came from the issuer over TLS, and the API checks it on each
 // call.
 function claimsOf(jwt) {
-  const [, payload] = jwt.split('.');
-  const bytes = Uint8Array.from(atob(payload.replaceAll('-', '+').replaceAll('_', '/')), (char) => char.charCodeAt(0));
-  return JSON.parse(new TextDecoder().decode(bytes));
+  try {
+    const [, payload] = jwt.split('.');
+    const text = atob(payload.replaceAll('-', '+').replaceAll('_', '/'));
+    return JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (char) => char.charCodeAt(0))));
+  } catch {
+    throw new SignInFailed('The sign-in service gave a token that cannot be read.');
+  }
 }
 
 function forgetPending() {

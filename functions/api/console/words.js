@@ -1,10 +1,11 @@
 // How things are said: times, lengths of time, the words for states, and text that others wrote.
 
-// Text in which nothing is hidden: control characters, and those that turn the direction of what follows or take no
-// room, are shown by their code. Joiners stay, since scripts and emoji need them, and so do tabs and line ends.
+// Text in which nothing is hidden: control characters, those that turn the direction of what follows or take no room,
+// and letters without ink (Hangul fillers, the empty Braille cell) are shown by their code. Joiners stay, since scripts
+// and emoji need them, and so do tabs and line ends.
 const HIDDEN = new RegExp(
-  '[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f' +
-    '\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e0fff}]',
+  '[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f' +
+    '\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e0fff}]',
   'gu',
 );
 
@@ -62,6 +63,25 @@ export function moment(time, now) {
   return `${day.format(date)}, ${CLOCK.format(date)}`;
 }
 
+// The same moment as everybody's clock tells it.
+export function inUtc(time) {
+  return `${new Date(time).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+}
+
+// The instant that a field for local time holds, in the words of the API; empty when it holds none. A year that is being
+// typed begins with zeros, and nothing was sent before 1970. A minute is meant from its first moment, or `through` its last.
+export function instant(text, through = false) {
+  const time = new Date(text).getTime() + (through ? 59_999 : 0);
+  return time >= 0 && time < 253_402_300_800_000 ? new Date(time).toISOString() : '';
+}
+
+// An instant as a field for local time holds it. Addresses are written by hand, too: what is no instant is left out.
+export function local(time) {
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return '';
+  return new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+
 export const METHODS = ['POST', 'PUT', 'PATCH'];
 
 export const EVENTS = [
@@ -78,7 +98,9 @@ export const STATUSES = [
   ['cancelled', 'Cancelled'],
 ];
 
-export const PENDING = ['sending', 'waiting'];
+const PENDING = ['sending', 'waiting'];
+
+export const isPending = ({ status }) => PENDING.includes(status);
 
 const OUTCOMES = {
   accepted: 'Accepted',

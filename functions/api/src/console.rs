@@ -49,14 +49,18 @@ const FILES: &[File] = &files! {
     "image/svg+xml": "icon.svg";
     "text/plain; charset=utf-8": "vendor/LICENSES.txt";
     "text/javascript; charset=utf-8":
-        "main.js" "sign_in.js" "api.js" "watch.js" "task.js" "html.js" "parts.js" "words.js" "draft.js" "json_text.js" "curl.js"
+        "main.js" "address.js" "clock.js" "focus.js" "html.js" "task.js" "watch.js" "words.js" "parts.js"
+        "sign_in.js" "api.js" "known.js" "pace.js" "recovery.js" "draft.js" "kept_draft.js" "json_text.js" "curl.js"
         "verification.js"
         "views/welcome.js" "views/integrations.js" "views/integration.js" "views/integration_form.js"
-        "views/signing_secret.js" "views/test_result.js" "views/log.js" "views/recover.js" "views/delivery.js"
+        "views/signing_secret.js" "views/rotate_secret.js" "views/test_result.js" "views/log.js" "views/recover.js"
+        "views/delivery.js"
         "vendor/preact.js" "vendor/hooks.js" "vendor/htm.js";
 };
 
-/// The page is asked for every time, its files never again: their addresses change with them.
+/// The page is never kept, so that nobody goes back to one that was left; its files are, since their addresses change with
+/// them.
+const KEEP_NEVER: HeaderValue = HeaderValue::from_static("no-store");
 const ASK_EVERY_TIME: HeaderValue = HeaderValue::from_static("no-cache");
 const KEEP_FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
@@ -165,7 +169,7 @@ impl Console {
     }
 
     fn index(&self, request: &HeaderMap) -> Response {
-        self.answer(request, "text/html; charset=utf-8", &self.index, ASK_EVERY_TIME)
+        self.answer(request, "text/html; charset=utf-8", &self.index, KEEP_NEVER)
     }
 
     /// A file asked for under another version is today's, for the page that was opened a moment before a deployment; only
@@ -361,7 +365,7 @@ mod tests {
         assert_eq!(header(&kept, CACHE_CONTROL), "public, max-age=31536000, immutable");
         assert_eq!(header(&kept, CONTENT_TYPE), "text/javascript; charset=utf-8");
         assert_eq!(header(&console.file("older", "views/log.js", &nothing), CACHE_CONTROL), "no-cache");
-        assert_eq!(header(&console.index(&nothing), CACHE_CONTROL), "no-cache");
+        assert_eq!(header(&console.index(&nothing), CACHE_CONTROL), "no-store");
         for path in ["", "log.js", "../Cargo.toml", "views/../main.js", "index.html"] {
             assert_eq!(console.file(&console.version, path, &nothing).status(), StatusCode::NOT_FOUND, "{path}");
         }

@@ -1,21 +1,24 @@
 // One integration: its state, what can be done with it, its configuration and its log.
 
+import * as address from '../address.js';
 import * as api from '../api.js';
 import { html, useEffect, useState } from '../html.js';
-import { Action, Dialog, Foreign, Loading, State, Switch, Time, Trouble } from '../parts.js';
+import * as known from '../known.js';
+import { Action, Confirm, Foreign, Loading, State, Switch, Time, Trouble, TryAgain } from '../parts.js';
 import { useTask } from '../task.js';
 import { useLoaded } from '../watch.js';
 import * as words from '../words.js';
 import { Log } from './log.js';
-import { NewSecret, RotateSecret, SigningSecret, Verification } from './signing_secret.js';
+import { RotateSecret } from './rotate_secret.js';
+import { NewSecret, SigningSecret, Verification } from './signing_secret.js';
 import { TestResult } from './test_result.js';
 
 // Its log tells of news sooner.
 const REFRESH_MS = 15_000;
 
 export function Integration({ id, query }) {
-  const { loaded, error, set, reload } = useLoaded(
-    `integration ${id}`,
+  const { loaded, error, reload } = useLoaded(
+    known.keyOf(id),
     () => api.integration(id),
     () => REFRESH_MS,
   );
@@ -26,32 +29,27 @@ export function Integration({ id, query }) {
   }, [integration?.name]);
   return html`
     <p class="path"><a href="#/">Integrations</a></p>
-    ${integration
-        ? html`<${Body} integration=${integration} query=${query} error=${error} set=${set} reload=${reload} />`
+    ${
+      integration
+        ? html`<${Body} integration=${integration} etag=${loaded.etag} query=${query} error=${error} reload=${reload} />`
         : html`<h1>Webhook</h1>
-          <${Trouble} error=${error}>
-            ${error?.status !== 404 && html`<button type="button" onClick=${() => reload()}>Try again</button>`}
-          <//>
-          ${!error && html`<${Loading} lines=${10} />`}`}
+          <${Trouble} error=${error}>${error?.status !== 404 && html`<${TryAgain} onClick=${reload} />`}<//>
+          ${!error && html`<${Loading} lines=${10} />`}`
+    }
   `;
 }
 
-function Body({ integration, query, error, set, reload }) {
+function Body({ integration, etag, query, error, reload }) {
   const [dialog, open] = useState(null);
   const [result, show] = useState(null);
-  const [, draw] = useState(0);
   const { id } = integration;
   const [word, kind] = words.health(integration);
-  const toggle = useTask(async (enabled) => set(await api.change(id, { enabled })));
+  const toggle = useTask(async (enabled) => known.keep(await api.change(id, { enabled })));
   const test = useTask(async () => {
     show(null);
     show((await api.test(id)).value);
   });
   const close = () => open(null);
-  const rotated = (answer) => {
-    set(answer);
-    close();
-  };
 
   return html`
     <div class="title">
@@ -69,21 +67,27 @@ function Body({ integration, query, error, set, reload }) {
     </div>
     <${Trouble} error=${error ?? toggle.error} />
     <${Health} integration=${integration} />
-    <${NewSecret} integration=${integration} onDone=${() => draw((count) => count + 1)} />
-    ${test.busy &&
-    html`<section class="card test">
+    <${NewSecret} integration=${integration} />
+    ${
+      test.busy &&
+      html`<section class="card test">
       <h2>Test</h2>
       <p role="status">Sending a sample payload to your endpoint…</p>
-    </section>`}
+    </section>`
+    }
     <${Trouble} error=${test.error} />
     ${result && html`<${TestResult} result=${result} integrationId=${id} onClose=${() => show(null)} />`}
     <section class="card" aria-labelledby="configuration">
       <h2 id="configuration">Configuration</h2>
-      <${Configuration} integration=${integration} set=${set} onRotate=${() => open('rotate')} />
+      <${Configuration} integration=${integration} onRotate=${() => open('rotate')} onRemove=${() => open('remove')} />
     </section>
-    <${Log} id=${id} query=${query} fresh=${result?.delivery_id} onNews=${() => reload()} />
+    <${Log} id=${id} query=${query} fresh=${result?.delivery_id} onNews=${reload} isUnreached=${error instanceof api.Unreached} />
     ${dialog === 'delete' && html`<${Delete} integration=${integration} onClose=${close} />`}
-    ${dialog === 'rotate' && html`<${RotateSecret} integration=${integration} onClose=${close} onRotated=${rotated} />`}
+    ${dialog === 'remove' && html`<${RemoveSecret} integration=${integration} onClose=${close} />`}
+    ${
+      dialog === 'rotate' &&
+      html`<${RotateSecret} integration=${integration} etag=${etag} onClose=${close} reload=${reload} />`
+    }
   `;
 }
 
@@ -100,7 +104,7 @@ function Health({ integration }) {
   </div>`;
 }
 
-function Configuration({ integration, set, onRotate }) {
+function Configuration({ integration, onRotate, onRemove }) {
   const headers = Object.entries(integration.headers);
   const line = (label, content) => html`<div><dt>${label}</dt><dd>${content}</dd></div>`;
   const list = (items) => html`${items.map((item, index) => html`${index > 0 && ', '}<${Foreign}>${item}<//>`)}`;
@@ -118,31 +122,45 @@ function Configuration({ integration, set, onRotate }) {
       )}
       ${line(
         'Signing Secret',
-        html`<${SigningSecret} integration=${integration} onChange=${set} onRotate=${onRotate} />`,
+        html`<${SigningSecret} integration=${integration} onRotate=${onRotate} onRemove=${onRemove} />`,
       )}
-      ${line('Created', html`<${Time} of=${integration.created_at} />`)}
+      ${line('Created', html`<${Time} of=${integration.created_at} utc />`)}
     </dl>
-    ${integration.has_signing_secret &&
-    html`<details class="more">
+    ${
+      integration.has_signing_secret &&
+      html`<details class="more">
       <summary>How to verify the signature</summary>
       <${Verification} integration=${integration} />
-    </details>`}`;
+    </details>`
+    }`;
 }
 
 function Delete({ integration, onClose }) {
   const removal = useTask(async () => {
     await api.remove(integration.id);
-    location.hash = '#/';
+    if (removal.isThere()) address.go('#/');
+    known.drop(integration.id);
   });
-  return html`<${Dialog} title="Delete this webhook?" onClose=${onClose}>
+  return html`<${Confirm} title="Delete this webhook?" verb="Delete" doing="Deleting…" task=${removal} onClose=${onClose}>
     <p>
       <strong><${Foreign}>${integration.name}<//></strong> receives nothing more, and deliveries that wait for another
       attempt are cancelled. This cannot be undone.
     </p>
-    <${Trouble} error=${removal.error} />
-    <footer class="actions">
-      <${Action} class="danger" busy=${removal.busy} busyLabel="Deleting…" onClick=${removal.run}>Delete<//>
-      <button type="button" onClick=${onClose}>Cancel</button>
-    </footer>
+  <//>`;
+}
+
+function RemoveSecret({ integration, onClose }) {
+  const removal = useTask(async () => {
+    known.keep(await api.change(integration.id, { signing_secret: null }));
+    onClose();
+  });
+  return html`<${Confirm}
+    title="Remove the signing secret?"
+    verb="Remove"
+    doing="Removing…"
+    task=${removal}
+    onClose=${onClose}
+  >
+    <p>Requests will no longer be signed. An endpoint that verifies them will refuse them.</p>
   <//>`;
 }

@@ -1,52 +1,75 @@
 // The fields of an integration: to add one, or to edit one (without its signing secret, which is rotated, not edited).
 // Mistakes are marked at their fields, in the API's own sentences.
 
+import * as address from '../address.js';
 import * as api from '../api.js';
-import { changes, creation, draftOf, mistakesIn } from '../draft.js';
+import { changes, creation, draftOf, mistakesIn, rebased } from '../draft.js';
 import { html, useEffect, useRef, useState } from '../html.js';
-import { Action, Field, Loading, Mistake, Switch, Trouble } from '../parts.js';
+import { keepDraft, takeDraft } from '../kept_draft.js';
+import * as known from '../known.js';
+import { Action, Field, Foreign, Loading, Mistake, Switch, Trouble, TryAgain } from '../parts.js';
+import * as signIn from '../sign_in.js';
 import { useTask } from '../task.js';
-import { remember } from '../watch.js';
 import * as words from '../words.js';
-import { OwnSecret, reveal } from './signing_secret.js';
+import { reveal, SecretChoice } from './signing_secret.js';
 
+// `start` is what the edits are made to: the integration as it was read, with its ETag; or nothing, for a new one.
 export function IntegrationForm({ id }) {
-  const [start, setStart] = useState(id ? null : { draft: draftOf(null) });
+  const form = id ?? 'add';
+  const [{ start, draft, lost }, put] = useState(
+    () => takeDraft(form) ?? (id ? {} : { start: {}, draft: draftOf(null) }),
+  );
   const loading = useTask(async () => {
     const { value, etag } = await api.integration(id);
-    setStart({ draft: draftOf(value), current: value, etag });
+    put({ start: { current: value, etag }, draft: draftOf(value) });
   });
   useEffect(() => {
     document.title = `${id ? 'Edit' : 'Add'} · Integrations · Roboticks`;
-    if (id) loading.run();
+    if (!start) loading.run();
   }, [id]);
   return html`
     <p class="path"><a href="#/">Integrations</a></p>
     <h1>${id ? 'Edit webhook' : 'Add a custom webhook'}</h1>
-    <${Trouble} error=${loading.error}><button type="button" onClick=${loading.run}>Try again</button><//>
+    <${Trouble} error=${loading.error}><${TryAgain} onClick=${loading.run} /><//>
     ${!start && !loading.error && html`<${Loading} lines=${8} />`}
-    ${start && html`<${Form} key=${start.etag ?? ''} ...${start} onReload=${loading.run} />`}
+    ${
+      lost &&
+      html`<div class="notice info"><p>Secrets and header values are not kept over a sign-in: write them again.</p></div>`
+    }
+    ${start && html`<${Form} name=${form} start=${start} draft=${draft} />`}
   `;
 }
 
-// `current` is the integration that is edited, with its `etag`; neither is there for a new one.
-function Form({ draft: initial, current, etag, onReload }) {
-  const [draft, setDraft] = useState(initial);
+function Form({ name, start: first, draft: written }) {
+  const [start, setStart] = useState(first);
+  const [draft, setDraft] = useState(written);
+  // The fields that somebody else has changed as well, when the edits were put on top of theirs.
+  const [both, setBoth] = useState(null);
+  const { current, etag } = start;
   const put = (fields) => setDraft((before) => ({ ...before, ...fields }));
   const attempt = useRef(crypto.randomUUID());
+  useKeptDraft(name, start, draft);
   const saving = useTask(async () => {
     const errors = mistakesIn(draft);
     if (errors.length) throw new api.Problem(422, { errors });
     try {
       const answer = current
-        ? await api.change(current.id, changes(initial, draft), etag)
+        ? await api.change(current.id, changes(draftOf(current), draft), etag)
         : await api.create(creation(draft), attempt.current);
-      leaveFor(answer);
+      const id = keep(answer);
+      if (saving.isThere()) address.go(`#/integrations/${id}`);
     } catch (refused) {
       // What was refused is not this creation's answer; what had no answer may have been carried out.
       if (refused instanceof api.Problem) attempt.current = crypto.randomUUID();
       throw refused;
     }
+  });
+  const rebasing = useTask(async () => {
+    const { value, etag } = await api.integration(current.id);
+    const onTop = rebased(draftOf(current), draft, draftOf(value));
+    setStart({ current: value, etag });
+    setDraft(onTop.draft);
+    setBoth(onTop.both);
   });
   const problem = saving.error;
   const mistake = (field) => problem?.about?.(field);
@@ -54,8 +77,10 @@ function Form({ draft: initial, current, etag, onReload }) {
   useEffect(() => form.current.querySelector('[aria-invalid="true"]')?.focus(), [problem]);
   const submit = (event) => {
     event.preventDefault();
+    setBoth(null);
     saving.run();
   };
+  const outdated = problem?.status === 412 && !both;
 
   return html`<form class="card form" ref=${form} onSubmit=${submit} novalidate>
     <${Text} field="name" label="Name" value=${draft.name} mistake=${mistake('name')} onInput=${put} />
@@ -76,18 +101,37 @@ function Form({ draft: initial, current, etag, onReload }) {
         </select>`}
       <//>
     </div>
-    ${!current && html`<${SecretChoice} draft=${draft} put=${put} mistake=${mistake('signing_secret')} />`}
+    ${
+      !current &&
+      html`<${SecretChoice}
+      legend="Signing Secret"
+      hint="Signs every request, so that your endpoint can verify it."
+      choices=${SECRETS}
+      chosen=${draft.secret}
+      secret=${draft.ownSecret}
+      mistake=${mistake('signing_secret')}
+      onChoose=${(secret) => put({ secret })}
+      onSecret=${(ownSecret) => put({ ownSecret })}
+    />`
+    }
     <${Events} chosen=${draft.events} onChange=${(events) => put({ events })} mistake=${mistake('event_types')} />
     <${Headers} headers=${draft.headers} onChange=${(headers) => put({ headers })} problem=${problem} />
-    <${Narrower} initial=${initial} draft=${draft} put=${put} mistake=${mistake} />
-    ${!current &&
-    html`<div class="field line">
+    <${Narrower} draft=${draft} put=${put} mistake=${mistake} />
+    ${
+      !current &&
+      html`<div class="field line">
       <span aria-hidden="true">Enabled</span>
       <${Switch} on=${draft.enabled} label="Enabled" onChange=${(enabled) => put({ enabled })} />
-    </div>`}
-    <${Trouble} error=${withoutPlace(problem)}>
-      ${problem?.status === 412 && html`<button type="button" onClick=${onReload}>Load it as it is now</button>`}
+    </div>`
+    }
+    <${Trouble} error=${both ? null : unmarked(problem, draft)}>
+      ${
+        outdated &&
+        html`<${Action} busy=${rebasing.busy} busyLabel="Loading…" onClick=${rebasing.run}>Load it as it is now<//>`
+      }
     <//>
+    <${Trouble} error=${rebasing.error} />
+    ${both && html`<${OnTop} both=${both} current=${current} />`}
     <footer class="actions">
       <${Action} type="submit" class="primary" busy=${saving.busy} busyLabel=${current ? 'Saving…' : 'Creating…'}>
         ${current ? 'Save' : 'Create'}
@@ -97,20 +141,56 @@ function Form({ draft: initial, current, etag, onReload }) {
   </form>`;
 }
 
-// To the page of what was saved; a secret that was generated is shown there, once.
-function leaveFor({ value: { signing_secret: generated, ...integration }, etag }) {
-  if (generated) reveal(integration.id, generated);
-  remember(`integration ${integration.id}`, { value: integration, etag });
-  location.hash = `#/integrations/${integration.id}`;
+// When the form goes because the session has ended, what was written waits for the next.
+function useKeptDraft(name, start, draft) {
+  const latest = useRef();
+  latest.current = { start, draft };
+  useEffect(() => {
+    const user = signIn.session()?.sub;
+    return () => {
+      if (signIn.hasEnded()) keepDraft(user, name, latest.current.start, latest.current.draft);
+    };
+  }, []);
 }
 
-const FIELDS = ['name', 'url', 'method', 'signing_secret', 'event_types', 'severities', 'project_ids', 'headers'];
+// A secret that was generated is shown on the page of what was saved, once.
+function keep({ value: { signing_secret: generated, ...integration }, etag }) {
+  if (generated) reveal(integration.id, generated);
+  known.keep({ value: integration, etag });
+  return integration.id;
+}
+
+const THEIRS = {
+  name: ['Name', (theirs) => theirs.name],
+  url: ['Webhook URL', (theirs) => theirs.url],
+  method: ['HTTP Method', (theirs) => theirs.method],
+  events: ['Event types', (theirs) => theirs.event_types.join(', ') || 'all'],
+  severities: ['Severities', (theirs) => theirs.severities.join(', ') || 'all'],
+  projects: ['Project ids', (theirs) => theirs.project_ids.join(', ') || 'all'],
+};
+
+function OnTop({ both, current }) {
+  return html`<div class="notice info" role="status">
+    <p>This is the webhook as it is now, with your changes on top. Look it over, and save.</p>
+    ${
+      both.length > 0 &&
+      html`<p>You have both changed the following. Yours stands above, theirs is</p>
+        <ul class="both">
+          ${both.map((field) => {
+            const [label, of] = THEIRS[field];
+            return html`<li>${label}: <${Foreign}>${of(current)}<//></li>`;
+          })}
+        </ul>`
+    }
+  </div>`;
+}
+
+const MARKED = ['name', 'url', 'method', 'signing_secret', 'event_types', 'severities', 'project_ids', 'headers'];
 
 // What is wrong but not with one of the fields that are shown.
-function withoutPlace(problem) {
-  if (!problem?.errors?.length) return problem;
-  const others = problem.errors.filter(({ field }) => !FIELDS.includes(field.split('.')[0]));
-  return others.length ? { message: others.map(({ message }) => message).join(' ') } : null;
+function unmarked(problem, { headers }) {
+  const rows = headers.map(({ name }) => headerField(name));
+  return api.unmarked(problem, (field) => MARKED.includes(field) || rows.includes(field.toLowerCase()));
 }
 
 function Text({ field, label, hint, value, mistake, onInput, ...rest }) {
@@ -131,26 +211,6 @@ const SECRETS = [
   ['own', 'Use my own', 'Between 8 and 256 bytes.'],
   ['none', 'None', 'Your endpoint cannot tell our requests from others.'],
 ];
-
-function SecretChoice({ draft, put, mistake }) {
-  const choice = (name, label, hint) => html`<label class="choice">
-    <input type="radio" name="secret" checked=${draft.secret === name} onChange=${() => put({ secret: name })} />
-    <span>${label}<small>${hint}</small></span>
-  </label>`;
-  const own = html`<${OwnSecret}
-    id="secret"
-    value=${draft.ownSecret}
-    mistake=${mistake}
-    onInput=${(ownSecret) => put({ ownSecret })}
-  />`;
-  return html`<fieldset>
-    <legend>Signing Secret</legend>
-    <p class="hint">Signs every request, so that your endpoint can verify it.</p>
-    ${SECRETS.map(
-      ([name, label, hint]) => html`${choice(name, label, hint)} ${name === 'own' && draft.secret === name && own}`,
-    )}
-  </fieldset>`;
-}
 
 function Events({ chosen, onChange, mistake }) {
   const toggle = (event, on) => onChange(on ? [...chosen, event] : chosen.filter((other) => other !== event));
@@ -203,32 +263,31 @@ function Headers({ headers, onChange, problem }) {
         />`,
       )}
     </ul>
-    <${Mistake} id="headers-mistake">${problem?.about?.('headers')}<//>
+    <${Mistake} id="headers-mistake" alone>${problem?.about?.('headers')}<//>
     <button type="button" class="small add" onClick=${add}>Add header</button>
   </fieldset>`;
 }
 
 function Header({ number, header, mistake, onInput, onRemove }) {
-  const described = mistake ? { 'aria-invalid': 'true', 'aria-describedby': `header-${number}-mistake` } : {};
+  // Both are marked, unless the name is stored and cannot be at fault.
+  const described = mistake && { 'aria-invalid': 'true', 'aria-describedby': `header-${number}-mistake` };
+  const inputs = { class: 'mono', autocomplete: 'off', spellcheck: false };
   return html`<li>
     <input
-      class="mono"
+      ...${inputs}
       aria-label="Name of header ${number}"
       placeholder="Name"
-      autocomplete="off"
-      spellcheck=${false}
       value=${header.name}
       readonly=${header.stored}
-      ...${described}
+      ...${!header.stored && described}
       onInput=${(event) => onInput({ name: event.target.value })}
     />
     <input
-      class="mono"
+      ...${inputs}
       aria-label="Value of header ${number}"
       placeholder=${header.stored ? `${words.masked(header.last4)}, unchanged` : 'Value'}
-      autocomplete="off"
-      spellcheck=${false}
       value=${header.value}
+      ...${described}
       onInput=${(event) => onInput({ value: event.target.value })}
     />
     <button type="button" class="small" aria-label="Remove header ${number}" onClick=${onRemove}>Remove</button>
@@ -236,15 +295,21 @@ function Header({ number, header, mistake, onInput, onRemove }) {
   </li>`;
 }
 
+// The API names a header's mistake by the header's name, as it was written or in small letters.
+const headerField = (name) => `headers.${name.trim()}`.toLowerCase();
+
 function aboutHeader(problem, name) {
-  const field = `headers.${name.trim()}`.toLowerCase();
-  return problem?.errors?.find((error) => error.field.toLowerCase() === field)?.message;
+  return problem?.errors?.find((error) => error.field.toLowerCase() === headerField(name))?.message;
 }
 
-// Filters that few need: open when they are in use.
-function Narrower({ initial, draft, put, mistake }) {
+// Filters that few need: open when they are in use, and then as the reader leaves them.
+function Narrower({ draft, put, mistake }) {
+  const [open, setOpen] = useState(Boolean(draft.severities || draft.projects));
   const wrong = mistake('severities') || mistake('project_ids');
-  return html`<details class="more" open=${Boolean(initial.severities || initial.projects || wrong)}>
+  useEffect(() => {
+    if (wrong) setOpen(true);
+  }, [wrong]);
+  return html`<details class="more" open=${open} onToggle=${({ target }) => setOpen(target.open)}>
     <summary>Only some severities or projects</summary>
     <${Text}
       field="severities"

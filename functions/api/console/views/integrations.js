@@ -2,7 +2,8 @@
 
 import * as api from '../api.js';
 import { html, useEffect } from '../html.js';
-import { Foreign, Loading, State, Switch, Time, Trouble } from '../parts.js';
+import * as known from '../known.js';
+import { Foreign, Loading, State, Switch, Time, Trouble, TryAgain } from '../parts.js';
 import { useTask } from '../task.js';
 import { useLoaded } from '../watch.js';
 import * as words from '../words.js';
@@ -10,13 +11,11 @@ import * as words from '../words.js';
 const REFRESH_MS = 10_000;
 
 export function Integrations() {
-  const { loaded, error, set, reload } = useLoaded('integrations', api.integrations, () => REFRESH_MS);
+  const { loaded, error, reload } = useLoaded(known.LIST, api.integrations, () => REFRESH_MS);
   const items = loaded?.value.items;
   useEffect(() => {
     document.title = 'Integrations · Roboticks';
   }, []);
-  const replace = (changed) =>
-    set({ value: { ...loaded.value, items: items.map((item) => (item.id === changed.id ? changed : item)) } });
   return html`
     <p class="path">Settings</p>
     <h1>Integrations</h1>
@@ -28,24 +27,24 @@ export function Integrations() {
         </div>
         <a class="button primary" href="#/add">Add</a>
       </header>
-      <${Trouble} error=${error}>
-        ${!items && html`<button type="button" onClick=${() => reload()}>Try again</button>`}
-      <//>
+      <${Trouble} error=${error}>${!items && html`<${TryAgain} onClick=${reload} />`}<//>
       ${!items && !error && html`<${Loading} lines=${4} />`}
       ${items?.length === 0 && html`<${First} />`}
-      ${items?.length > 0 &&
-      html`<ul class="integrations">
-        ${items.map((item) => html`<${Row} key=${item.id} item=${item} onChange=${replace} />`)}
-      </ul>`}
+      ${
+        items?.length > 0 &&
+        html`<ul class="integrations">
+        ${items.map((item) => html`<${Row} key=${item.id} item=${item} />`)}
+      </ul>`
+      }
     </section>
   `;
 }
 
-function Row({ item, onChange }) {
+function Row({ item }) {
   const [word, kind] = words.health(item);
   const { reason, since } = item.health;
   const troubled = kind === 'bad' || kind === 'off';
-  const toggle = useTask(async (enabled) => onChange((await api.change(item.id, { enabled })).value));
+  const toggle = useTask(async (enabled) => known.keep(await api.change(item.id, { enabled })));
   return html`<li>
     <a class="name" href="#/integrations/${item.id}"><${Foreign}>${item.name}<//></a>
     <span class="target"><span class="method">${item.method}</span> <${Foreign}>${item.url}<//></span>

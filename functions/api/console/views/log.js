@@ -1,16 +1,20 @@
 // The log of an integration: its deliveries, newest first, filtered and kept up to date.
 
+import * as address from '../address.js';
 import * as api from '../api.js';
 import { html, useEffect, useRef, useState } from '../html.js';
+import { lookAgain } from '../pace.js';
 import { Action, Loading, Status, Time, Trouble } from '../parts.js';
 import { remember, remembered, useRepeated } from '../watch.js';
 import * as words from '../words.js';
 import { Recover } from './recover.js';
 
-// Often while something is on its way, else as often as a new delivery may take to appear.
-const REFRESH_PENDING_MS = 2000;
+// As long as a new delivery may take to appear.
 const REFRESH_MS = 5000;
+
+// What one page shows, and the most that the API gives in one answer.
 const PAGE = 25;
+const MOST = 100;
 
 // A page may come back short or empty although more follow, when filters leave much out: so many are asked for in one
 // go.
@@ -18,14 +22,15 @@ const PAGES_AT_ONCE = 8;
 
 const NONE_YET = 'No deliveries yet. Press Test to make the first.';
 const NO_MATCH = 'No delivery matches.';
+const NO_MATCH_YET = 'No delivery matches so far; older ones were not looked at yet.';
 
 const EVENTS = words.EVENTS.map(([event]) => [event, event]);
 
 const FILTERS = ['status', 'event_type', 'alert_id', 'from', 'to'];
 
 // `fresh` names the newest delivery that is known of: another one is looked for at once. `onNews` is called when a
-// delivery came or went on.
-export function Log({ id, query, fresh, onNews }) {
+// delivery came or went on. `isUnreached` says that the page already tells that nothing can be reached.
+export function Log({ id, query, fresh, onNews, isUnreached }) {
   const [recovering, recover] = useState(false);
   const given = new URLSearchParams(query);
   const filters = Object.fromEntries(FILTERS.map((name) => [name, given.get(name) ?? '']));
@@ -33,8 +38,7 @@ export function Log({ id, query, fresh, onNews }) {
   // The filters are kept in the address, so that a reload and the way back keep them too.
   const filter = (next) => {
     const given = new URLSearchParams(Object.entries(next).filter(([, value]) => value)).toString();
-    history.replaceState(null, '', `#/integrations/${id}${given && `?${given}`}`);
-    window.dispatchEvent(new HashChangeEvent('hashchange'));
+    address.replace(`#/integrations/${id}${given && `?${given}`}`);
   };
   return html`<section class="card" aria-labelledby="log">
     <header class="card-head">
@@ -49,6 +53,7 @@ export function Log({ id, query, fresh, onNews }) {
       filtered=${filtered}
       fresh=${fresh}
       onNews=${onNews}
+      isUnreached=${isUnreached}
     />
     ${recovering && html`<${Recover} id=${id} onClose=${() => recover(false)} />`}
   </section>`;
@@ -65,7 +70,12 @@ function Filters({ filters, filtered, onChange }) {
       )}
     </select>
   </label>`;
-  const instant = (text) => text && new Date(text).toISOString();
+  const time = (name, label, through) => html`<${Filter}
+    label=${label}
+    value=${words.local(filters[name])}
+    onChange=${(text) => put({ [name]: words.instant(text, through) })}
+    type="datetime-local"
+  />`;
   return html`<div class="filters" role="search" aria-label="Deliveries">
     ${select('status', 'Status', words.STATUSES)} ${select('event_type', 'Event', EVENTS)}
     <${Filter}
@@ -76,128 +86,145 @@ function Filters({ filters, filtered, onChange }) {
       size="8"
       placeholder="Any"
     />
-    <${Filter}
-      label="From"
-      value=${local(filters.from)}
-      onChange=${(text) => put({ from: instant(text) })}
-      type="datetime-local"
-    />
-    <${Filter}
-      label="To"
-      value=${local(filters.to)}
-      onChange=${(text) => put({ to: instant(text) })}
-      type="datetime-local"
-    />
+    ${time('from', 'From', false)} ${time('to', 'To', true)}
     ${filtered && html`<button type="button" class="small" onClick=${() => onChange({})}>Show all</button>`}
   </div>`;
 }
 
-// What is being typed is the field's own until it is done: the log around it is drawn again meanwhile.
+// What is being typed is the field's own until it is left or Enter is pressed: a date is not done with its first digit,
+// and the log around it is drawn again meanwhile.
 function Filter({ label, value, onChange, ...rest }) {
   const [draft, put] = useState(value);
   useEffect(() => put(value), [value]);
+  const commit = ({ target }) => target.value !== value && onChange(target.value);
   return html`<label>
     <span>${label}</span>
     <input
       ...${rest}
       value=${draft}
       onInput=${({ target }) => put(target.value)}
-      onChange=${({ target }) => onChange(target.value)}
+      onBlur=${commit}
+      onKeyDown=${(event) => event.key === 'Enter' && commit(event)}
     />
   </label>`;
 }
 
-// An instant as a field for local time holds it. Addresses are written by hand, too: what is no instant is left out.
-function local(time) {
-  const date = new Date(time);
-  if (Number.isNaN(date.getTime())) return '';
-  return new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+function Deliveries({ id, filters, filtered, fresh, onNews, isUnreached }) {
+  const { log, error, busy, refresh, showOlder } = useLog(id, filters, onNews);
+  useEffect(() => {
+    if (fresh) refresh();
+  }, [fresh]);
+  const items = log?.items;
+  const empty = log?.cursor ? NO_MATCH_YET : filtered ? NO_MATCH : NONE_YET;
+  return html`
+    <${Trouble} error=${isUnreached && error instanceof api.Unreached ? null : error} />
+    ${!items && !error && html`<${Loading} lines=${6} />`}
+    ${items?.length === 0 && html`<p class="empty">${empty}</p>`}
+    ${
+      items?.length > 0 &&
+      html`<table class="log" role="table">
+      <thead role="rowgroup">
+        <tr role="row">
+          ${COLUMNS.map((name) => html`<th scope="col" role="columnheader">${name}</th>`)}
+        </tr>
+      </thead>
+      <tbody role="rowgroup">
+        ${items.map((item) => html`<${Row} key=${item.id} item=${item} />`)}
+      </tbody>
+    </table>`
+    }
+    ${
+      log?.cursor &&
+      html`<p class="more"><${Action} busy=${busy} busyLabel="Loading…" onClick=${showOlder}>Show older<//></p>`
+    }
+  `;
 }
 
-function Deliveries({ id, filters, filtered, fresh, onNews }) {
+// What the log shows: {items, cursor, deep}. `deep` once older ones were asked for: then all that is shown is read again
+// each time, since what is old may still be waiting, or match no more.
+function useLog(id, filters, onNews) {
   const memory = `log ${id} ${JSON.stringify(filters)}`;
   const [, draw] = useState(0);
   const [error, fail] = useState(null);
   const [busy, setBusy] = useState(false);
-  const log = useRef(remembered(memory));
-  const put = (next) => {
-    log.current = next;
-    remember(memory, next);
-    draw((count) => count + 1);
-  };
+  const there = useRef(true);
+  useEffect(
+    () => () => {
+      there.current = false;
+    },
+    [],
+  );
+  const log = remembered(memory);
 
-  const refresh = async (alive) => {
+  // One after the other, so that none undoes another. Answers what went wrong.
+  const line = useRef(Promise.resolve());
+  const read = (load) => {
+    line.current = line.current.then(() => readNow(load));
+    return line.current;
+  };
+  const readNow = async (load) => {
     try {
-      const newest = await page(id, filters, null);
-      if (!alive()) return;
+      const before = remembered(memory);
+      const next = await load(before);
+      if (!there.current) return null;
+      remember(memory, next);
       fail(null);
-      if (log.current && isNews(newest.items, log.current.items)) onNews();
-      put(log.current ? updated(log.current, newest) : newest);
-      if (newest.items.length < PAGE && log.current.items.length < PAGE && log.current.cursor) await more(alive);
+      draw((count) => count + 1);
+      if (before && isNews(next.items, before.items)) onNews();
+      return null;
     } catch (problem) {
-      if (alive()) fail(problem);
+      if (there.current) fail(problem);
+      return problem;
     }
   };
-
-  const more = async (alive = () => true) => {
-    if (busy) return;
+  const refresh = () => read((known) => newest(id, filters, known));
+  const showOlder = async () => {
     setBusy(true);
-    try {
-      const wanted = log.current.items.length + PAGE;
-      for (let left = PAGES_AT_ONCE; left > 0 && log.current.cursor && log.current.items.length < wanted; left -= 1) {
-        const older = await page(id, filters, log.current.cursor);
-        if (!alive()) return;
-        const known = new Set(log.current.items.map((item) => item.id));
-        put({
-          items: [...log.current.items, ...older.items.filter((item) => !known.has(item.id))],
-          cursor: older.cursor,
-        });
-      }
-      fail(null);
-    } catch (problem) {
-      fail(problem);
-    }
+    await read((known) => older(id, filters, known));
     setBusy(false);
   };
-
-  const pending = () => log.current?.items.some((item) => words.PENDING.includes(item.status));
-  useRepeated(memory, refresh, () => (pending() ? REFRESH_PENDING_MS : REFRESH_MS));
-  useEffect(() => {
-    if (fresh) refresh(() => true);
-  }, [fresh]);
-
-  const items = log.current?.items;
-  return html`
-    <${Trouble} error=${error} />
-    ${!items && !error && html`<${Loading} lines=${6} />`}
-    ${items?.length === 0 && !log.current.cursor && html`<p class="empty">${filtered ? NO_MATCH : NONE_YET}</p>`}
-    ${items?.length > 0 &&
-    html`<table class="log">
-      <thead>
-        <tr><th scope="col">Status</th><th scope="col">Event</th><th scope="col">Alert</th><th scope="col">Attempts</th>
-          <th scope="col">Last outcome</th><th scope="col">Created</th></tr>
-      </thead>
-      <tbody>
-        ${items.map((item) => html`<${Row} key=${item.id} item=${item} />`)}
-      </tbody>
-    </table>`}
-    ${log.current?.cursor &&
-    html`<p class="more"><${Action} busy=${busy} busyLabel="Loading…" onClick=${() => more()}>Show older<//></p>`}
-  `;
+  useRepeated(memory, refresh, () => lookAgain(remembered(memory)?.items ?? [], REFRESH_MS));
+  return { log, error, busy, refresh, showOlder };
 }
+
+// The newest deliveries, as far down as those that are known, if they are many.
+async function newest(id, filters, known) {
+  const last = known?.deep ? known.items.at(-1)?.id : null;
+  // The last may be there no more, or match no more.
+  const isEnough = ({ items }) =>
+    last ? items.some(({ id }) => id === last) || items.length > known.items.length + PAGE : items.length >= PAGE;
+  return readOn(id, filters, { items: [], cursor: null, deep: Boolean(last) }, isEnough, last ? MOST : PAGE);
+}
+
+function older(id, filters, known) {
+  const wanted = known.items.length + PAGE;
+  return readOn(id, filters, { ...known, deep: true }, ({ items }) => items.length >= wanted, PAGE);
+}
+
+async function readOn(id, filters, start, isEnough, limit) {
+  let log = start;
+  for (let left = PAGES_AT_ONCE; left > 0; left -= 1) {
+    const { value } = await api.deliveries(id, { ...filters, cursor: log.cursor, limit });
+    log = { ...log, items: [...log.items, ...value.items], cursor: value.next_cursor };
+    if (!log.cursor || isEnough(log)) break;
+  }
+  return log;
+}
+
+const COLUMNS = ['Status', 'Event', 'Alert', 'Attempts', 'Last outcome', 'Created'];
 
 function Row({ item }) {
   const last = item.attempts.at(-1);
-  return html`<tr>
-    <td class="status"><${Status} status=${item.status} /></td>
-    <td class="event">
+  return html`<tr role="row">
+    <td role="cell" class="status"><${Status} status=${item.status} /></td>
+    <td role="cell" class="event">
       <a href="#/integrations/${item.integration_id}/deliveries/${item.id}">${words.shown(item.event_type)}</a>
       ${item.test && html`${' '}<span class="tag">test</span>`}
     </td>
-    <td class="alert">${item.alert_id}</td>
-    <td class="count">${last?.number ?? 0}</td>
-    <td class="last">${lastOutcome(item, last)}</td>
-    <td class="when"><${Time} of=${item.created_at} /></td>
+    <td role="cell" class="alert">${item.alert_id}</td>
+    <td role="cell" class="count">${last?.number ?? 0}</td>
+    <td role="cell" class="last">${lastOutcome(item, last)}</td>
+    <td role="cell" class="when"><${Time} of=${item.created_at} /></td>
   </tr>`;
 }
 
@@ -209,25 +236,10 @@ function lastOutcome(item, last) {
   return html`${words.outcome(last)}${took}`;
 }
 
-async function page(id, filters, cursor) {
-  const { value } = await api.deliveries(id, { ...filters, cursor, limit: PAGE });
-  return { items: value.items, cursor: value.next_cursor };
-}
-
 // Whether one of the newest deliveries was not known, or not to stand as it does.
 function isNews(newest, known) {
   return newest.some(({ id, status, attempts }) => {
     const before = known.find((item) => item.id === id);
     return before?.status !== status || before.attempts.length !== attempts.length;
   });
-}
-
-// The newest page takes the place of what was known of its time; what is older stays.
-function updated(known, newest) {
-  if (!newest.cursor) return newest;
-  const reach = newest.items.at(-1)?.id;
-  if (!reach) return known;
-  const older = known.items.filter((item) => item.id < reach);
-  const meets = known.items.some((item) => item.id >= reach);
-  return meets ? { items: [...newest.items, ...older], cursor: known.cursor } : newest;
 }

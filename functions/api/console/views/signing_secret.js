@@ -1,28 +1,31 @@
-// The signing secret: shown once when it is new, rotated with an overlap, and how to verify what it signs.
+// The signing secret: chosen, shown once when it is new, and how to verify what it signs.
 
-import * as api from '../api.js';
-import { html, useRef, useState } from '../html.js';
-import { Action, Code, Copy, Countdown, Dialog, Field, Mistake, Time, Trouble } from '../parts.js';
-import { useTask } from '../task.js';
-import { examples } from '../verification.js';
+import { html, useEffect, useId, useRef, useState } from '../html.js';
+import { Code, Copy, Countdown, Mistake, Time } from '../parts.js';
+import { examples, isPathLeftOut } from '../verification.js';
+import { forget, remember, remembered } from '../watch.js';
 import * as words from '../words.js';
 
-// Generated secrets that were not confirmed as copied. In memory only: a reload forgets them, as the page says.
-const fresh = new Map();
+// A generated secret that was not confirmed as copied. In memory only: a reload forgets it, as the page says.
+const keyOf = (id) => `secret ${id}`;
 
 export function reveal(id, secret) {
-  fresh.set(id, secret);
+  remember(keyOf(id), secret);
 }
 
-export function NewSecret({ integration, onDone }) {
-  const secret = fresh.get(integration.id);
+export function NewSecret({ integration }) {
+  const secret = remembered(keyOf(integration.id));
+  const [, draw] = useState(0);
+  const heading = useRef();
+  // Brought into view and read out when it comes: nothing shows it again.
+  useEffect(() => heading.current?.focus(), [secret]);
   if (!secret) return null;
   const done = () => {
-    fresh.delete(integration.id);
-    onDone();
+    forget(keyOf(integration.id));
+    draw((count) => count + 1);
   };
   return html`<section class="card notice info" aria-labelledby="new-secret">
-    <h2 id="new-secret">Your signing secret</h2>
+    <h2 id="new-secret" tabindex="-1" ref=${heading}>Your signing secret</h2>
     <p>Copy it now, and keep it where your endpoint can read it. It is not shown again.</p>
     <div class="copyable">
       <code class="secret">${secret}</code>
@@ -34,6 +37,7 @@ export function NewSecret({ integration, onDone }) {
 }
 
 export function Verification({ integration }) {
+  const id = useId();
   const [chosen, choose] = useState(0);
   const tabs = useRef();
   const all = examples(integration);
@@ -48,26 +52,44 @@ export function Verification({ integration }) {
   };
   return html`<div class="verification">
     <p>
-      Every request carries <code>X-Roboticks-Signature</code>: the HMAC-SHA256 of the raw body, keyed by your whole
-      signing secret (<code>whsec_</code> included). The libraries of Standard Webhooks, which also refuse replays, work
-      with the secret as well.
+      Every request carries <code>X-Roboticks-Signature</code>, the HMAC-SHA256 of the raw body, and the three headers of
+      Standard Webhooks, whose libraries verify <code>webhook-signature</code> and refuse replays.
+      <${Keys} format=${integration.signing_secret_format} />
     </p>
     <div class="tabs" role="tablist" aria-label="Language" ref=${tabs} onKeyDown=${move}>
       ${all.map(
-        ([name], index) => html`<button type="button" role="tab" id="language-${index}" aria-controls="example"
+        ([name], index) => html`<button type="button" role="tab" id="${id}-tab-${index}" aria-controls="${id}-example"
           aria-selected=${index === chosen ? 'true' : 'false'} tabindex=${index === chosen ? 0 : -1}
           onClick=${() => choose(index)}>${name}</button>`,
       )}
     </div>
-    <div id="example" role="tabpanel" aria-labelledby="language-${chosen}" class="example">
+    <div id="${id}-example" role="tabpanel" aria-labelledby="${id}-tab-${chosen}" class="example">
       <${Code} label="Verification in ${language}">${code}<//>
-      <${Copy} text=${code} />
+      <${Copy} text=${code} label="Copy code" />
     </div>
+    ${
+      isPathLeftOut(integration) &&
+      html`<p class="hint">Where an example listens at <code>/</code>, write the path of your Webhook URL.</p>`
+    }
   </div>`;
 }
 
+// What the two signatures are keyed by: not the same for a secret that begins with `whsec_`.
+function Keys({ format }) {
+  if (format === 'whsec') {
+    return html`The first is keyed by the whole text of your signing secret, <code>whsec_</code> included; the second by
+      the bytes that the base64 after <code>whsec_</code> stands for. Give those libraries the secret as it is.`;
+  }
+  if (format === 'raw') {
+    return html`Both are keyed by the bytes of your signing secret. Those libraries expect base64: give them your secret
+      encoded as base64, not as it is.`;
+  }
+  return html`The first is keyed by the whole text of your signing secret. So is the second, unless the secret begins with
+    <code>whsec_</code>: then by the bytes that the base64 after it stands for.`;
+}
+
 // The line of the configuration that tells of the secret, with what can be done about it.
-export function SigningSecret({ integration, onChange, onRotate }) {
+export function SigningSecret({ integration, onRotate, onRemove }) {
   const { has_signing_secret: has, signing_secret_last4: last4, previous_secret_valid_until: overlap } = integration;
   if (!has) {
     return html`<span class="quiet">None: requests are not signed</span>
@@ -76,106 +98,44 @@ export function SigningSecret({ integration, onChange, onRotate }) {
   return html`
     <code>${words.masked(last4)}</code>
     <button type="button" class="small" onClick=${onRotate}>Rotate</button>
-    <${Remove} integration=${integration} onChange=${onChange} />
-    ${overlap &&
-    html`<span class="overlap">
+    <button type="button" class="small" onClick=${onRemove}>Remove</button>
+    ${
+      overlap &&
+      html`<span class="overlap">
       The previous secret signs too, until <${Time} of=${overlap} />${' '}
       (<${Countdown} to=${overlap} over="over" />).
-    </span>`}
+    </span>`
+    }
   `;
 }
 
-function Remove({ integration, onChange }) {
-  const [asked, ask] = useState(false);
-  const removal = useTask(async () => {
-    onChange(await api.change(integration.id, { signing_secret: null }));
-    ask(false);
-  });
-  const dialog = html`<${Dialog} title="Remove the signing secret?" onClose=${() => ask(false)}>
-    <p>Requests will no longer be signed. An endpoint that verifies them will refuse them.</p>
-    <${Trouble} error=${removal.error} />
-    <footer class="actions">
-      <${Action} class="danger" busy=${removal.busy} busyLabel="Removing…" onClick=${removal.run}>Remove<//>
-      <button type="button" onClick=${() => ask(false)}>Cancel</button>
-    </footer>
-  <//>`;
-  return html`<button type="button" class="small" onClick=${() => ask(true)}>Remove</button>
-    ${asked && dialog}`;
-}
+const OWN = 'own';
 
-const OVERLAPS = [
-  [0, 'None: the old secret ends at once'],
-  [3600, '1 hour'],
-  [86_400, '24 hours'],
-  [604_800, '7 days'],
-];
-
-export function RotateSecret({ integration, onClose, onRotated }) {
-  const [own, setOwn] = useState(false);
-  const [secret, setSecret] = useState('');
-  const [overlap, setOverlap] = useState(86_400);
-  const has = integration.has_signing_secret;
-  const { busy, error, run } = useTask(async () => {
-    const fields = { ...(own && { signing_secret: secret }), overlap_seconds: has ? overlap : 0 };
-    const { value, etag } = await api.rotateSecret(integration.id, fields);
-    const { signing_secret: generated, ...rest } = value;
-    if (generated) reveal(integration.id, generated);
-    onRotated({ value: rest, etag });
-  });
-  const rotate = (event) => {
-    event.preventDefault();
-    run();
-  };
-  const mistake = error?.about?.('signing_secret');
-  return html`<${Dialog} title=${has ? 'Rotate the signing secret' : 'Add a signing secret'} onClose=${onClose}>
-    <form onSubmit=${rotate} novalidate>
-      ${has &&
-      html`<p>
-        During the overlap every request carries both signatures: the new secret's in
-        ${' '}<code>X-Roboticks-Signature</code>, the old one's in <code>X-Roboticks-Signature-Previous</code>.
-      </p>`}
-      <fieldset>
-        <legend>New secret</legend>
-        <label class="choice">
-          <input type="radio" name="new" checked=${!own} onChange=${() => setOwn(false)} />
-          <span>Generate one<small>It is shown once.</small></span>
-        </label>
-        <label class="choice">
-          <input type="radio" name="new" checked=${own} onChange=${() => setOwn(true)} />
-          <span>Use my own<small>Between 8 and 256 bytes.</small></span>
-        </label>
-        ${own && html`<${OwnSecret} id="rotate" value=${secret} mistake=${mistake} onInput=${setSecret} />`}
-      </fieldset>
-      ${has &&
-      html`<${Field} id="overlap" label="Overlap" mistake=${error?.about?.('overlap_seconds')}>
-        ${(control) => html`<select ...${control} onChange=${(event) => setOverlap(Number(event.target.value))}>
-          ${OVERLAPS.map(
-            ([seconds, label]) => html`<option value=${seconds} selected=${seconds === overlap}>${label}</option>`,
-          )}
-        </select>`}
-      <//>`}
-      <${Trouble} error=${mistake ? null : error} />
-      <footer class="actions">
-        <${Action} type="submit" class="primary" busy=${busy} busyLabel="Saving…">${has ? 'Rotate' : 'Add'}<//>
-        <button type="button" onClick=${onClose}>Cancel</button>
-      </footer>
-    </form>
-  <//>`;
-}
-
-// A field for a secret of the customer's own, with its mistake.
-export function OwnSecret({ id, value, mistake, onInput }) {
-  return html`<div class="own">
+// Where a secret comes from: `choices` are [name, label, hint]; with `own`, the customer writes it.
+export function SecretChoice({ legend, hint, choices, chosen, secret, mistake, onChoose, onSecret }) {
+  const id = useId();
+  const own = html`<div class="own">
     <input
       class="mono"
       aria-label="Your signing secret"
       autocomplete="off"
       spellcheck=${false}
-      value=${value}
+      value=${secret}
       aria-invalid=${mistake ? 'true' : undefined}
       aria-describedby=${mistake ? `${id}-mistake` : undefined}
-      onInput=${(event) => onInput(event.target.value)}
+      onInput=${(event) => onSecret(event.target.value)}
     />
     <${Mistake} id="${id}-mistake">${mistake}<//>
   </div>`;
+  return html`<fieldset>
+    <legend>${legend}</legend>
+    ${hint && html`<p class="hint">${hint}</p>`}
+    ${choices.map(
+      ([name, label, about]) => html`<label class="choice">
+          <input type="radio" name=${id} checked=${chosen === name} onChange=${() => onChoose(name)} />
+          <span>${label}<small>${about}</small></span>
+        </label>
+        ${name === OWN && chosen === OWN && own}`,
+    )}
+  </fieldset>`;
 }

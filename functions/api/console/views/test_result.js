@@ -1,8 +1,8 @@
 // What a test sent, what came back, how long each phase took, and what to do about a failure.
 
 import { html, useEffect, useRef } from '../html.js';
-import { Code, State } from '../parts.js';
 import { indented } from '../json_text.js';
+import { Code, State } from '../parts.js';
 import * as words from '../words.js';
 
 export function TestResult({ result, integrationId, onClose }) {
@@ -31,11 +31,15 @@ export function TestResult({ result, integrationId, onClose }) {
       </div>
       <div>
         <h3>What came back</h3>
-        ${response
+        ${
+          response
             ? html`<p>Status <strong>${response.status_code}</strong>${!response.excerpt && ', with an empty body'}</p>
-              ${response.excerpt &&
-              html`<${Code} label="The response's beginning" lines="wrapped">${response.excerpt}<//>`}`
-            : html`<p class="quiet">No response.</p>`}
+              ${
+                response.excerpt &&
+                html`<${Code} label="The response's beginning" lines="wrapped">${response.excerpt}<//>`
+              }`
+            : html`<p class="quiet">No response.</p>`
+        }
       </div>
     </div>
   </section>`;

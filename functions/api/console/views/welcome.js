@@ -10,21 +10,19 @@ export function Welcome({ trouble }) {
     document.title = 'Sign in · Roboticks';
   }, []);
   const signingIn = useTask(async () => {
-    try {
-      await signIn.begin();
-      // The browser is on its way: nothing else is to be pressed meanwhile.
-      await new Promise(() => {});
-    } catch {
-      throw new Error('The sign-in service cannot be reached. Try again in a moment.');
-    }
+    await signIn.begin();
+    // The browser is on its way: nothing else is to be pressed meanwhile.
+    await new Promise(() => {});
   });
+  // What went wrong before is over once signing in is tried again.
+  const error = signingIn.error ?? (signingIn.busy ? null : trouble);
   return html`<section class="welcome">
     <h1>Your alerts, on your own servers</h1>
     <p>
       Custom webhooks send every alert of your organization to an HTTP endpoint of yours: signed, retried when it fails,
       and with a log that says what happened to each.
     </p>
-    <${Trouble} error=${signingIn.error ?? trouble} />
+    <${Trouble} error=${error} />
     <${Action} class="primary" busy=${signingIn.busy} busyLabel="Opening the sign-in page…" onClick=${signingIn.run}>
       Sign in
     <//>
