@@ -18,18 +18,21 @@ export class Problem extends Error {
     this.retryAfter = retryAfter;
   }
 
-  // The sentence about that field, if there is one.
+  // The sentence about that field, or about an item of its list, if there is one.
   about(field) {
-    return this.errors.find((error) => error.field === field)?.message;
+    return this.errors.find((error) => listOf(error.field) === field)?.message;
   }
 }
 
 // What is wrong besides the fields that are marked where they stand: all of it, the rest, or nothing.
 export function unmarked(error, isMarked) {
   if (!error?.errors?.length) return error;
-  const others = error.errors.filter(({ field }) => !isMarked(field));
+  const others = error.errors.filter(({ field }) => !isMarked(listOf(field)));
   return others.length ? { message: others.map(({ message }) => message).join(' ') } : null;
 }
+
+// `project_ids[2]` is a mistake of `project_ids`.
+const listOf = (field) => field.replace(/\[\d+\]$/, '');
 
 // No answer, or none that can be read: what was asked for may have been done.
 export class Unreached extends Error {}

@@ -5,10 +5,14 @@
 const AFTER_VIEWS_MS = 100;
 
 export function keepFocus() {
+  // What has the focus, and all that it stands in; behind a dialog, what it was opened from.
   let parts = [];
+  let behind = [];
   document.addEventListener('focusin', ({ target }) => {
-    parts = [];
-    for (let part = target; part; part = part.parentElement) parts.push(part);
+    const dialog = target.closest('dialog');
+    if (!dialog) behind = [];
+    else if (!parts.includes(dialog)) behind = parts;
+    parts = [...partsOf(target, dialog), ...behind];
   });
   let timer = null;
   new MutationObserver(() => {
@@ -18,6 +22,12 @@ export function keepFocus() {
       if (isLost()) focusHeading(parts);
     }, AFTER_VIEWS_MS);
   }).observe(document.body, { childList: true, subtree: true });
+}
+
+function partsOf(element, outermost) {
+  const parts = [];
+  for (let part = element; part && part !== outermost; part = part.parentElement) parts.push(part);
+  return outermost ? [...parts, outermost] : parts;
 }
 
 const isLost = () => document.activeElement === document.body || document.activeElement?.matches('dialog');

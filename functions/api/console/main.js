@@ -101,14 +101,14 @@ function Page({ finishing }) {
   `;
 }
 
-// A new view is read from its start, by eye and by screen reader.
+// A new view is read from its start, by eye and by screen reader, unless it has a better place to begin.
 function useTurnedPage(main, path) {
   const before = useRef(path);
   useEffect(() => {
     if (before.current === path) return;
     before.current = path;
     window.scrollTo(0, 0);
-    main.current.focus({ preventScroll: true });
+    if (!main.current.contains(document.activeElement)) main.current.focus({ preventScroll: true });
   }, [path]);
 }
 

@@ -21,11 +21,13 @@ export function Status({ status }) {
   return html`<${State} kind=${STATUS_KINDS[status] ?? 'quiet'}>${word}<//>`;
 }
 
-// A moment, in the reader's time zone; pointing at it shows it in UTC, or it stands beside it.
+// A moment, in the reader's time zone; pointing at it shows it in UTC, or that stands beside it: `whole`, or the `clock`.
 export function Time({ of, utc }) {
   if (!of) return null;
   const time = html`<time datetime=${of} title=${words.inUtc(of)}>${words.moment(of, now())}</time>`;
-  return utc ? html`${time} <span class="quiet utc">${words.inUtc(of)}</span>` : time;
+  if (!utc) return time;
+  const beside = utc === 'clock' ? words.inUtc(of).slice(11) : words.inUtc(of);
+  return html`${time} <span class="quiet utc">(${beside})</span>`;
 }
 
 // Draws again every second while there is something to count.

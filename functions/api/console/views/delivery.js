@@ -69,7 +69,7 @@ function Facts({ delivery }) {
   return html`<dl class="facts">
     <div><dt>Event</dt><dd><code>${words.shown(delivery.event_type)}</code></dd></div>
     <div><dt>Alert</dt><dd>${delivery.alert_id}</dd></div>
-    <div><dt>Created</dt><dd><${Time} of=${delivery.created_at} utc /></dd></div>
+    <div><dt>Created</dt><dd><${Time} of=${delivery.created_at} utc="whole" /></dd></div>
     <div><dt>Id</dt><dd><code class="break">${delivery.id}</code> <${Copy} text=${delivery.id} label="Copy id" /></dd></div>
   </dl>`;
 }
@@ -95,7 +95,7 @@ function Timeline({ delivery, children }) {
         <h3>Attempt ${next}</h3>
         <p>
           <${Countdown} to=${delivery.next_attempt_at} over="due now" />
-          <span class="quiet"> · </span><${Time} of=${delivery.next_attempt_at} utc />
+          <span class="quiet"> · </span><${Time} of=${delivery.next_attempt_at} utc="clock" />
         </p>
       </li>`
       }
@@ -112,7 +112,7 @@ function Attempt({ attempt }) {
   return html`<li class=${kind}>
     <h3>Attempt ${attempt.number} <${State} kind=${kind}>${words.outcome(attempt)}<//></h3>
     <p class="quiet">
-      <${Time} of=${attempt.started_at} utc />
+      <${Time} of=${attempt.started_at} utc="clock" />
       ${attempt.duration_ms !== null && ` · ${words.milliseconds(attempt.duration_ms)}`}
     </p>
     ${attempt.error && html`<p class="advice">${words.shown(attempt.error.message)}</p>`}

@@ -124,7 +124,7 @@ function Configuration({ integration, onRotate, onRemove }) {
         'Signing Secret',
         html`<${SigningSecret} integration=${integration} onRotate=${onRotate} onRemove=${onRemove} />`,
       )}
-      ${line('Created', html`<${Time} of=${integration.created_at} utc />`)}
+      ${line('Created', html`<${Time} of=${integration.created_at} utc="whole" />`)}
     </dl>
     ${
       integration.has_signing_secret &&

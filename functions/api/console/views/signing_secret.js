@@ -31,12 +31,13 @@ export function NewSecret({ integration }) {
       <code class="secret">${secret}</code>
       <${Copy} text=${secret} label="Copy secret" />
     </div>
-    <${Verification} integration=${integration} />
+    <${Verification} integration=${integration} of="the new secret" />
     <p><button type="button" onClick=${done}>I have copied it</button></p>
   </section>`;
 }
 
-export function Verification({ integration }) {
+// `of` tells it from another one on the page.
+export function Verification({ integration, of = 'the secret' }) {
   const id = useId();
   const [chosen, choose] = useState(0);
   const tabs = useRef();
@@ -53,10 +54,10 @@ export function Verification({ integration }) {
   return html`<div class="verification">
     <p>
       Every request carries <code>X-Roboticks-Signature</code>, the HMAC-SHA256 of the raw body, and the three headers of
-      Standard Webhooks, whose libraries verify <code>webhook-signature</code> and refuse replays.
+      Standard Webhooks, whose libraries verify <code>webhook-signature</code> and refuse replays.${' '}
       <${Keys} format=${integration.signing_secret_format} />
     </p>
-    <div class="tabs" role="tablist" aria-label="Language" ref=${tabs} onKeyDown=${move}>
+    <div class="tabs" role="tablist" aria-label="Language, for ${of}" ref=${tabs} onKeyDown=${move}>
       ${all.map(
         ([name], index) => html`<button type="button" role="tab" id="${id}-tab-${index}" aria-controls="${id}-example"
           aria-selected=${index === chosen ? 'true' : 'false'} tabindex=${index === chosen ? 0 : -1}
@@ -64,7 +65,7 @@ export function Verification({ integration }) {
       )}
     </div>
     <div id="${id}-example" role="tabpanel" aria-labelledby="${id}-tab-${chosen}" class="example">
-      <${Code} label="Verification in ${language}">${code}<//>
+      <${Code} label="Verification of ${of} in ${language}">${code}<//>
       <${Copy} text=${code} label="Copy code" />
     </div>
     ${
@@ -85,7 +86,7 @@ function Keys({ format }) {
       encoded as base64, not as it is.`;
   }
   return html`The first is keyed by the whole text of your signing secret. So is the second, unless the secret begins with
-    <code>whsec_</code>: then by the bytes that the base64 after it stands for.`;
+    ${' '}<code>whsec_</code>: then by the bytes that the base64 after it stands for.`;
 }
 
 // The line of the configuration that tells of the secret, with what can be done about it.
