@@ -56,7 +56,15 @@ test('nothing of what was shown can be gone back to after signing out', async ({
 
 test('what was shown is gone before the page is left', async ({ integration, page, user }) => {
   expect(integration).toMatch(/^int_/);
-  await page.route(toIssuer('/logout'), () => new Promise(() => {}));
+  // An issuer that can be told, and does not answer.
+  await page.route(toIssuer('/.well-known/openid-configuration'), async (route) => {
+    const response = await route.fetch();
+    const issuer = await response.json();
+    await route.fulfill({ response, json: { ...issuer, revocation_endpoint: `${issuer.token_endpoint}/revoke` } });
+  });
+  await page.route(toIssuer('/revoke'), () => new Promise(() => {}));
+  await page.reload();
+  await expect(page.getByRole('heading', { level: 1, name: 'Operations' })).toBeVisible();
   await page.getByRole('button', { name: 'Sign out' }).click();
   await expect(page.getByRole('heading', { name: 'Signing you out…' })).toBeVisible();
   await expect(page.locator('body')).not.toContainText(user.email);
