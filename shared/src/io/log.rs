@@ -278,7 +278,7 @@ pub fn unanswered(fault: &Fault) {
 }
 
 #[derive(Serialize)]
-struct UnreadableLine {
+struct LeftOutLine {
     level: Level,
     message: &'static str,
     organization_id: OrganizationId,
@@ -289,28 +289,7 @@ struct UnreadableLine {
 pub fn left_out(organization_id: OrganizationId, unreadable: usize) {
     if unreadable > 0 {
         let message = "integrations that cannot be read were left out of a list";
-        write(&UnreadableLine { level: Level::Error, message, organization_id, unreadable });
-    }
-}
-
-#[derive(Serialize)]
-struct SweptLine {
-    level: Level,
-    message: &'static str,
-    overdue: usize,
-}
-
-/// Logs that a part of what is overdue could not be swept.
-pub fn unswept(due_shard: u8, fault: &Fault) {
-    let message = "a part of what is overdue was not sent again";
-    write(&UnsweptLine { level: Level::Error, message, due_shard, error: fault.to_string() });
-}
-
-/// Logs entries of the index of what is waiting that could not be read; nothing when there were none.
-pub fn unreadable_overdue(due_shard: u8, unreadable: usize) {
-    if unreadable > 0 {
-        let message = "overdue deliveries that cannot be read were left out";
-        write(&UnreadableLine { level: Level::Error, message, due_shard, unreadable });
+        write(&LeftOutLine { level: Level::Error, message, organization_id, unreadable });
     }
 }
 
@@ -322,12 +301,33 @@ struct UnsweptLine {
     error: String,
 }
 
+/// Logs that a part of what is overdue could not be swept.
+pub fn unswept(due_shard: u8, fault: &Fault) {
+    let message = "a part of what is overdue was not sent again";
+    write(&UnsweptLine { level: Level::Error, message, due_shard, error: fault.to_string() });
+}
+
 #[derive(Serialize)]
 struct UnreadableLine {
     level: Level,
     message: &'static str,
     due_shard: u8,
     unreadable: usize,
+}
+
+/// Logs entries of the index of what is waiting that could not be read; nothing when there were none.
+pub fn unreadable_overdue(due_shard: u8, unreadable: usize) {
+    if unreadable > 0 {
+        let message = "overdue deliveries that cannot be read were left out";
+        write(&UnreadableLine { level: Level::Error, message, due_shard, unreadable });
+    }
+}
+
+#[derive(Serialize)]
+struct SweptLine {
+    level: Level,
+    message: &'static str,
+    overdue: usize,
 }
 
 /// Logs what a sweep sent again; nothing when there was nothing.
