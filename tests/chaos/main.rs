@@ -8,10 +8,8 @@
 //! promise was kept.
 
 mod endpoints;
-mod faults;
 mod ledger;
 mod plan;
-mod proxy;
 mod reconcile;
 mod report;
 mod stage;
@@ -24,13 +22,14 @@ use std::time::{Duration, Instant};
 use console::style;
 
 use crate::ledger::Standing;
-use crate::plan::{DELIVERIES, Plan};
-use crate::reconcile::reconcile;
+use crate::plan::{DELIVERIES, PAYLOAD_CANARY, Plan, SECRET_CANARY};
+use crate::reconcile::{Evidence, reconcile};
 use crate::report::Report;
-use crate::stage::{Stage, Trouble};
+use crate::stage::{Stage, Trouble, VISIBILITY_TIMEOUT_IN_PRODUCTION, VISIBILITY_TIMEOUT_SECONDS};
 use crate::turmoil::{Done, Phase, make};
 use program::interrupt::run;
 use program::screen::Screen;
+use tests::leaks::{Leak, Secrets, Shown};
 
 /// How long nothing may move before waiting is given up: several times what a message takes to come back.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -64,12 +63,16 @@ async fn chaos(screen: &Screen) -> Result<ExitCode, Trouble> {
     let stage = Stage::set(screen, &plan).await?;
     let done = Done::default();
     screen.say(format!(
-        "\n  For {} s now calls fail, workers die, and {} alerts come that {} deliveries follow from.\n  \
-         In the middle of that DynamoDB refuses everything for {} s.\n",
+        "\n  For {} s now calls fail, workers die, and {} alerts come that {} deliveries follow from, if no integration is\n  \
+         switched off before. In the middle of that DynamoDB refuses everything for {} s: a message comes back after {} s\n  \
+         here and {} s in production, where that is {} minutes.\n",
         plan.turmoil.as_secs(),
         plan.alerts.len(),
         plan.deliveries(),
         plan.outage.as_secs(),
+        VISIBILITY_TIMEOUT_SECONDS,
+        VISIBILITY_TIMEOUT_IN_PRODUCTION,
+        in_production(plan.outage).as_secs() / 60,
     ));
     let turmoil = make(&stage, &plan, &done);
     let left = tokio::select! {
@@ -78,7 +81,13 @@ async fn chaos(screen: &Screen) -> Result<ExitCode, Trouble> {
         trouble = async { make_until_calm(turmoil).await } => return Err(trouble),
     };
 
-    let reckoning = reconcile(&stage.wanted(&plan)?, &stage.records().await?, stage.endpoints.arrivals());
+    let reckoning = reconcile(Evidence {
+        wanted: stage.wanted(&plan)?,
+        records: stage.records().await?,
+        arrivals: stage.endpoints.arrivals(),
+        concerns: stage.proxy.concerns(),
+        switched_off: done.switched_off.take(),
+    });
     let (injected, calls) = stage.proxy.with_faults(|faults| (faults.injected().clone(), faults.calls()));
     let report = Report {
         seed,
@@ -88,9 +97,13 @@ async fn chaos(screen: &Screen) -> Result<ExitCode, Trouble> {
         alerts: done.alerts.get(),
         alerts_sent_again: done.alerts_sent_again.get(),
         outage_seconds: plan.outage.as_secs(),
+        outage_in_production_minutes: in_production(plan.outage).as_secs() / 60,
+        asked_for: plan.asked_for,
+        is_full: plan.is_full(),
         announced: stage.announced().await?,
         dead_letters: stage.stack.dead_letters().await?.len(),
         left_over: left.under_way + left.messages,
+        leaks: &leaks(&stage).await?,
         reckoning: &reckoning,
     };
     screen.clear();
@@ -107,6 +120,21 @@ async fn chaos(screen: &Screen) -> Result<ExitCode, Trouble> {
     screen.say(format!("  {}", style("Not every promise was kept.").red().bold()));
     screen.say(format!("  The local cloud's log, with what the functions said: {log}\n"));
     Ok(ExitCode::FAILURE)
+}
+
+/// How long an outage of production lets a message come back as often as one here does.
+fn in_production(outage: Duration) -> Duration {
+    outage.mul_f64(VISIBILITY_TIMEOUT_IN_PRODUCTION as f64 / VISIBILITY_TIMEOUT_SECONDS as f64)
+}
+
+/// Where secrets or payloads are that must not be there: in the functions' calls, in what is shown to others, in what the
+/// functions wrote into the local cloud's log.
+async fn leaks(stage: &Stage) -> Result<Vec<Leak>, Trouble> {
+    let log = std::fs::read_to_string(stage.cloud.log())?;
+    let log = log.lines().map(|line| Shown::new("the local cloud's log", line));
+    let shown = stage.stack.shown().await?.into_iter().chain(log);
+    let secrets = Secrets::new([SECRET_CANARY, PAYLOAD_CANARY]);
+    Ok([stage.proxy.leaks(), secrets.leaks(shown)].concat())
 }
 
 /// Ends only in trouble: when the turmoil is over, watching goes on.

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use ::tests::dice::dice;
 use ::tests::receiver::Answer;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-/// How many deliveries a run makes unless told otherwise.
+/// How many deliveries a run makes at least, unless told otherwise. Such a run must have provoked everything that it means to.
 pub(crate) const DELIVERIES: usize = 2_000;
 
 /// The delays between attempts here. The first two and the last wait on the queue, in real time; the third is long enough
@@ -32,6 +33,12 @@ const GONE_AFTER: usize = 4;
 /// How long a slow endpoint takes. Well within the time limit.
 const SLOW: Duration = Duration::from_millis(400);
 
+/// In every secret and header value.
+pub(crate) const SECRET_CANARY: &str = "canary-sings";
+
+/// In every payload and URL.
+pub(crate) const PAYLOAD_CANARY: &str = "robin-nests";
+
 /// What an endpoint does with what it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fate {
@@ -53,10 +60,22 @@ pub(crate) enum Fate {
     GoesAway,
     /// Fails everything, until its owner switches the integration off.
     IsSwitchedOff,
+    /// Speaks plain HTTP where HTTPS is asked for.
+    HasNoTls,
+    /// Reads the request, and closes without a word.
+    ClosesEarly,
+    /// Answers in another protocol.
+    IsNotHttp,
+    /// Redirects, which is not followed.
+    Redirects,
+    /// Is at an address that nothing is sent to.
+    IsForbidden,
+    /// Has a name that does not resolve.
+    HasNoName,
 }
 
 impl Fate {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Works,
         Self::IsSlow,
         Self::Recovers,
@@ -66,7 +85,18 @@ impl Fate {
         Self::IsBusy,
         Self::GoesAway,
         Self::IsSwitchedOff,
+        Self::HasNoTls,
+        Self::ClosesEarly,
+        Self::IsNotHttp,
+        Self::Redirects,
+        Self::IsForbidden,
+        Self::HasNoName,
     ];
+
+    /// How many of them want alerts throughout the run.
+    pub(crate) fn lasting() -> usize {
+        Self::ALL.into_iter().filter(|fate| !fate.ends_midway()).count()
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -79,6 +109,28 @@ impl Fate {
             Self::IsBusy => "is busy (429)",
             Self::GoesAway => "goes away (410)",
             Self::IsSwitchedOff => "is switched off",
+            Self::HasNoTls => "has no TLS",
+            Self::ClosesEarly => "closes early",
+            Self::IsNotHttp => "is not HTTP",
+            Self::Redirects => "redirects",
+            Self::IsForbidden => "is forbidden",
+            Self::HasNoName => "has no name",
+        }
+    }
+
+    /// What the code of each of its attempts begins with, where all of them fail in the same way.
+    pub(crate) fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Works | Self::IsSlow | Self::Recovers | Self::IsBusy | Self::GoesAway => None,
+            Self::AlwaysFails | Self::IsSwitchedOff => Some("server_error"),
+            Self::Hangs => Some("timeout_response"),
+            Self::Refuses => Some("connection_refused"),
+            Self::HasNoTls => Some("tls_"),
+            Self::ClosesEarly => Some("closed_early"),
+            Self::IsNotHttp => Some("not_http"),
+            Self::Redirects => Some("redirect"),
+            Self::IsForbidden => Some("blocked_address"),
+            Self::HasNoName => Some("dns_failed"),
         }
     }
 
@@ -91,14 +143,16 @@ impl Fate {
     /// that all its attempts see the same throw.
     pub(crate) fn answer(self, attempt: u32, before: usize, mut dice: Rng) -> Answer {
         match self {
-            // Nothing arrives where nobody listens.
-            Self::Works | Self::Refuses => Answer::Status(200),
+            // Nothing arrives at the others, unless what must not be sent is.
+            Self::Works | Self::Refuses | Self::HasNoTls | Self::IsForbidden | Self::HasNoName => Answer::Status(200),
             Self::IsSlow => Answer::Late { after: SLOW, status: 204 },
             Self::Recovers if attempt > dice.u32(1..=3) => Answer::Status(200),
             Self::IsBusy if attempt > dice.u32(1..=2) => Answer::Status(202),
             // Longer than the schedule's delay, on the queue or in the state machine.
             Self::IsBusy => Answer::with_header(429, "retry-after", if dice.u8(..4) == 0 { "1200" } else { "3" }),
-            Self::Hangs => Answer::Hang,
+            // Two of these have listeners of their own, which say it in their own way.
+            Self::Hangs | Self::ClosesEarly | Self::IsNotHttp => Answer::Hang,
+            Self::Redirects => Answer::with_header(307, "location", "http://127.0.0.1:9/"),
             Self::GoesAway if before >= GONE_AFTER => Answer::Status(410),
             Self::Recovers | Self::AlwaysFails | Self::GoesAway | Self::IsSwitchedOff => Answer::Status(500),
         }
@@ -109,6 +163,8 @@ impl Fate {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
+    /// How many deliveries there must be.
+    pub(crate) asked_for: usize,
     pub(crate) organizations: usize,
     /// An alert of an organization finds all integrations of that organization, one of each fate.
     pub(crate) alerts: Vec<Alert>,
@@ -150,13 +206,13 @@ pub(crate) enum Size {
 }
 
 impl Plan {
-    /// Draws a run of at least that many deliveries.
+    /// Draws a run of at least that many deliveries, whether or not some integrations stop wanting theirs.
     pub(crate) fn draw(seed: u64, deliveries: usize) -> Self {
         let mut dice = dice(seed, ["plan"]);
-        let alerts = deliveries.div_ceil(Fate::ALL.len()).max(1);
+        let alerts = deliveries.div_ceil(Fate::lasting()).max(1);
         let organizations = (alerts / ALERTS_EACH).clamp(1, MOST_ORGANIZATIONS);
         // About what two processors carry, and never less than what a worker's death takes to show.
-        let turmoil = Duration::from_millis((deliveries as u64 * 60).max(10_000));
+        let turmoil = Duration::from_millis((deliveries as u64 * 90).max(10_000));
         let alerts = (0..alerts).map(|index| Alert {
             number: index as u64 + 1,
             organization: index % organizations,
@@ -168,12 +224,18 @@ impl Plan {
         alerts.sort_by_key(|alert| alert.at);
         Self {
             seed,
+            asked_for: deliveries,
             organizations,
             alerts,
             turmoil,
-            outage: (turmoil / 2).min(Duration::from_secs(60)),
+            outage: turmoil / 2,
             kills_every: Duration::from_millis(1_000),
         }
+    }
+
+    /// Whether the run is long enough for all that is left to chance to happen.
+    pub(crate) fn is_full(&self) -> bool {
+        self.asked_for >= DELIVERIES
     }
 
     /// How many deliveries there will be, if no integration stops wanting them.
@@ -197,7 +259,7 @@ impl Plan {
                 "message": "Device has not sent a heartbeat in 5 minutes", "rule_id": 456,
                 "triggered_at": "2025-01-10T10:23:45Z",
             },
-            "device": { "id": 789, "name": "warehouse-robot-01", "type": "robot", "status": "offline" },
+            "device": { "id": 789, "name": PAYLOAD_CANARY, "type": "robot", "status": "offline" },
             "project": { "id": 10, "name": "Warehouse Operations", "slug": "warehouse" },
             "organization": { "id": organization_id, "name": "Acme Corp", "slug": "acme" },
         });
@@ -207,18 +269,6 @@ impl Plan {
         }
         body
     }
-}
-
-/// Dice of their own for each purpose, so that drawing more for one leaves the others' as they were.
-pub(crate) fn dice<T: AsRef<str>>(seed: u64, purpose: impl IntoIterator<Item = T>) -> Rng {
-    // FNV-1a: the standard library's hashes may change between releases, and a seed is to keep its meaning.
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    for part in purpose {
-        for byte in part.as_ref().bytes() {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-    Rng::with_seed(hash)
 }
 
 #[cfg(test)]
@@ -238,7 +288,9 @@ mod tests {
     fn there_are_as_many_deliveries_as_asked_for() {
         for deliveries in [1, 150, 2_000] {
             let plan = Plan::draw(1, deliveries);
-            assert!((deliveries..deliveries + Fate::ALL.len()).contains(&plan.deliveries()));
+            let surely = plan.alerts.len() * Fate::lasting();
+            assert!((deliveries..deliveries + Fate::lasting()).contains(&surely));
+            assert!(plan.deliveries() > surely);
             assert!(plan.alerts.iter().all(|alert| alert.at < plan.turmoil && alert.organization < plan.organizations));
         }
     }

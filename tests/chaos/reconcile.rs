@@ -2,12 +2,43 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use shared::delivery::{Attempt, DeliveryKey, Record, Status};
+use tests::proxy::Concern;
 
 use crate::endpoints::Arrival;
-use crate::plan::{Fate, MOST_ATTEMPTS};
-use crate::stage::Wanted;
+use crate::plan::{Fate, MOST_ATTEMPTS, REQUEST_TIMEOUT_SECONDS};
+use crate::stage::{FUNCTION_TIMEOUT_SECONDS, Wanted};
+
+/// An answer this late may have come when the sender had just given up, whose clock began before the endpoint's.
+const JUST_TOO_LATE: Duration = Duration::from_millis(REQUEST_TIMEOUT_SECONDS * 1_000 - 300);
+
+/// What an invocation that read an integration before it was switched off may still send takes no longer, and some time for
+/// a busy machine to end it.
+const FINISHES_WITHIN: Duration = Duration::from_secs(FUNCTION_TIMEOUT_SECONDS + 2);
+
+/// When an integration stopped wanting alerts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SwitchedOff {
+    /// Before that it surely wanted them.
+    pub(crate) from: Timestamp,
+    /// From then on it surely did not; unknown where that waits for a record to succeed.
+    pub(crate) surely_from: Option<Timestamp>,
+}
+
+/// What there is to compare.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Evidence {
+    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) records: HashMap<DeliveryKey, Record>,
+    pub(crate) arrivals: Vec<Arrival>,
+    /// When functions were concerned with a delivery, by its id.
+    pub(crate) concerns: HashMap<String, Concern>,
+    /// The integrations that were switched off by their owner, by number.
+    pub(crate) switched_off: HashMap<usize, SwitchedOff>,
+}
 
 /// A promise that was broken, for one delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +63,14 @@ pub(crate) enum Breach {
     DeliveredToNobody,
     /// Given up before the schedule was.
     GivenUpEarly { attempts: usize },
-    /// Cancelled, though its integration wanted it.
+    /// Cancelled, though its integration wanted it then.
     CancelledForNoReason,
+    /// An endpoint gave an answer that the ledger does not have.
+    AnsweredOtherwise { attempt: u32, status: u16, ledger: String },
+    /// Sent to an integration that had long been switched off.
+    SentThoughOff { attempt: u32 },
+    /// An attempt failed for another reason than its endpoint gave.
+    OtherReason { attempt: u32, code: String },
     /// An endpoint was sent something else than the alert event's bytes.
     OtherBytes { attempt: u32 },
 }
@@ -55,7 +92,12 @@ impl fmt::Display for Breach {
             Self::AttemptsOutOfOrder(numbers) => write!(f, "the ledger's attempts are {numbers:?}"),
             Self::DeliveredToNobody => write!(f, "delivered, and nobody accepted it"),
             Self::GivenUpEarly { attempts } => write!(f, "given up after {attempts} attempts"),
-            Self::CancelledForNoReason => write!(f, "cancelled, though its integration wanted it"),
+            Self::CancelledForNoReason => write!(f, "cancelled, though its integration wanted it then"),
+            Self::AnsweredOtherwise { attempt, status, ledger } => {
+                write!(f, "attempt {attempt} was answered {status}, and the ledger says {ledger}")
+            }
+            Self::SentThoughOff { attempt } => write!(f, "attempt {attempt} was sent, though its integration was off"),
+            Self::OtherReason { attempt, code } => write!(f, "attempt {attempt} failed, as the ledger says, by {code}"),
             Self::OtherBytes { attempt } => write!(f, "attempt {attempt} was sent other bytes"),
         }
     }
@@ -64,11 +106,14 @@ impl fmt::Display for Breach {
 /// What came of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reckoning {
-    pub(crate) deliveries: usize,
+    /// Deliveries that would have been created if no integration had been switched off.
+    pub(crate) planned: usize,
+    /// Those that the ledger has.
+    pub(crate) created: usize,
     pub(crate) delivered: usize,
     pub(crate) failed: usize,
     pub(crate) cancelled: usize,
-    /// Not created, because the integration was off when the alert came.
+    /// Not created, because the integration was off before its alert was last handled.
     pub(crate) not_wanted_any_more: usize,
     /// Requests that arrived at endpoints.
     pub(crate) requests: usize,
@@ -80,6 +125,10 @@ pub(crate) struct Reckoning {
     pub(crate) labelled_in_vain: usize,
     /// Attempts whose outcome is unknown, because a worker died and the integration was off before they could be made again.
     pub(crate) outcomes_unknown: usize,
+    /// Requests that a worker died in the middle of: cut off before their time was over, their attempt labelled or unknown.
+    pub(crate) cut_off: usize,
+    /// Answers that came when the sender had just given up.
+    pub(crate) answered_too_late: usize,
     pub(crate) breaches: Vec<(String, Breach)>,
 }
 
@@ -91,22 +140,35 @@ impl Reckoning {
 }
 
 /// Compares everything with everything.
-pub(crate) fn reconcile(
-    wanted: &[Wanted],
-    records: &HashMap<DeliveryKey, Record>,
-    arrivals: Vec<Arrival>,
-) -> Reckoning {
-    let mut reckoning = Reckoning { deliveries: wanted.len(), requests: arrivals.len(), ..Reckoning::default() };
+pub(crate) fn reconcile(evidence: Evidence) -> Reckoning {
+    let Evidence { wanted, records, arrivals, concerns, mut switched_off } = evidence;
+    let mut reckoning =
+        Reckoning { planned: wanted.len(), created: records.len(), requests: arrivals.len(), ..Reckoning::default() };
+    let handled_until = handled_until(&wanted, &concerns);
     let mut seen: HashMap<String, BTreeMap<u32, Vec<Arrival>>> = HashMap::new();
     for arrival in arrivals {
+        if arrival.answered.is_some_and(|answered| answered.status == GONE) {
+            // The integration is switched off when that is recorded, whenever it is.
+            let off =
+                switched_off.entry(arrival.integration).or_insert(SwitchedOff { from: arrival.at, surely_from: None });
+            off.from = off.from.min(arrival.at);
+        }
         seen.entry(arrival.delivery.clone()).or_default().entry(arrival.attempt).or_default().push(arrival);
     }
     let mut unwanted: HashMap<_, _> = records.iter().collect();
-    for wanted in wanted {
+    for wanted in &wanted {
         let name = wanted.key.delivery_id.to_string();
-        let requests = seen.remove(&name).unwrap_or_default();
+        let case = Case {
+            fate: wanted.fate,
+            body: &wanted.body,
+            record: unwanted.remove(&wanted.key),
+            requests: &seen.remove(&name).unwrap_or_default(),
+            handled_until: handled_until.get(&wanted.alert).copied(),
+            cancelled_at: concerns.get(&name).and_then(|concern| concern.cancelled_at),
+            off: switched_off.get(&wanted.integration).copied(),
+        };
         let mut breaches = Vec::new();
-        reckoning.add(wanted, unwanted.remove(&wanted.key), &requests, &mut breaches);
+        reckoning.add(&case, &mut breaches);
         let name = format!("{name} ({})", wanted.fate.name());
         reckoning.breaches.extend(breaches.into_iter().map(|breach| (name.clone(), breach)));
     }
@@ -115,16 +177,52 @@ pub(crate) fn reconcile(
     reckoning
 }
 
+const GONE: u16 = 410;
+
+/// When each alert was handled last. An alert that was not done with comes back, and all deliveries of its organization are
+/// looked at anew: any of them tells when that was.
+fn handled_until(wanted: &[Wanted], concerns: &HashMap<String, Concern>) -> HashMap<u64, Timestamp> {
+    let mut until: HashMap<u64, Timestamp> = HashMap::new();
+    for wanted in wanted {
+        let concern = concerns.get(&wanted.key.delivery_id.to_string());
+        let Some(at) = concern.and_then(|concern| concern.delivering_until) else { continue };
+        let latest = until.entry(wanted.alert).or_insert(at);
+        *latest = (*latest).max(at);
+    }
+    until
+}
+
+/// All that is known of a delivery.
+struct Case<'a> {
+    fate: Fate,
+    body: &'a str,
+    record: Option<&'a Record>,
+    requests: &'a BTreeMap<u32, Vec<Arrival>>,
+    /// When its alert was handled last.
+    handled_until: Option<Timestamp>,
+    cancelled_at: Option<Timestamp>,
+    /// When its integration was switched off.
+    off: Option<SwitchedOff>,
+}
+
+impl Case<'_> {
+    /// Whether its integration may have been off at that time.
+    fn is_off_at(&self, at: Option<Timestamp>) -> bool {
+        self.off.is_some_and(|off| at.is_some_and(|at| off.from <= at))
+    }
+
+    /// An absent one may be so only if its integration was off before its alert was last handled: had that been the other
+    /// way round, each time that its alert was handled it was wanted.
+    fn may_be_absent(&self) -> bool {
+        self.requests.is_empty() && self.is_off_at(self.handled_until)
+    }
+}
+
 impl Reckoning {
-    fn add(
-        &mut self,
-        wanted: &Wanted,
-        record: Option<&Record>,
-        requests: &BTreeMap<u32, Vec<Arrival>>,
-        breaches: &mut Vec<Breach>,
-    ) {
-        let Some(record) = record else {
-            if wanted.fate.ends_midway() && requests.is_empty() {
+    fn add(&mut self, case: &Case<'_>, breaches: &mut Vec<Breach>) {
+        let (requests, fate) = (case.requests, case.fate);
+        let Some(record) = case.record else {
+            if case.may_be_absent() {
                 self.not_wanted_any_more += 1;
             } else {
                 breaches.push(Breach::Lost);
@@ -137,8 +235,9 @@ impl Reckoning {
             Status::Cancelled => self.cancelled += 1,
             unended => breaches.push(Breach::Unended(unended)),
         }
-        breaches.extend(wrong_end(wanted.fate, record));
+        breaches.extend(wrong_end(case, record));
         breaches.extend(record.attempts.iter().filter_map(|attempt| wrong_answer(attempt, requests)));
+        breaches.extend(record.attempts.iter().filter_map(|attempt| wrong_reason(attempt, fate)));
         for (&number, arrivals) in requests {
             let attempt = record.attempts.iter().find(|attempt| attempt.number == number);
             let duplicates = arrivals.len() - 1;
@@ -151,22 +250,51 @@ impl Reckoning {
                 }
                 Some(_) => {}
             }
+            if let Some(attempt) = attempt {
+                for arrival in arrivals {
+                    self.compare_answer(attempt, arrival, breaches);
+                }
+            }
             if number > MOST_ATTEMPTS {
                 breaches.push(Breach::BeyondTheSchedule { attempt: number });
             }
-            if arrivals.iter().any(|arrival| arrival.body != wanted.body) {
+            if arrivals.iter().any(|arrival| arrival.body != case.body) {
                 breaches.push(Breach::OtherBytes { attempt: number });
+            }
+            let surely_off = case.off.and_then(|off| off.surely_from);
+            if surely_off.is_some_and(|off| arrivals.iter().any(|arrival| arrival.at > off + FINISHES_WITHIN)) {
+                breaches.push(Breach::SentThoughOff { attempt: number });
             }
         }
         let times = |attempt: &Attempt| requests.get(&attempt.number).map_or(0, Vec::len);
         let labelled = record.attempts.iter().filter(|attempt| attempt.possible_duplicate);
         self.labelled_in_vain += labelled.filter(|attempt| times(attempt) < 2).count();
-        self.outcomes_unknown += record.attempts.iter().filter(|attempt| attempt.outcome == "unknown").count();
+        self.outcomes_unknown += record.attempts.iter().filter(|attempt| attempt.outcome == Attempt::UNKNOWN).count();
+    }
+
+    /// What an endpoint did with a request must be what the ledger says of it, unless a worker died before it could be
+    /// said: then the attempt is labelled, or its outcome unknown.
+    fn compare_answer(&mut self, attempt: &Attempt, arrival: &Arrival, breaches: &mut Vec<Breach>) {
+        let after = |at: Timestamp, since: Timestamp| at.duration_since(since).unsigned_abs();
+        let is_excused = attempt.possible_duplicate || attempt.outcome == Attempt::UNKNOWN;
+        if arrival.cut_off_at.is_some_and(|at| is_excused && after(at, arrival.at) < JUST_TOO_LATE) {
+            self.cut_off += 1;
+        }
+        let Some(answered) = arrival.answered.filter(|_| !is_excused) else { return };
+        if attempt.status_code == Some(answered.status) {
+            return;
+        }
+        if attempt.outcome == "timed_out" && after(answered.at, attempt.started_at) > JUST_TOO_LATE {
+            self.answered_too_late += 1;
+            return;
+        }
+        let (status, ledger) = (answered.status, attempt.outcome.clone());
+        breaches.push(Breach::AnsweredOtherwise { attempt: attempt.number, status, ledger });
     }
 }
 
 /// Whether a delivery ended as it must not have.
-fn wrong_end(fate: Fate, record: &Record) -> Option<Breach> {
+fn wrong_end(case: &Case<'_>, record: &Record) -> Option<Breach> {
     let numbers: Vec<_> = record.attempts.iter().map(|attempt| attempt.number).collect();
     let last = record.attempts.last();
     if numbers.iter().zip(1..).any(|(number, place)| *number != place) {
@@ -178,11 +306,11 @@ fn wrong_end(fate: Fate, record: &Record) -> Option<Breach> {
     let was = |outcome: &str| last.is_some_and(|attempt| attempt.outcome == outcome);
     match record.status {
         Status::Delivered if !was("accepted") => Some(Breach::DeliveredToNobody),
-        Status::Failed if fate == Fate::GoesAway && last.and_then(|attempt| attempt.status_code) == Some(410) => None,
+        Status::Failed if last.and_then(|attempt| attempt.status_code) == Some(GONE) => None,
         Status::Failed if numbers.len() < MOST_ATTEMPTS as usize => {
             Some(Breach::GivenUpEarly { attempts: numbers.len() })
         }
-        Status::Cancelled if !fate.ends_midway() => Some(Breach::CancelledForNoReason),
+        Status::Cancelled if !case.is_off_at(case.cancelled_at) => Some(Breach::CancelledForNoReason),
         _ => None,
     }
 }
@@ -191,17 +319,24 @@ fn wrong_end(fate: Fate, record: &Record) -> Option<Breach> {
 fn wrong_answer(attempt: &Attempt, requests: &BTreeMap<u32, Vec<Arrival>>) -> Option<Breach> {
     let status = attempt.status_code?;
     let mut arrivals = requests.get(&attempt.number).into_iter().flatten();
-    let was_given = arrivals.any(|arrival| arrival.answered == Some(status));
+    let was_given = arrivals.any(|arrival| arrival.answered.is_some_and(|answered| answered.status == status));
     (!was_given).then_some(Breach::NobodyAnsweredThat { attempt: attempt.number, status })
+}
+
+/// Whether an attempt failed by something else than its endpoint's fate. A busy machine may be late for any.
+fn wrong_reason(attempt: &Attempt, fate: Fate) -> Option<Breach> {
+    let (expected, code) = (fate.code()?, &attempt.error.as_ref()?.code);
+    let is_right = code.starts_with(expected) || code.starts_with("timeout_") || attempt.outcome == Attempt::UNKNOWN;
+    (!is_right).then(|| Breach::OtherReason { attempt: attempt.number, code: code.clone() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoints::Answered;
     use bytes::Bytes;
-    use jiff::Timestamp;
     use shared::alert_event::EventType;
-    use shared::delivery::Identity;
+    use shared::delivery::{AttemptError, Identity};
     use shared::ids::OrganizationId;
     use shared::ledger::{End, State};
 
@@ -242,21 +377,58 @@ mod tests {
         record
     }
 
-    fn arrival(attempt: u32, answered: u16) -> Arrival {
-        let body = Bytes::from_static(BODY.as_bytes());
-        Arrival { delivery: DELIVERY.to_owned(), attempt, body, answered: Some(answered) }
+    fn arrival(attempt: u32, status: u16) -> Arrival {
+        Arrival {
+            integration: INTEGRATION,
+            delivery: DELIVERY.to_owned(),
+            attempt,
+            body: Bytes::from_static(BODY.as_bytes()),
+            at: at(0),
+            answered: Some(Answered { status, at: at(0) }),
+            cut_off_at: None,
+        }
+    }
+
+    const INTEGRATION: usize = 3;
+    const ALERT: u64 = 7;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn evidence(fate: Fate, record: Option<Record>, arrivals: Vec<Arrival>) -> Evidence {
+        Evidence {
+            wanted: vec![Wanted { key: key(), alert: ALERT, integration: INTEGRATION, fate, body: BODY.to_owned() }],
+            records: record.into_iter().map(|record| (key(), record)).collect(),
+            arrivals,
+            ..Evidence::default()
+        }
+    }
+
+    /// The integration is off at 100 s; its alert was handled until then, and its delivery cancelled then.
+    fn switched_off(evidence: Evidence, handled_until: i64, cancelled_at: Option<i64>) -> Evidence {
+        let concern = Concern { delivering_until: Some(at(handled_until)), cancelled_at: cancelled_at.map(at) };
+        let off = SwitchedOff { from: at(100), surely_from: Some(at(100)) };
+        Evidence {
+            concerns: HashMap::from([(DELIVERY.to_owned(), concern)]),
+            switched_off: HashMap::from([(INTEGRATION, off)]),
+            ..evidence
+        }
+    }
+
+    #[track_caller]
+    fn check_evidence(evidence: Evidence, expected: &[Breach]) {
+        let breaches: Vec<_> = reconcile(evidence).breaches.into_iter().map(|(_, breach)| breach).collect();
+        assert_eq!(breaches, expected);
     }
 
     fn reckon(fate: Fate, record: Option<Record>, arrivals: Vec<Arrival>) -> Reckoning {
-        let wanted = [Wanted { key: key(), fate, body: BODY.to_owned() }];
-        reconcile(&wanted, &record.into_iter().map(|record| (key(), record)).collect(), arrivals)
+        reconcile(evidence(fate, record, arrivals))
     }
 
     #[track_caller]
     fn check(fate: Fate, record: Option<Record>, arrivals: Vec<Arrival>, expected: &[Breach]) {
-        let reckoning = reckon(fate, record, arrivals);
-        let breaches: Vec<_> = reckoning.breaches.into_iter().map(|(_, breach)| breach).collect();
-        assert_eq!(breaches, expected);
+        check_evidence(evidence(fate, record, arrivals), expected);
     }
 
     fn five_failures() -> (Record, Vec<Arrival>) {
@@ -271,8 +443,97 @@ mod tests {
         let (failed, requests) = five_failures();
         check(Fate::AlwaysFails, Some(failed), requests, &[]);
         check(Fate::GoesAway, Some(record(End::Failed, vec![attempt(1, 410, "")])), vec![arrival(1, 410)], &[]);
-        check(Fate::IsSwitchedOff, Some(record(End::Cancelled, vec![])), vec![], &[]);
-        check(Fate::IsSwitchedOff, None, vec![], &[]);
+    }
+
+    #[test]
+    fn what_came_before_the_switch_off_is_not_excused_by_it() {
+        let absent = || evidence(Fate::IsSwitchedOff, None, vec![]);
+        check_evidence(absent(), &[Breach::Lost]);
+        check_evidence(switched_off(absent(), 99, None), &[Breach::Lost]);
+        check_evidence(switched_off(absent(), 100, None), &[]);
+        let cancelled = || evidence(Fate::IsSwitchedOff, Some(record(End::Cancelled, vec![])), vec![]);
+        check_evidence(cancelled(), &[Breach::CancelledForNoReason]);
+        check_evidence(switched_off(cancelled(), 99, Some(99)), &[Breach::CancelledForNoReason]);
+        check_evidence(switched_off(cancelled(), 99, Some(100)), &[]);
+        // A sibling's handling tells too.
+        let mut late = switched_off(absent(), 99, None);
+        let sibling = "dlv_01JH7VVHV8550CMES94JPY72KG";
+        let key = DeliveryKey { delivery_id: sibling.parse().unwrap(), ..key() };
+        late.wanted.push(Wanted { key, integration: INTEGRATION + 1, ..late.wanted[0].clone() });
+        late.concerns.insert(sibling.to_owned(), Concern { delivering_until: Some(at(101)), cancelled_at: None });
+        check_evidence(late, &[Breach::Lost]);
+    }
+
+    #[test]
+    fn a_410_switches_off_from_then_on() {
+        let other = "dlv_01JH7VVHV8550CMES94JPY72KG";
+        let gone = Arrival { delivery: other.to_owned(), at: at(100), ..arrival(1, 410) };
+        let check = |handled_until, expected: &[Breach]| {
+            let mut evidence = evidence(Fate::GoesAway, None, vec![gone.clone()]);
+            let concern = Concern { delivering_until: Some(at(handled_until)), cancelled_at: None };
+            evidence.concerns.insert(DELIVERY.to_owned(), concern);
+            check_evidence(evidence, expected);
+        };
+        check(100, &[Breach::Stray]);
+        check(99, &[Breach::Lost, Breach::Stray]);
+    }
+
+    #[test]
+    fn nothing_is_sent_long_after_the_switch_off() {
+        let late = |seconds| Arrival { at: at(100 + seconds), ..arrival(1, 500) };
+        let rejected = || Some(record(End::Cancelled, vec![attempt(1, 500, "")]));
+        let limit = FINISHES_WITHIN.as_secs() as i64;
+        let within = evidence(Fate::IsSwitchedOff, rejected(), vec![late(limit)]);
+        check_evidence(switched_off(within, 100, Some(100)), &[]);
+        let after = evidence(Fate::IsSwitchedOff, rejected(), vec![late(limit + 1)]);
+        check_evidence(switched_off(after, 100, Some(100)), &[Breach::SentThoughOff { attempt: 1 }]);
+    }
+
+    #[test]
+    fn an_answer_that_the_ledger_lacks_is_named() {
+        let timed_out =
+            |label| Attempt { status_code: None, outcome: "timed_out".to_owned(), ..attempt(1, 500, label) };
+        let failed = |attempt: Attempt| {
+            let rest = (2..=5).map(|number| Attempt { number, ..timed_out("") });
+            Some(record(End::Failed, [attempt].into_iter().chain(rest).collect()))
+        };
+        let otherwise = |status| Breach::AnsweredOtherwise { attempt: 1, status, ledger: "timed_out".to_owned() };
+        let accepted = || vec![arrival(1, 200)];
+        check(Fate::Recovers, failed(timed_out("")), accepted(), &[otherwise(200)]);
+        check(Fate::Recovers, failed(timed_out("")), vec![arrival(1, 500)], &[otherwise(500)]);
+        check(Fate::Recovers, failed(timed_out("labelled")), accepted(), &[]);
+        let unknown = Attempt { outcome: Attempt::UNKNOWN.to_owned(), ..timed_out("") };
+        check(Fate::Recovers, failed(unknown), accepted(), &[]);
+        let too_late = Arrival { answered: Some(Answered { status: 200, at: at(1) }), ..arrival(1, 200) };
+        let reckoning = reckon(Fate::Recovers, failed(timed_out("")), vec![too_late]);
+        assert_eq!((reckoning.breaches.len(), reckoning.answered_too_late), (0, 1));
+    }
+
+    #[test]
+    fn a_request_in_whose_middle_a_worker_died_is_counted() {
+        let count = |label, milliseconds| {
+            let cut_off_at = Some(Timestamp::from_millisecond(milliseconds).unwrap());
+            let cut_off = Arrival { answered: None, cut_off_at, ..arrival(1, 200) };
+            let delivered = record(End::Delivered, vec![attempt(1, 200, label)]);
+            reckon(Fate::IsSlow, Some(delivered), vec![cut_off, arrival(1, 200)]).cut_off
+        };
+        assert_eq!(count("labelled", 300), 1);
+        // A time-out of the sender's, and nobody's death.
+        assert_eq!(count("labelled", 900), 0);
+        assert_eq!(count("", 300), 0);
+    }
+
+    #[test]
+    fn an_endpoint_fails_in_its_own_way() {
+        let failed = |code: &str| {
+            let error = Some(AttemptError { code: code.to_owned(), message: String::new() });
+            let attempt = |number| Attempt { number, error: error.clone(), status_code: None, ..attempt(1, 500, "") };
+            Some(record(End::Failed, (1..=5).map(attempt).collect()))
+        };
+        check(Fate::HasNoTls, failed("tls_not_spoken"), vec![], &[]);
+        check(Fate::HasNoTls, failed("timeout_connect"), vec![], &[]);
+        let breach = |attempt| Breach::OtherReason { attempt, code: "closed_early".to_owned() };
+        check(Fate::HasNoTls, failed("closed_early"), vec![], &[1, 2, 3, 4, 5].map(breach));
     }
 
     #[test]
@@ -302,8 +563,8 @@ mod tests {
         check(Fate::Works, delivered(), vec![], &[Breach::NobodyAnsweredThat { attempt: 1, status: 200 }]);
         let unexpected = vec![arrival(1, 200), arrival(2, 200)];
         check(Fate::Works, delivered(), unexpected, &[Breach::NotInTheLedger { attempt: 2 }]);
-        let cancelled = Some(record(End::Cancelled, vec![]));
-        check(Fate::IsSwitchedOff, cancelled, vec![arrival(1, 500)], &[Breach::NotInTheLedger { attempt: 1 }]);
+        let cancelled = evidence(Fate::IsSwitchedOff, Some(record(End::Cancelled, vec![])), vec![arrival(1, 500)]);
+        check_evidence(switched_off(cancelled, 100, Some(100)), &[Breach::NotInTheLedger { attempt: 1 }]);
         let other = Arrival { body: Bytes::from_static(b"[]"), ..arrival(1, 200) };
         check(Fate::Works, delivered(), vec![other], &[Breach::OtherBytes { attempt: 1 }]);
         let stray = Arrival { delivery: "dlv_0".to_owned(), ..arrival(1, 200) };

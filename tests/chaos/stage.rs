@@ -3,8 +3,9 @@
 use std::io;
 
 use aws_sdk_dynamodb::error::DisplayErrorContext;
-use aws_sdk_lambda::types::Environment;
 use aws_sdk_sqs::types::QueueAttributeName;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use futures_util::StreamExt;
 use futures_util::stream;
 use jiff::Timestamp;
@@ -12,14 +13,14 @@ use program::project::{NotBuilt, Project};
 use shared::delivery::DeliveryKey;
 use shared::ids::OrganizationId;
 use shared::integration::Integration;
-use shared::signature::SigningSecret;
+use tests::dice::dice;
+use tests::leaks::Secrets;
 use tests::local_cloud::{CloudError, LocalCloud, Parameters};
+use tests::proxy::{Guarded, Proxy};
 use tests::stack::{Function, NewIntegration, Stack, StackError};
 
 use crate::endpoints::{Endpoints, fate_of};
-use crate::faults::Service;
-use crate::plan::{Alert, Fate, Plan, REQUEST_TIMEOUT_SECONDS, RETRY_SCHEDULE, dice};
-use crate::proxy::Proxy;
+use crate::plan::{Alert, Fate, PAYLOAD_CANARY, Plan, REQUEST_TIMEOUT_SECONDS, RETRY_SCHEDULE, SECRET_CANARY};
 use program::screen::Screen;
 
 /// The queues that work comes by.
@@ -29,11 +30,14 @@ pub(crate) const QUEUES: [&str; 3] = ["AlertsQueueUrl", "RetryQueueUrl", "SlowLa
 const PROXIED: [Function; 3] = [Function::Deliver, Function::Retry, Function::Sweep];
 
 /// Request (1) < function < lease < visibility, as in production, and as short as the template allows.
-const FUNCTION_TIMEOUT_SECONDS: u64 = 30;
+pub(crate) const FUNCTION_TIMEOUT_SECONDS: u64 = 30;
 const LEASE_SECONDS: u64 = 32;
 
 /// Less than the template allows: a message whose worker died is back sooner.
-const VISIBILITY_TIMEOUT_SECONDS: u64 = 34;
+pub(crate) const VISIBILITY_TIMEOUT_SECONDS: u64 = 34;
+
+/// The template's own, which what it takes here is compared with.
+pub(crate) const VISIBILITY_TIMEOUT_IN_PRODUCTION: u64 = 360;
 
 /// How many integrations are created at a time.
 const CREATED_AT_ONCE: usize = 4;
@@ -78,6 +82,10 @@ pub(crate) struct Stage {
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) key: DeliveryKey,
+    /// The number of its alert.
+    pub(crate) alert: u64,
+    /// The number of its integration.
+    pub(crate) integration: usize,
     pub(crate) fate: Fate,
     /// The alert event that it is of, as it was sent.
     pub(crate) body: String,
@@ -118,13 +126,14 @@ impl Stage {
                 format!("{} integrations of {} organizations, {kinds} fates", integrations.len(), plan.organizations)
             })
             .await?;
-        let proxy = Proxy::start(cloud.endpoint(), plan.seed).await?;
+        let guarded = Guarded { secrets: Secrets::new([SECRET_CANARY]), payloads: Secrets::new([PAYLOAD_CANARY]) };
+        let proxy = Proxy::start(cloud.endpoint(), plan.seed, guarded).await?;
         let sqs = aws_sdk_sqs::Client::new(&config);
         shorten_visibility(&stack, &sqs).await?;
         let lambda = aws_sdk_lambda::Client::new(&config);
         screen
-            .step("leading the functions' calls through the proxy", lead(&stack, &lambda, &proxy), |()| {
-                format!("calls to DynamoDB, SQS, Step Functions and KMS go through a proxy at {}", proxy.url())
+            .step("leading the functions' calls through the proxy", proxy.lead(&stack, &lambda, &PROXIED), |()| {
+                "calls to DynamoDB, SQS, Step Functions and KMS go through a proxy".to_owned()
             })
             .await?;
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
@@ -149,7 +158,8 @@ impl Stage {
             let first = alert.organization * Fate::ALL.len();
             for number in first..first + Fate::ALL.len() {
                 let key = self.stack.delivery(&self.integrations[number], &body)?;
-                wanted.push(Wanted { key, fate: fate_of(number), body: body.clone() });
+                let (alert, fate) = (alert.number, fate_of(number));
+                wanted.push(Wanted { key, alert, integration: number, fate, body: body.clone() });
             }
         }
         Ok(wanted)
@@ -167,12 +177,19 @@ async fn create(stack: &Stack, plan: &Plan, endpoints: &Endpoints) -> Result<Vec
         let organization = organization_number(number / Fate::ALL.len());
         let organization =
             OrganizationId::new(organization).ok_or_else(|| StackError::Absent("organization 0".to_owned()))?;
-        let mut random = [0; 24];
+        let mut random = [0; 12];
         dice(plan.seed, [format!("secret {number}")]).fill(&mut random);
-        let mut new = NewIntegration::to(endpoints.url(number)?);
+        let secret = BASE64_STANDARD.encode([SECRET_CANARY.as_bytes(), &random].concat());
+        let mut new = NewIntegration::to(endpoints.url_at_first(number)?);
         new.name = fate_of(number).name().to_owned();
-        new.signing_secret = Some(SigningSecret::generate(random).reveal().to_owned());
-        Ok(stack.create(organization, new).await?)
+        new.signing_secret = Some(format!("whsec_{secret}"));
+        new.headers = vec![("x-api-key".to_owned(), format!("{SECRET_CANARY}-{number}-and-more"))];
+        let created = stack.create(organization, new).await?;
+        if fate_of(number) != Fate::IsForbidden {
+            return Ok(created);
+        }
+        let url = endpoints.url(number)?;
+        Ok(stack.overwrite(&created, |integration| integration.url = url).await?)
     });
     let created: Vec<Result<Integration, Trouble>> = created.buffered(CREATED_AT_ONCE).collect().await;
     created.into_iter().collect()
@@ -186,22 +203,6 @@ async fn shorten_visibility(stack: &Stack, sqs: &aws_sdk_sqs::Client) -> Result<
             .send()
             .await
             .map_err(aws("SetQueueAttributes"))?;
-    }
-    Ok(())
-}
-
-/// The local cloud gives every function its own URL as `AWS_ENDPOINT_URL`; the SDK prefers a service's own variable.
-async fn lead(stack: &Stack, lambda: &aws_sdk_lambda::Client, proxy: &Proxy) -> Result<(), Trouble> {
-    for function in PROXIED {
-        let mut variables = stack.environment(function).await?;
-        variables.extend(Service::ALL.map(|service| (service.endpoint_variable().to_owned(), proxy.url())));
-        lambda
-            .update_function_configuration()
-            .function_name(stack.resource(function.logical_id())?)
-            .environment(Environment::builder().set_variables(Some(variables)).build())
-            .send()
-            .await
-            .map_err(aws("UpdateFunctionConfiguration"))?;
     }
     Ok(())
 }

@@ -1,16 +1,20 @@
 //! What is done to the stack while it works: alerts, foul weather, deaths of workers, customers who change their minds.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use fastrand::Rng;
+use jiff::Timestamp;
 use serde_json::json;
+use tests::dice::dice;
+use tests::faults::Weather;
 use tests::stack::Function;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::endpoints::fate_of;
-use crate::faults::Weather;
-use crate::plan::{Fate, Plan, Sending, dice};
+use crate::plan::{Fate, Plan, Sending};
+use crate::reconcile::SwitchedOff;
 use crate::stage::{Stage, Trouble, organization_number};
 
 /// What has been done so far.
@@ -20,6 +24,8 @@ pub(crate) struct Done {
     pub(crate) alerts_sent_again: Cell<usize>,
     pub(crate) workers_killed: Cell<usize>,
     pub(crate) phase: Cell<Phase>,
+    /// The integrations that were switched off so far, by their number.
+    pub(crate) switched_off: RefCell<HashMap<usize, SwitchedOff>>,
 }
 
 /// What the stack is going through.
@@ -55,7 +61,7 @@ pub(crate) async fn make(stage: &Stage, plan: &Plan, done: &Done) -> Result<(), 
             tokio::try_join!(
                 raise(stage, plan, done, begin),
                 weather(stage, plan, done, begin),
-                switch_off(stage, plan, begin),
+                switch_off(stage, plan, done, begin),
             )
         } => ended.map(drop),
     }
@@ -93,19 +99,21 @@ async fn weather(stage: &Stage, plan: &Plan, done: &Done, begin: Instant) -> Res
 }
 
 /// Customers who switch an integration off in the middle of it all.
-async fn switch_off(stage: &Stage, plan: &Plan, begin: Instant) -> Result<(), Trouble> {
+async fn switch_off(stage: &Stage, plan: &Plan, done: &Done, begin: Instant) -> Result<(), Trouble> {
     let doomed = stage.integrations.iter().enumerate();
     let doomed = doomed.filter(|(number, _)| fate_of(*number) == Fate::IsSwitchedOff);
     let mut doomed: Vec<_> = doomed
         .map(|(number, integration)| {
             let share = dice(plan.seed, [format!("switch off {number}")]).f64();
-            (plan.turmoil.mul_f64(0.3 + 0.6 * share), integration)
+            (plan.turmoil.mul_f64(0.3 + 0.6 * share), number, integration)
         })
         .collect();
-    doomed.sort_by_key(|(at, _)| *at);
-    for (at, integration) in doomed {
+    doomed.sort_by_key(|(at, ..)| *at);
+    for (at, number, integration) in doomed {
         sleep_until(begin + at).await;
+        let from = Timestamp::now();
         stage.stack.change(integration, &json!({ "enabled": false })).await?;
+        done.switched_off.borrow_mut().insert(number, SwitchedOff { from, surely_from: Some(Timestamp::now()) });
     }
     Ok(())
 }

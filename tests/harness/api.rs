@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
@@ -91,6 +91,8 @@ pub(crate) struct Accounts {
     cognito: aws_sdk_cognitoidentityprovider::Client,
     http: reqwest::Client,
     tokens: Mutex<HashMap<OrganizationId, (Instant, Token)>>,
+    /// What was said of requests that were refused.
+    refusals: Arc<Mutex<Vec<String>>>,
 }
 
 impl Accounts {
@@ -102,7 +104,12 @@ impl Accounts {
             .timeout(ANSWERS_WITHIN)
             .build()
             .map_err(|error| StackError::Absent(format!("client for its API: {error}")))?;
-        Ok(Self { cognito: aws_sdk_cognitoidentityprovider::Client::new(config), http, tokens: Mutex::default() })
+        Ok(Self {
+            cognito: aws_sdk_cognitoidentityprovider::Client::new(config),
+            http,
+            tokens: Mutex::default(),
+            refusals: Arc::default(),
+        })
     }
 }
 
@@ -184,6 +191,11 @@ impl Stack {
         Ok(SignedIn { id: token(tokens.id_token)?, access: token(tokens.access_token)? })
     }
 
+    /// Everything that the API has said so far of requests that it refused.
+    pub fn refusals(&self) -> Vec<String> {
+        self.accounts.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Cognito itself, for what only a test of it does.
     pub fn cognito(&self) -> &aws_sdk_cognitoidentityprovider::Client {
         &self.accounts.cognito
@@ -204,7 +216,8 @@ impl Stack {
     pub fn anonymous_api(&self) -> Result<Api, StackError> {
         // `ApiUrl` has a host name that only browsers and curl resolve.
         let base = format!("{}/_aws/execute-api/{}/$default", self.endpoint(), self.resource("HttpApi")?);
-        Ok(Api { http: self.accounts.http.clone(), base, bearer: None })
+        let Accounts { http, refusals, .. } = &self.accounts;
+        Ok(Api { http: http.clone(), base, bearer: None, refusals: Arc::clone(refusals) })
     }
 }
 
@@ -288,6 +301,7 @@ pub struct Api {
     http: reqwest::Client,
     base: String,
     bearer: Option<Token>,
+    refusals: Arc<Mutex<Vec<String>>>,
 }
 
 impl Api {
@@ -319,7 +333,11 @@ impl Api {
         let response = request.send().await.map_err(no_answer)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.map_err(no_answer)?;
-        Ok(Response { status, headers, body, call })
+        let response = Response { status, headers, body, call };
+        if !status.is_success() {
+            self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push(response.text());
+        }
+        Ok(response)
     }
 
     async fn wanted(

@@ -5,6 +5,10 @@
 //! listener of this process.
 
 pub mod api;
+pub mod dice;
+pub mod faults;
+pub mod leaks;
 pub mod local_cloud;
+pub mod proxy;
 pub mod receiver;
 pub mod stack;

@@ -24,6 +24,7 @@ use shared::io::fault::Fault;
 use shared::io::integrations_table::IntegrationsTable;
 
 use crate::api::Accounts;
+use crate::leaks::Shown;
 use crate::local_cloud::Parameters;
 
 /// How long to rest between two looks at something that is waited for.
@@ -103,6 +104,9 @@ impl Graveyard {
         }
     }
 }
+
+/// Where the bodies of dead retry messages are shown.
+pub const RETRIES_BURIED: &str = "a dead retry message";
 
 /// A message in a dead-letter queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -531,6 +535,42 @@ impl Stack {
             self.exhume(queue).await?;
         }
         Ok(self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Everything that somebody other than the customer may come to see: log lines, what messages are marked with, the bodies
+    /// of messages between the functions, what executions were started with, what is kept of failed attempts, and what the
+    /// API said of requests that it refused. Takes the messages out of the dead-letter queues.
+    ///
+    /// # Errors
+    /// [`StackError`] when one of them cannot be read.
+    pub async fn shown(&self) -> Result<Vec<Shown>, StackError> {
+        let mut shown = Vec::new();
+        for function in Function::ALL {
+            // The platform's own lines too: they are as public.
+            let lines = self.all_log_lines(function).await?.into_iter();
+            shown.extend(lines.map(|line| Shown::new(format!("the log of {}", function.logical_id()), line)));
+        }
+        for DeadLetter { queue, body, attributes } in self.dead_letters().await? {
+            shown.extend(
+                attributes.into_iter().map(|(name, value)| Shown::new(format!("a dead letter's {name}"), value)),
+            );
+            // The body of an alert is the producer's own.
+            if queue == Graveyard::Retries {
+                shown.push(Shown::new(RETRIES_BURIED, body));
+            }
+        }
+        for execution in self.all_executions().await? {
+            shown.push(Shown::new("an execution", self.execution_input(&execution).await?));
+            shown.push(Shown::new("an execution's name", execution.name));
+        }
+        for record in self.all_records().await? {
+            let errors = record.attempts.into_iter().filter_map(|attempt| attempt.error);
+            shown.extend(
+                errors.map(|error| Shown::new("an attempt's error", format!("{} {}", error.code, error.message))),
+            );
+        }
+        shown.extend(self.refusals().into_iter().map(|refusal| Shown::new("what the API refused with", refusal)));
+        Ok(shown)
     }
 
     async fn exhume(&self, queue: Graveyard) -> Result<(), StackError> {

@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use fastrand::Rng;
 
-use crate::plan::dice;
+use crate::dice::dice;
 
 /// A call of an AWS operation, as its `X-Amz-Target` names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Operation {
-    pub(crate) service: Service,
-    pub(crate) name: String,
+pub struct Operation {
+    pub service: Service,
+    pub name: String,
 }
 
 /// A service that the functions call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Service {
+pub enum Service {
     DynamoDb,
     Sqs,
     StepFunctions,
@@ -23,10 +23,10 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    pub(crate) const ALL: [Self; 4] = [Self::DynamoDb, Self::Sqs, Self::StepFunctions, Self::Kms];
+    pub const ALL: [Self; 4] = [Self::DynamoDb, Self::Sqs, Self::StepFunctions, Self::Kms];
 
     /// The environment variable that tells the AWS SDK where this service alone is.
-    pub(crate) fn endpoint_variable(self) -> &'static str {
+    pub fn endpoint_variable(self) -> &'static str {
         match self {
             Self::DynamoDb => "AWS_ENDPOINT_URL_DYNAMODB",
             Self::Sqs => "AWS_ENDPOINT_URL_SQS",
@@ -36,7 +36,7 @@ impl Service {
     }
 
     /// The code of its throttling error.
-    pub(crate) fn throttling_code(self) -> &'static str {
+    pub fn throttling_code(self) -> &'static str {
         match self {
             Self::DynamoDb => "ProvisionedThroughputExceededException",
             Self::Sqs => "RequestThrottled",
@@ -57,7 +57,7 @@ impl Service {
 
 impl Operation {
     /// Reads an `X-Amz-Target`, such as `DynamoDB_20120810.PutItem`.
-    pub(crate) fn parse(target: &str) -> Option<Self> {
+    pub fn parse(target: &str) -> Option<Self> {
         let (service, name) = target.split_once('.')?;
         Some(Self { service: Service::of_target(service)?, name: name.to_owned() })
     }
@@ -65,7 +65,7 @@ impl Operation {
 
 /// Something that goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// Refused by a throttling error; nothing was done.
     Throttled,
     /// Refused with status 500; nothing was done.
@@ -87,7 +87,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) fn name(self) -> &'static str {
+    /// All that a run means to inject.
+    pub fn planned() -> impl Iterator<Item = Self> {
+        OF_A_THOUSAND.into_iter().map(|(fault, _)| fault)
+    }
+
+    pub fn name(self) -> &'static str {
         match self {
             Self::Throttled => "throttled",
             Self::ServerError => "status 500",
@@ -117,19 +122,21 @@ const OF_A_THOUSAND: [(Fault, u32); 9] = [
 
 /// How the cloud is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weather {
+pub enum Weather {
     /// Every call succeeds.
     Fair,
     /// Some calls fail.
     Foul,
     /// Some calls fail, and every one to DynamoDB.
     TableOutage,
+    /// Every call to DynamoDB is throttled; nothing else goes wrong.
+    TableThrottled,
 }
 
 /// Draws what befalls calls. The n-th call of an operation meets the same fate in every run of a seed; which call is the
 /// n-th depends on how the workers happen to run.
 #[derive(Debug)]
-pub(crate) struct Faults {
+pub struct Faults {
     seed: u64,
     weather: Weather,
     dice: HashMap<Operation, Rng>,
@@ -138,20 +145,21 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self { seed, weather: Weather::Fair, dice: HashMap::new(), injected: BTreeMap::new(), calls: 0 }
     }
 
-    pub(crate) fn set_weather(&mut self, weather: Weather) {
+    pub fn set_weather(&mut self, weather: Weather) {
         self.weather = weather;
     }
 
     /// What befalls the next call of an operation.
-    pub(crate) fn draw(&mut self, operation: &Operation) -> Option<Fault> {
+    pub fn draw(&mut self, operation: &Operation) -> Option<Fault> {
         self.calls += 1;
         let fault = match (self.weather, operation.service) {
             (Weather::Fair, _) => None,
-            (Weather::TableOutage, Service::DynamoDb) => Some(Fault::Throttled),
+            (Weather::TableOutage | Weather::TableThrottled, Service::DynamoDb) => Some(Fault::Throttled),
+            (Weather::TableThrottled, _) => None,
             (Weather::Foul | Weather::TableOutage, _) => self.throw(operation),
         }?;
         *self.injected.entry(fault).or_default() += 1;
@@ -167,12 +175,12 @@ impl Faults {
     }
 
     /// How many calls met each fault.
-    pub(crate) fn injected(&self) -> &BTreeMap<Fault, usize> {
+    pub fn injected(&self) -> &BTreeMap<Fault, usize> {
         &self.injected
     }
 
     /// How many calls there were, well or not.
-    pub(crate) fn calls(&self) -> usize {
+    pub fn calls(&self) -> usize {
         self.calls
     }
 }
@@ -214,7 +222,7 @@ mod tests {
     #[test]
     fn every_fault_befalls_some_call_and_most_succeed() {
         let drawn = drawn(1, Weather::Foul, SEND);
-        for (fault, _) in OF_A_THOUSAND {
+        for fault in Fault::planned() {
             assert!(drawn.contains(&Some(fault)), "{fault:?}");
         }
         assert!(drawn.iter().filter(|fault| fault.is_none()).count() > 500);
@@ -225,6 +233,8 @@ mod tests {
         assert!(!drawn(1, Weather::Foul, PUT).contains(&Some(Fault::DoneTwice)));
         assert!(drawn(1, Weather::TableOutage, PUT).iter().all(|fault| *fault == Some(Fault::Throttled)));
         assert!(drawn(1, Weather::TableOutage, SEND).contains(&None));
+        assert!(drawn(1, Weather::TableThrottled, PUT).iter().all(|fault| *fault == Some(Fault::Throttled)));
+        assert!(drawn(1, Weather::TableThrottled, SEND).iter().all(Option::is_none));
         assert!(drawn(1, Weather::Fair, PUT).iter().all(Option::is_none));
     }
 
