@@ -14,7 +14,7 @@ use shared::retry_message::RetryMessage;
 use tests::receiver::Answer;
 use tests::stack::{DeadLetter, Graveyard};
 
-use crate::scene::{CANARY, SOON, Scene, outcomes};
+use crate::scene::{CANARY, INTRUDER, SOON, Scene, outcomes};
 
 async fn buried(scene: &Scene, queue: Graveyard, body: &str) -> Result<DeadLetter, Failed> {
     let started = Instant::now();
@@ -80,10 +80,10 @@ pub async fn bad_alerts(scene: Scene) -> Result<(), Failed> {
 pub async fn bad_retry_messages(scene: Scene) -> Result<(), Failed> {
     let organization = scene.organization;
     let cases = [
-        (format!("{CANARY} {organization}"), "$", "not valid JSON"),
+        (format!("{INTRUDER} {organization}"), "$", "not valid JSON"),
         (
             format!(
-                "{{\"organization_id\":{organization},\"integration_id\":\"int_{CANARY}\",\
+                "{{\"organization_id\":{organization},\"integration_id\":\"int_{INTRUDER}\",\
                  \"delivery_id\":\"dlv_01JH7VVHV8550CMES94JPY72KG\",\"attempt\":2}}"
             ),
             "integration_id",

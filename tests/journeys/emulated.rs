@@ -11,22 +11,29 @@ use program::project::{Project, architecture};
 use serde_json::{Value, json};
 use shared::delivery::Status;
 use shared::ids::OrganizationId;
+use tempfile::NamedTempFile;
+use tests::leaks::{Secrets, Shown};
 use tests::local_cloud::{REGION, ROOT_CREDENTIALS, free_port, sdk_config};
 use tests::stack::{Function, NewIntegration};
 use tokio::process::{Child, Command};
 
 use crate::STAGE;
-use crate::scene::{PATH, SOON, Scene, header};
+use crate::scene::{CANARY, CANARY_IN_BASE64, PATH, SOON, STANDARD_SECRET, Scene, header};
 
 /// A bootstrap under the emulator. Ends when dropped.
 struct Emulated {
     _process: Child,
     client: aws_sdk_lambda::Client,
+    /// What the function and the emulator write.
+    output: NamedTempFile,
 }
 
 impl Emulated {
     async fn start(scene: &Scene, project: &Project, function: Function) -> Result<Self, Failed> {
         let port = free_port()?;
+        let output = NamedTempFile::new_in(project.scratch())?;
+        // One for both, so that they write behind each other.
+        let writing = output.reopen()?;
         let process = Command::new(emulator(project)?)
             .args(["--runtime-interface-emulator-address", &format!("127.0.0.1:{port}")])
             .args(["--runtime-api-address", &format!("127.0.0.1:{}", free_port()?)])
@@ -41,14 +48,22 @@ impl Emulated {
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
             .envs(scene.stack.environment(function).await?)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(writing.try_clone()?)
+            .stderr(writing)
             .kill_on_drop(true)
             .spawn()?;
         Ok(Self {
             _process: process,
             client: aws_sdk_lambda::Client::new(&sdk_config(&format!("http://127.0.0.1:{port}"))),
+            output,
         })
+    }
+
+    /// What it has written so far.
+    fn written(&self) -> Result<Vec<Shown>, Failed> {
+        let text = std::fs::read(self.output.path())?;
+        let text = String::from_utf8_lossy(&text);
+        Ok(text.lines().map(|line| Shown::new("what an emulated function wrote", line)).collect())
     }
 
     /// Invokes it with a file of `events/`, as soon as it listens.
@@ -85,7 +100,12 @@ pub async fn bootstraps_answer_the_sample_events(scene: Scene) -> Result<(), Fai
 
     // The sample events are of organization 1.
     let organization = OrganizationId::new(1).ok_or("1 is positive")?;
-    let integration = scene.stack.create(organization, NewIntegration::to(scene.receiver.url(PATH))).await?;
+    let new = NewIntegration {
+        signing_secret: Some(STANDARD_SECRET.to_owned()),
+        headers: vec![("x-api-key".to_owned(), format!("{CANARY}-key"))],
+        ..NewIntegration::to(scene.receiver.url(PATH))
+    };
+    let integration = scene.stack.create(organization, new).await?;
     let deliver = Emulated::start(&scene, project, Function::Deliver).await?;
     for name in ["triggered", "resolved", "acknowledged"] {
         assert_eq!(deliver.answer_to(project, &format!("sqs-alert-{name}.json")).await?, all_done, "{name}");
@@ -101,5 +121,11 @@ pub async fn bootstraps_answer_the_sample_events(scene: Scene) -> Result<(), Fai
     let retry = Emulated::start(&scene, project, Function::Retry).await?;
     assert_eq!(retry.answer_to(project, "sqs-retry-message.json").await?, all_done);
     assert_eq!(scene.arrivals().len(), 3);
+
+    let written = [deliver.written()?, retry.written()?].concat();
+    assert!(written.iter().any(|line| line.text.contains("\"status\":\"delivered\"")), "{written:#?}");
+    // The names of the samples are their payloads' own.
+    let leaks = Secrets::new([CANARY, CANARY_IN_BASE64, "warehouse-robot-01"]).leaks(written);
+    assert!(leaks.is_empty(), "{leaks:#?}");
     Ok(())
 }

@@ -14,19 +14,22 @@ mod delivered;
 mod described;
 mod emulated;
 mod fan_out;
+mod hostile;
 mod integrations;
 mod isolation;
 mod log;
 mod lost_answers;
+mod outage;
 mod poison;
 mod recovery;
+mod redrive;
 mod retried;
 mod scene;
 mod test_button;
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -41,6 +44,8 @@ use scene::Scene;
 struct Stage {
     runtime: Runtime,
     stack: Arc<Stack>,
+    /// For the journey that needs a stack of its own.
+    cloud: Weak<LocalCloud>,
     project: Project,
     beforehand: access::Beforehand,
     killed: crashes::Killed,
@@ -51,7 +56,7 @@ struct Stage {
 static STAGE: OnceLock<Stage> = OnceLock::new();
 
 /// The running cloud, for whoever ends it: the last line of `main`, or Ctrl-C.
-static CLOUD: Mutex<Option<LocalCloud>> = Mutex::new(None);
+static CLOUD: Mutex<Option<Arc<LocalCloud>>> = Mutex::new(None);
 
 /// What the stack is deployed with: short times that keep their order (request < function < lease < visibility), so
 /// that a message whose worker was killed is back in less than a minute. Their production values are a contract's
@@ -69,6 +74,7 @@ macro_rules! trials {
 fn journeys() -> Vec<Trial> {
     trials! {
         // The slowest first.
+        outage: is_waited_out_and_what_was_given_up_is_moved_back;
         crashes: worker_killed_in_mid_request, aborted_execution_is_swept, lost_hand_off_is_swept,
             unreadable_entry_hides_no_other, old_alert_is_taken_for_one_that_comes_back,
             given_up_attempt_is_sent_again_by_hand;
@@ -82,9 +88,11 @@ fn journeys() -> Vec<Trial> {
         cancelled: disabled_while_waiting, deleted_while_waiting, alert_that_comes_back;
         bad_messages: bad_alerts, bad_retry_messages, message_ahead_of_its_delivery, unknown_delivery_is_dropped;
         poison: mended_and_moved_back;
+        redrive: each_message_once_and_its_group_kept;
         isolation: ailing_endpoint_is_served_apart_until_it_answers, due_attempts_of_an_ailing_endpoint_change_lane,
             endpoint_that_hangs_is_known_before_its_first_time_out, accepting_late_is_ailing_too,
             alert_that_comes_back_to_an_ailing_endpoint_is_handed_off, failing_at_once_is_not_ailing, another_url_is_another_endpoint;
+        hostile: nine_of_a_batch_mean_harm;
         emulated: bootstraps_answer_the_sample_events;
         described: by_its_own_document;
         access: unauthenticated_calls_start_no_function, expired_token_is_refused, tampered_tokens_are_refused,
@@ -150,6 +158,8 @@ fn set_the_stage() -> Result<(), Box<dyn Error>> {
             _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
         }
     })?;
+    let cloud = Arc::new(cloud);
+    let weak = Arc::downgrade(&cloud);
     *CLOUD.lock().unwrap_or_else(PoisonError::into_inner) = Some(cloud);
     runtime.spawn(async {
         if tokio::signal::ctrl_c().await.is_ok() {
@@ -163,7 +173,7 @@ fn set_the_stage() -> Result<(), Box<dyn Error>> {
     let poisoned = runtime.block_on(poison::mend_and_move_back(&stack, &project));
     let interrupted = runtime.block_on(recovery::interrupt(&stack));
     STAGE
-        .set(Stage { runtime, stack, project, beforehand, killed, poisoned, interrupted })
+        .set(Stage { runtime, stack, cloud: weak, project, beforehand, killed, poisoned, interrupted })
         .map_err(|_| "the stage is set once")?;
     Ok(())
 }

@@ -27,6 +27,10 @@ pub const CANARY: &str = "canary";
 /// The same within a `whsec_` secret, whose bytes begin with it.
 pub const CANARY_IN_BASE64: &str = "Y2FuYXJ5";
 
+/// Part of the bodies of bad retry messages, which nobody else writes. They are found again where they were buried, and
+/// nowhere else.
+pub const INTRUDER: &str = "magpie";
+
 /// A secret in the form of ours.
 pub const STANDARD_SECRET: &str = "whsec_Y2FuYXJ5LXNpbmdzLWluLXRoZS1taW5lLTAxMjM=";
 

@@ -1,0 +1,134 @@
+//! One batch in which nine of ten endpoints mean harm, each in its own way.
+
+#[allow(dead_code, reason = "the sender's own tests use all of it")]
+#[path = "../../shared/tests/hostile_endpoints/endpoint.rs"]
+mod endpoint;
+
+use std::io::{self, Read};
+
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+use shared::delivery::Status;
+use tests::stack::Function;
+
+use self::endpoint::{Behaviour, Endpoint, Wire};
+use crate::scene::{SOON, Scene, ended_at, outcomes};
+
+/// An endpoint that means harm: where it is, what it does there, and the code of what that is to the sender.
+struct Hostile {
+    scheme: &'static str,
+    behaviour: Behaviour,
+    code: &'static str,
+}
+
+const HOSTILE: [Hostile; 8] = [
+    Hostile { scheme: "http", behaviour: drips, code: "timeout_response" },
+    Hostile { scheme: "https", behaviour: Wire::hold, code: "timeout_connect" },
+    Hostile { scheme: "http", behaviour: has_endless_headers, code: "response_head_too_large" },
+    Hostile { scheme: "http", behaviour: speaks_ssh, code: "not_http" },
+    Hostile { scheme: "http", behaviour: Wire::read_request, code: "closed_early" },
+    Hostile { scheme: "http", behaviour: redirects_to_the_metadata, code: "redirect" },
+    Hostile { scheme: "http", behaviour: answers_without_end, code: "server_error" },
+    Hostile { scheme: "https", behaviour: speaks_plainly, code: "tls_not_spoken" },
+];
+
+/// Where cloud machines keep their credentials: the ninth.
+const METADATA: (&str, &str) = ("http://169.254.169.254/", "blocked_address");
+
+fn drips(wire: &mut Wire) -> io::Result<()> {
+    wire.read_request()?;
+    wire.drip("HTTP/1.1 200 OK\r\nX-Filler: ")?;
+    wire.drip([b'x'; 1_000])
+}
+
+fn has_endless_headers(wire: &mut Wire) -> io::Result<()> {
+    wire.read_request()?;
+    wire.write("HTTP/1.1 200 OK\r\n")?;
+    wire.flood("X-More: and more\r\n")
+}
+
+fn speaks_ssh(wire: &mut Wire) -> io::Result<()> {
+    wire.read_exact(&mut [0])?;
+    wire.write("SSH-2.0-OpenSSH_9.7\r\n")?;
+    wire.hold()
+}
+
+fn redirects_to_the_metadata(wire: &mut Wire) -> io::Result<()> {
+    wire.read_request()?;
+    wire.write("HTTP/1.1 307 Moved\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n")?;
+    wire.hold()
+}
+
+fn answers_without_end(wire: &mut Wire) -> io::Result<()> {
+    wire.read_request()?;
+    wire.write("HTTP/1.1 503 Busy\r\nContent-Length: 1073741824\r\n\r\n")?;
+    wire.flood("x")
+}
+
+fn speaks_plainly(wire: &mut Wire) -> io::Result<()> {
+    wire.write("HTTP/1.1 400 Bad Request\r\n\r\n")?;
+    wire.hold()
+}
+
+pub async fn nine_of_a_batch_mean_harm(scene: Scene) -> Result<(), Failed> {
+    let endpoints: Vec<_> = HOSTILE.iter().map(|hostile| Endpoint::start(hostile.behaviour)).collect();
+    let urls = HOSTILE.iter().zip(&endpoints).map(|(hostile, endpoint)| {
+        (format!("{}://{}/hooks/canary", hostile.scheme, endpoint.address), Some(hostile.code))
+    });
+    let here = (scene.here().url, None);
+    let all = urls.chain([(METADATA.0.to_owned(), Some(METADATA.1)), here]);
+
+    // Each integration wants an alert of its own, told by the severity.
+    let (mut records, mut deliveries) = (Vec::new(), Vec::new());
+    for (number, (url, code)) in all.enumerate() {
+        let severity = format!("severity-{number}");
+        let mut new = scene.here();
+        new.filter.severities = vec![severity.clone()];
+        let created = scene.create(new).await?;
+        // Past the API, which refuses one of them.
+        let integration = scene.stack.overwrite(&created, |integration| integration.url = url).await?;
+        let mut alert = scene.alert();
+        alert["alert"]["severity"] = json!(severity);
+        let body = alert.to_string();
+        deliveries.push((scene.delivery(&integration, &body)?, integration, code));
+        records.push(record(number, &body));
+    }
+    let answer = scene.stack.invoke(Function::Deliver, &json!({ "Records": records })).await?;
+    assert_eq!(answer, json!({ "batchItemFailures": [] }));
+
+    let mut slowest = None;
+    for (key, _, code) in &deliveries {
+        let Some(code) = code else { continue };
+        let tried = |record: &shared::delivery::Record| !record.attempts.is_empty();
+        let record = scene.stack.record_when(*key, SOON, "a delivery that was tried", tried).await?;
+        let attempt = record.attempts.first().ok_or("it was tried")?;
+        assert_eq!(attempt.error.as_ref().map(|error| error.code.as_str()), Some(*code), "{record:?}");
+        slowest = slowest.max(Some(ended_at(attempt)));
+    }
+    let (healthy, ..) = deliveries.last().ok_or("the last one is healthy")?;
+    let record = scene.record(*healthy, Status::Delivered).await?;
+    assert_eq!(outcomes(&record), [(1, "accepted", Some(200))]);
+    let arrivals = scene.arrivals();
+    assert_eq!(arrivals.len(), 1);
+    assert!(Some(arrivals[0].at) < slowest, "it did not wait for the others: {} and {slowest:?}", arrivals[0].at);
+
+    // Not all of their attempts: they cost this machine, which others use too.
+    for (_, integration, _) in &deliveries {
+        scene.stack.delete(integration).await?;
+    }
+    Ok(())
+}
+
+/// A message as Lambda gets it.
+fn record(number: usize, body: &str) -> Value {
+    json!({
+        "messageId": format!("message-{number}"),
+        "receiptHandle": "handle",
+        "body": body,
+        "attributes": { "ApproximateReceiveCount": "1" },
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:alerts",
+        "awsRegion": "us-east-1",
+    })
+}

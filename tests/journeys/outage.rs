@@ -1,0 +1,184 @@
+//! A fault of our own that lasts: DynamoDB throttles every call of the functions for longer than several receives of a
+//! message. On a stack of its own, whose functions' calls go through a proxy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+use shared::delivery::{DeliveryKey, Status};
+use shared::integration::Integration;
+use tests::faults::Weather;
+use tests::leaks::Secrets;
+use tests::local_cloud::Parameters;
+use tests::proxy::{Guarded, Proxy};
+use tests::receiver::Answer;
+use tests::stack::{Function, Stack};
+use tokio::time::{Instant, sleep};
+
+use crate::STAGE;
+use crate::redrive::{Redrive, text};
+use crate::scene::{CANARY, CANARY_IN_BASE64, PATH, SOON, Scene, outcomes};
+
+/// After this a message comes back: a sixtieth of production's, so that an outage of four of them stands for 24 minutes.
+const VISIBILITY_TIMEOUT_SECONDS: u64 = 6;
+
+/// How often a message is given back before the outage ends.
+const RECEIVES: usize = 4;
+
+/// After so many receives SQS gives a message up, in the second half. Production's is 20.
+const MAX_RECEIVE_COUNT: u64 = 2;
+
+/// Where the endpoint fails first attempts.
+const FAILS_FIRST: &str = "/hooks/canary/fails-first";
+
+struct Outage {
+    scene: Scene,
+    proxy: Proxy,
+    sqs: aws_sdk_sqs::Client,
+}
+
+/// An alert and a due retry, which the outage befalls.
+struct Befallen {
+    alert: DeliveryKey,
+    due: DeliveryKey,
+}
+
+pub async fn is_waited_out_and_what_was_given_up_is_moved_back(_: Scene) -> Result<(), Failed> {
+    let outage = Outage::prepare().await?;
+    let works = outage.scene.create(outage.scene.here()).await?;
+    let here = outage.scene.receiver.url(FAILS_FIRST);
+    outage.scene.receiver.script(FAILS_FIRST, [Answer::Status(500), Answer::Status(200)]);
+    let mut fails_first = outage.scene.here();
+    fails_first.url = here;
+    // They are told apart by what they want.
+    fails_first.filter.severities = vec!["low".to_owned()];
+    let fails_first = outage.scene.create(fails_first).await?;
+    outage.scene.stack.change(&works, &json!({ "severities": ["high"] })).await?;
+
+    outage.is_waited_out(&works, &fails_first).await?;
+    outage.gives_up_and_is_moved_back(&works, &fails_first).await?;
+
+    let leaks = outage.proxy.leaks();
+    assert!(leaks.is_empty(), "{leaks:#?}");
+    let shown = outage.scene.stack.shown().await?;
+    let leaks = Secrets::new([CANARY, CANARY_IN_BASE64]).leaks(shown);
+    assert!(leaks.is_empty(), "{leaks:#?}");
+    Ok(())
+}
+
+impl Outage {
+    async fn prepare() -> Result<Self, Failed> {
+        let stage = STAGE.get().ok_or("the stage is set")?;
+        let (stack, endpoint, config) = {
+            let cloud = stage.cloud.upgrade().ok_or("the local cloud is gone")?;
+            // The first delay leaves time to begin an outage.
+            let parameters = Parameters::local().with("RetrySchedule", "5s,3s,30m,2h");
+            let stack = cloud.deploy(&stage.project, "outage", parameters).await?;
+            (Arc::new(stack), cloud.endpoint(), cloud.sdk_config())
+        };
+        let payloads = Secrets::new([CANARY, CANARY_IN_BASE64]);
+        let proxy = Proxy::start(endpoint, 0, Guarded { secrets: Secrets::default(), payloads }).await?;
+        let lambda = aws_sdk_lambda::Client::new(&config);
+        proxy.lead(&stack, &lambda, &[Function::Deliver, Function::Retry]).await?;
+        let outage = Self { scene: Scene::open(&stack).await?, proxy, sqs: aws_sdk_sqs::Client::new(&config) };
+        for queue in ["AlertsQueueUrl", "RetryQueueUrl"] {
+            let seconds = VISIBILITY_TIMEOUT_SECONDS.to_string();
+            outage.set(queue, QueueAttributeName::VisibilityTimeout, seconds).await?;
+        }
+        Ok(outage)
+    }
+
+    async fn set(&self, queue: &str, name: QueueAttributeName, value: String) -> Result<(), Failed> {
+        let request = self.sqs.set_queue_attributes().queue_url(self.scene.stack.output(queue)?);
+        Ok(request.attributes(name, value).send().await.map(drop)?)
+    }
+
+    /// Begins an outage, with an alert on its queue and a retry that comes due in it.
+    async fn begin(&self, works: &Integration, fails_first: &Integration) -> Result<Befallen, Failed> {
+        let raise = async |integration: &Integration, severity: &str| -> Result<DeliveryKey, Failed> {
+            let mut alert = self.scene.alert();
+            alert["alert"]["severity"] = json!(severity);
+            let body = alert.to_string();
+            self.scene.send(&body).await?;
+            self.scene.delivery(integration, &body)
+        };
+        let due = raise(fails_first, "low").await?;
+        self.scene.waiting_for(due, 2).await?;
+        self.proxy.set_weather(Weather::TableThrottled);
+        Ok(Befallen { alert: raise(works, "high").await?, due })
+    }
+
+    /// Both are delivered, in order, as if nothing had been.
+    async fn end_well(&self, befallen: &Befallen) -> Result<(), Failed> {
+        let record = self.scene.record(befallen.alert, Status::Delivered).await?;
+        assert_eq!(outcomes(&record), [(1, "accepted", Some(200))]);
+        assert!(record.attempts.iter().all(|attempt| !attempt.possible_duplicate), "{record:?}");
+        let record = self.scene.record(befallen.due, Status::Delivered).await?;
+        assert_eq!(outcomes(&record), [(1, "rejected", Some(500)), (2, "accepted", Some(200))]);
+        assert!(record.attempts.iter().all(|attempt| !attempt.possible_duplicate), "{record:?}");
+        Ok(())
+    }
+
+    /// How many messages a function has given back so far, by a fault of ours.
+    async fn given_back(&self, function: Function) -> Result<usize, Failed> {
+        let lines = self.scene.stack.log_lines(function).await?;
+        let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let given_back =
+            |line: &Value| line["level"] == "ERROR" && line["message"] == "message given back to its queue";
+        Ok(lines.filter(given_back).count())
+    }
+
+    async fn is_waited_out(&self, works: &Integration, fails_first: &Integration) -> Result<(), Failed> {
+        let befallen = self.begin(works, fails_first).await?;
+        let started = Instant::now();
+        for function in [Function::Deliver, Function::Retry] {
+            while self.given_back(function).await? < RECEIVES {
+                assert!(started.elapsed() < 2 * SOON, "{function:?} has not given anything back {RECEIVES} times");
+                sleep(Duration::from_millis(500)).await;
+            }
+        }
+        assert_eq!(self.scene.arrivals().len(), 0, "nothing is sent that was not claimed");
+        self.proxy.set_weather(Weather::Fair);
+        self.end_well(&befallen).await?;
+        assert_eq!(self.scene.receiver.arrivals_at(PATH).len(), 1);
+        assert_eq!(self.scene.receiver.arrivals_at(FAILS_FIRST).len(), 2);
+        assert_eq!(self.scene.stack.dead_letters().await?, []);
+        Ok(())
+    }
+
+    async fn gives_up_and_is_moved_back(&self, works: &Integration, fails_first: &Integration) -> Result<(), Failed> {
+        let stack: &Stack = &self.scene.stack;
+        for (queue, graveyard) in [("AlertsQueue", "AlertsDeadLetterQueue"), ("RetryQueue", "RetryDeadLetterQueue")] {
+            let dead = self.sqs.get_queue_attributes().queue_url(stack.output(&format!("{graveyard}Url"))?);
+            let dead = dead.attribute_names(QueueAttributeName::QueueArn).send().await?;
+            let arn =
+                dead.attributes().and_then(|all| all.get(&QueueAttributeName::QueueArn)).ok_or("it has an ARN")?;
+            let policy = json!({ "deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVE_COUNT });
+            self.set(&format!("{queue}Url"), QueueAttributeName::RedrivePolicy, policy.to_string()).await?;
+        }
+        self.scene.receiver.script(FAILS_FIRST, [Answer::Status(500), Answer::Status(200)]);
+        let befallen = self.begin(works, fails_first).await?;
+
+        let project = &STAGE.get().ok_or("the stage is set")?.project;
+        let redrive = Redrive { project, endpoint: stack.endpoint() };
+        let folder = tempfile::tempdir_in(project.scratch())?;
+        let pairs = [
+            ("AlertsDeadLetterQueueUrl", "AlertsQueueUrl", folder.path().join("alerts")),
+            ("RetryDeadLetterQueueUrl", "RetryQueueUrl", folder.path().join("retries")),
+        ];
+        for (dead, _, folder) in &pairs {
+            let said = redrive.look_until_one_is_there(stack.output(dead)?, folder).await?;
+            assert!(said.contains("field: none") && said.contains("by a fault of ours"), "{said}");
+        }
+        self.proxy.set_weather(Weather::Fair);
+        for (dead, queue, folder) in &pairs {
+            let arguments = ["move", stack.output(dead)?, stack.output(queue)?, &text(folder)];
+            assert_eq!(redrive.run(&arguments).await?, "1 message moved, 0 left where they were\n");
+        }
+        self.end_well(&befallen).await?;
+        assert_eq!(stack.dead_letters().await?, []);
+        Ok(())
+    }
+}
