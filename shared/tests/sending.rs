@@ -1,23 +1,26 @@
 //! The sender against real listeners that answer, fail and misbehave on cue.
 
-use std::io;
-use std::net::SocketAddr;
+#[path = "hostile_endpoints/certificate.rs"]
+mod certificate;
+#[allow(dead_code, reason = "`hostile_endpoints` uses all of it")]
+#[path = "hostile_endpoints/endpoint.rs"]
+mod endpoint;
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use http::{HeaderName, Method};
-use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
+use crate::certificate::{Certificate, GOOD, Issued, SignedBy};
+use crate::endpoint::Wire;
 use shared::endpoint_url::EndpointUrl;
 use shared::io::sender::{
     Exchange, HostVetting, MAX_RESPONSE_HEAD, OutgoingRequest, Probe, Sender, SenderConfig, Timings, VETTING_TIMEOUT,
@@ -30,7 +33,6 @@ const SHORT: Duration = Duration::from_millis(300);
 const PAYLOAD: &[u8] = br#"{"event_type":"alert.triggered"}"#;
 
 /// What an endpoint does with each request.
-#[derive(Clone)]
 enum Answer {
     /// Writes these bytes and keeps the connection open for another request.
     Write(Vec<u8>),
@@ -59,43 +61,30 @@ fn write(text: &str) -> Answer {
 /// A listening endpoint, and what reached it.
 struct Endpoint {
     address: SocketAddr,
-    connections: Arc<AtomicUsize>,
+    listener: endpoint::Endpoint,
     requests: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Endpoint {
-    async fn start(answer: Answer) -> Self {
-        Self::accept(answer, async |stream| Ok(stream)).await
+    fn start(answer: Answer) -> Self {
+        Self::behave(move |wire, requests| serve(wire, &answer, requests))
     }
 
-    async fn start_tls(answer: Answer, config: ServerConfig) -> Self {
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        Self::accept(answer, async move |stream| acceptor.accept(stream).await).await
+    fn start_tls(answer: Answer, config: ServerConfig) -> Self {
+        let config = Arc::new(config);
+        Self::behave(move |wire, requests| serve(&mut encrypt(&config, wire), &answer, requests))
     }
 
-    async fn accept<S, A>(answer: Answer, handshake: A) -> Self
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send,
-        A: AsyncFn(TcpStream) -> io::Result<S> + 'static,
-    {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let (connections, requests) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
-        let endpoint = Self { address, connections: Arc::clone(&connections), requests: Arc::clone(&requests) };
-        let handshake = Arc::new(handshake);
-        tokio::task::spawn_local(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.fetch_add(1, Ordering::SeqCst);
-                let (answer, requests, handshake) = (answer.clone(), Arc::clone(&requests), Arc::clone(&handshake));
-                // An endpoint's own failures are the sender's to report.
-                tokio::task::spawn_local(async move { serve(handshake(stream).await?, answer, &requests).await });
-            }
-        });
-        endpoint
+    /// What the endpoint does with a connection; it keeps the requests in the list.
+    fn behave(behaviour: impl Fn(&mut Wire, &Mutex<Vec<Vec<u8>>>) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&requests);
+        let listener = endpoint::Endpoint::start_at("127.0.0.1:0", move |wire| behaviour(wire, &kept));
+        Self { address: listener.address, listener, requests }
     }
 
     fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
+        self.listener.connections()
     }
 
     fn request(&self, index: usize) -> String {
@@ -107,76 +96,57 @@ impl Endpoint {
     }
 
     fn named_url(&self, scheme: &str) -> String {
-        format!("{scheme}://localhost:{}/hook", self.address.port())
+        self.listener.named_url(scheme)
     }
 }
 
-async fn serve<S>(mut stream: S, answer: Answer, requests: &Mutex<Vec<Vec<u8>>>) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+fn encrypt<'a>(config: &Arc<ServerConfig>, wire: &'a mut Wire) -> StreamOwned<ServerConnection, &'a mut Wire> {
+    StreamOwned::new(ServerConnection::new(Arc::clone(config)).expect("a configuration that works"), wire)
+}
+
+fn serve(stream: &mut (impl Read + Write), answer: &Answer, requests: &Mutex<Vec<Vec<u8>>>) -> io::Result<()> {
     loop {
         let request = match answer {
-            Answer::RefuseBody => read_head(&mut stream).await?,
-            _ => read_request(&mut stream).await?,
+            Answer::RefuseBody => endpoint::request_head(stream)?,
+            _ => endpoint::request(stream)?,
         };
         requests.lock().expect("nothing panicked").push(request.clone());
-        match &answer {
-            Answer::Write(bytes) => stream.write_all(bytes).await?,
+        match answer {
+            Answer::Write(bytes) => stream.write_all(bytes)?,
             Answer::WriteInTwo(first, second) => {
-                stream.write_all(first).await?;
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                stream.write_all(second).await?;
+                stream.write_all(first)?;
+                thread::sleep(Duration::from_millis(50));
+                stream.write_all(second)?;
             }
             Answer::WriteLate(delay, bytes) => {
-                tokio::time::sleep(*delay).await;
-                stream.write_all(bytes).await?;
+                thread::sleep(*delay);
+                stream.write_all(bytes)?;
             }
-            Answer::WriteAndClose(bytes) => {
-                stream.write_all(bytes).await?;
-                return stream.shutdown().await;
-            }
+            Answer::WriteAndClose(bytes) => return stream.write_all(bytes),
             Answer::Drip(bytes) => {
                 for byte in bytes {
-                    stream.write_all(&[*byte]).await?;
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    stream.write_all(&[*byte])?;
+                    thread::sleep(Duration::from_millis(100));
                 }
             }
             Answer::Flood(head) => {
-                stream.write_all(head).await?;
+                stream.write_all(head)?;
                 loop {
-                    stream.write_all(&[b'x'; 1000]).await?;
+                    stream.write_all(&[b'x'; 1000])?;
                 }
             }
-            Answer::Hang => std::future::pending().await,
+            // Until the sender closes.
+            Answer::Hang => return io::copy(stream, &mut io::sink()).map(drop),
             Answer::Echo => {
                 let head = format!("HTTP/1.1 400 Bad\r\nContent-Length: {}\r\n\r\n", request.len());
-                stream.write_all(&[head.as_bytes(), &request].concat()).await?;
+                stream.write_all(&[head.as_bytes(), &request].concat())?;
             }
             Answer::RefuseBody => {
                 let answer = b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-                return stream.write_all(answer).await;
+                return stream.write_all(answer);
             }
         }
     }
-}
-
-async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await?);
-    }
-    Ok(head)
-}
-
-async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
-    let mut request = read_head(stream).await?;
-    let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a length"))];
-    stream.read_exact(&mut body).await?;
-    request.extend(body);
-    Ok(request)
 }
 
 /// A sender for these tests' listeners.
@@ -228,17 +198,17 @@ fn outgoing(body: Bytes) -> OutgoingRequest {
     OutgoingRequest { method: Method::PUT, headers, body }
 }
 
-/// Runs a test with its endpoints on one thread.
+/// Runs a test as the functions run: on one thread.
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    tokio::task::LocalSet::new().block_on(&runtime, test);
+    runtime.block_on(test);
 }
 
 #[track_caller]
 fn check(answer: Answer, request_timeout: Duration, expected: Outcome, excerpt: Option<&str>) {
     let caller = std::panic::Location::caller();
     run(async {
-        let endpoint = Endpoint::start(answer).await;
+        let endpoint = Endpoint::start(answer);
         let exchange = send(&sender(request_timeout), &endpoint.url("http")).await;
         assert_eq!(exchange.outcome, expected, "{caller}");
         assert_eq!(exchange.excerpt.as_deref(), excerpt, "{caller}");
@@ -277,11 +247,11 @@ fn any_other_status_is_rejected() {
 #[test]
 fn redirects_are_not_followed() {
     run(async {
-        let target = Endpoint::start(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).await;
+        let target = Endpoint::start(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
         for status in [301, 302, 303, 307, 308] {
             let location = target.url("http");
             let answer = format!("HTTP/1.1 {status} Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
-            let endpoint = Endpoint::start(write(&answer)).await;
+            let endpoint = Endpoint::start(write(&answer));
             let exchange = send(&sender(GENEROUS), &endpoint.url("http")).await;
             assert_eq!(exchange.outcome, Outcome::Rejected { status });
         }
@@ -293,7 +263,7 @@ fn redirects_are_not_followed() {
 fn retry_after_is_handed_on() {
     run(async {
         let answer = "HTTP/1.1 429 Slow\r\nRetry-After: 120\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
-        let endpoint = Endpoint::start(write(answer)).await;
+        let endpoint = Endpoint::start(write(answer));
         let exchange = send(&sender(GENEROUS), &endpoint.url("http")).await;
         assert_eq!(exchange.outcome, Outcome::Rejected { status: 429 });
         assert_eq!(exchange.retry_after.as_deref(), Some("120"));
@@ -303,7 +273,7 @@ fn retry_after_is_handed_on() {
 #[test]
 fn the_request_is_what_was_given_and_no_more() {
     run(async {
-        let endpoint = Endpoint::start(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).await;
+        let endpoint = Endpoint::start(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
         send(&sender(GENEROUS), &endpoint.url("http")).await;
         let (head, body) =
             endpoint.request(0).split_once("\r\n\r\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
@@ -321,7 +291,7 @@ fn the_request_is_what_was_given_and_no_more() {
 #[test]
 fn secrets_that_an_endpoint_echoes_are_not_kept() {
     run(async {
-        let endpoint = Endpoint::start(Answer::Echo).await;
+        let endpoint = Endpoint::start(Answer::Echo);
         let exchange = send(&sender(GENEROUS), &endpoint.url("http")).await;
         let excerpt = exchange.excerpt.clone().expect("an excerpt");
         assert!(excerpt.contains("authorization: [redacted]") && !excerpt.contains("s3cr3t"), "{excerpt}");
@@ -375,7 +345,7 @@ fn response_heads_are_bounded() {
 #[test]
 fn an_answer_before_the_body_is_read_counts() {
     run(async {
-        let endpoint = Endpoint::start(Answer::RefuseBody).await;
+        let endpoint = Endpoint::start(Answer::RefuseBody);
         let alert = Bytes::from(vec![b'x'; 256 * 1024]);
         let exchange = send_body(&sender(GENEROUS), &endpoint.url("http"), alert).await;
         assert_eq!(exchange.outcome, Outcome::Rejected { status: 413 });
@@ -383,15 +353,15 @@ fn an_answer_before_the_body_is_read_counts() {
 }
 
 /// An address that nobody listens at.
-async fn closed_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+fn closed_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it is bound")
 }
 
 #[test]
 fn refused_connections() {
     run(async {
-        let closed = closed_address().await;
+        let closed = closed_address();
         let exchange = send(&sender(GENEROUS), &format!("http://{closed}/")).await;
         assert_eq!(exchange.outcome, unreachable(Unreachable::ConnectionRefused));
         assert!(exchange.shown_duration().is_some());
@@ -410,7 +380,7 @@ fn names_that_do_not_resolve() {
 #[test]
 fn forbidden_addresses_are_never_connected_to() {
     run(async {
-        let endpoint = Endpoint::start(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).await;
+        let endpoint = Endpoint::start(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
         let port = endpoint.address.port();
         for host in ["127.0.0.1", "localhost", "LOCALHOST", "2130706433", "[::1]", "0.0.0.0"] {
             for scheme in ["http", "https"] {
@@ -439,7 +409,7 @@ fn proxies_of_the_environment_are_not_used() {
 #[track_caller]
 fn check_connections(answer: Answer, expected: usize) {
     run(async {
-        let endpoint = Endpoint::start(answer).await;
+        let endpoint = Endpoint::start(answer);
         let sender = sender(GENEROUS);
         for _ in 0..3 {
             send(&sender, &endpoint.url("http")).await;
@@ -465,7 +435,7 @@ fn connections_are_used_again_if_their_response_was_read() {
 #[test]
 fn connections_that_were_idle_too_long_are_not_used_again() {
     run(async {
-        let endpoint = Endpoint::start(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).await;
+        let endpoint = Endpoint::start(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
         let sender = sender(GENEROUS);
         send(&sender, &endpoint.url("http")).await;
         tokio::time::sleep(Duration::from_millis(2700)).await;
@@ -474,79 +444,24 @@ fn connections_that_were_idle_too_long_are_not_used_again() {
     });
 }
 
-/// What a certificate of these tests is like.
-struct Certificate {
-    name: &'static str,
-    years: [i32; 2],
-    signed_by: SignedBy,
+/// The configuration of an endpoint that wants a certificate of whoever connects.
+fn wanting_certificates(issued: &Issued) -> ServerConfig {
+    let verifier = WebPkiClientVerifier::builder(Arc::new(issued.roots())).build().expect("a verifier");
+    let builder = ServerConfig::builder().with_client_cert_verifier(verifier);
+    builder.with_single_cert(issued.chain.clone(), issued.key.clone_key()).expect("they belong together")
 }
 
-enum SignedBy {
-    /// The authority that the sender trusts.
-    Trusted,
-    Itself,
-    /// Itself, and marked as an authority, as `openssl req -x509` does.
-    ItselfAsAuthority,
-}
-
-const GOOD: Certificate = Certificate { name: "localhost", years: [2020, 2100], signed_by: SignedBy::Trusted };
-
-struct Tls {
-    roots: RootCertStore,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-}
-
-impl Tls {
-    fn new(certificate: Certificate) -> Self {
-        let mut authority = CertificateParams::new([]).expect("no names");
-        authority.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        authority.distinguished_name.push(rcgen::DnType::CommonName, "the authority of this test");
-        let authority =
-            CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("an authority");
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.der().clone()).expect("it is an authority");
-
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new([certificate.name.to_owned()]).expect("a valid name");
-        let [from, until] = certificate.years;
-        params.not_before = date_time_ymd(from, 1, 1);
-        params.not_after = date_time_ymd(until, 1, 1);
-        let signed = match certificate.signed_by {
-            SignedBy::Trusted => params.signed_by(&key, &authority),
-            SignedBy::Itself => params.self_signed(&key),
-            SignedBy::ItselfAsAuthority => {
-                params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-                params.self_signed(&key)
-            }
-        };
-        let chain = vec![signed.expect("a certificate").der().clone()];
-        Self { roots, chain, key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) }
-    }
-
-    fn config(&self) -> ServerConfig {
-        let builder = ServerConfig::builder().with_no_client_auth();
-        builder.with_single_cert(self.chain.clone(), self.key.clone_key()).expect("they belong together")
-    }
-
-    fn config_with_client_certificates(&self) -> ServerConfig {
-        let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots.clone())).build().expect("a verifier");
-        let builder = ServerConfig::builder().with_client_cert_verifier(verifier);
-        builder.with_single_cert(self.chain.clone(), self.key.clone_key()).expect("they belong together")
-    }
-
-    fn sender(&self, request_timeout: Duration) -> Sender {
-        sender_trusting(request_timeout, self.roots.clone())
-    }
+fn sender_for(issued: &Issued, request_timeout: Duration) -> Sender {
+    sender_trusting(request_timeout, issued.roots())
 }
 
 #[track_caller]
 fn check_certificate(certificate: Certificate, expected: Outcome) {
     let caller = std::panic::Location::caller();
     run(async {
-        let tls = Tls::new(certificate);
-        let endpoint = Endpoint::start_tls(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), tls.config()).await;
-        let exchange = send(&tls.sender(GENEROUS), &endpoint.named_url("https")).await;
+        let tls = Issued::new(certificate);
+        let endpoint = Endpoint::start_tls(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), tls.config());
+        let exchange = send(&sender_for(&tls, GENEROUS), &endpoint.named_url("https")).await;
         assert_eq!(exchange.outcome, expected, "{caller}");
     });
 }
@@ -557,7 +472,7 @@ fn certificates_are_verified() {
     check_certificate(GOOD, Outcome::Accepted { status: 200 });
     check_certificate(Certificate { years: [2020, 2021], ..GOOD }, faulty(TlsFault::CertificateExpired));
     check_certificate(Certificate { years: [2099, 2100], ..GOOD }, faulty(TlsFault::CertificateNotYetValid));
-    check_certificate(Certificate { name: "example.com", ..GOOD }, faulty(TlsFault::WrongHost));
+    check_certificate(Certificate { host: "example.com", ..GOOD }, faulty(TlsFault::WrongHost));
     check_certificate(Certificate { signed_by: SignedBy::Itself, ..GOOD }, faulty(TlsFault::UnknownIssuer));
     check_certificate(Certificate { signed_by: SignedBy::ItselfAsAuthority, ..GOOD }, faulty(TlsFault::UnknownIssuer));
 }
@@ -565,9 +480,9 @@ fn certificates_are_verified() {
 #[test]
 fn https_connections_are_used_again() {
     run(async {
-        let tls = Tls::new(GOOD);
-        let endpoint = Endpoint::start_tls(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), tls.config()).await;
-        let sender = tls.sender(GENEROUS);
+        let tls = Issued::new(GOOD);
+        let endpoint = Endpoint::start_tls(write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), tls.config());
+        let sender = sender_for(&tls, GENEROUS);
         for _ in 0..3 {
             assert!(send(&sender, &endpoint.named_url("https")).await.outcome.is_success());
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -579,18 +494,17 @@ fn https_connections_are_used_again() {
 #[test]
 fn handshakes_that_fail() {
     run(async {
-        let tls = Tls::new(GOOD);
-        let wants_certificate = Endpoint::start_tls(Answer::Hang, tls.config_with_client_certificates()).await;
-        let exchange = send(&tls.sender(GENEROUS), &wants_certificate.named_url("https")).await;
+        let tls = Issued::new(GOOD);
+        let wants_certificate = Endpoint::start_tls(Answer::Hang, wanting_certificates(&tls));
+        let exchange = send(&sender_for(&tls, GENEROUS), &wants_certificate.named_url("https")).await;
         assert_eq!(exchange.outcome, unreachable(Unreachable::Tls(TlsFault::Handshake)));
 
-        let hangs_up =
-            Endpoint::accept(Answer::Hang, async |_stream| Err::<TcpStream, _>(io::ErrorKind::Other.into())).await;
-        let exchange = send(&tls.sender(GENEROUS), &hangs_up.named_url("https")).await;
+        let hangs_up = Endpoint::behave(|_, _| Ok(()));
+        let exchange = send(&sender_for(&tls, GENEROUS), &hangs_up.named_url("https")).await;
         assert_eq!(exchange.outcome, unreachable(Unreachable::Tls(TlsFault::Handshake)));
 
-        let says_nothing = Endpoint::start(Answer::Hang).await;
-        let exchange = send(&tls.sender(SHORT), &says_nothing.named_url("https")).await;
+        let says_nothing = Endpoint::start(Answer::Hang);
+        let exchange = send(&sender_for(&tls, SHORT), &says_nothing.named_url("https")).await;
         assert_eq!(exchange.outcome, Outcome::TimedOut { phase: Phase::Connect, limit: SHORT * 4 / 5 });
     });
 }
@@ -598,16 +512,16 @@ fn handshakes_that_fail() {
 #[test]
 fn https_where_http_is_spoken_and_the_other_way_round() {
     run(async {
-        let tls = Tls::new(GOOD);
-        let greeting = Endpoint::accept(Answer::Hang, async |mut stream: TcpStream| {
-            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await?;
-            Ok(stream)
+        let tls = Issued::new(GOOD);
+        let greeting = Endpoint::behave(|wire, _| {
+            wire.write("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")?;
+            wire.hold()
         });
-        let exchange = send(&tls.sender(GENEROUS), &greeting.await.named_url("https")).await;
+        let exchange = send(&sender_for(&tls, GENEROUS), &greeting.named_url("https")).await;
         assert_eq!(exchange.outcome, unreachable(Unreachable::Tls(TlsFault::NotTls)));
 
-        let speaks_tls = Endpoint::start_tls(Answer::Hang, tls.config()).await;
-        let exchange = send(&tls.sender(GENEROUS), &speaks_tls.named_url("http")).await;
+        let speaks_tls = Endpoint::start_tls(Answer::Hang, tls.config());
+        let exchange = send(&sender_for(&tls, GENEROUS), &speaks_tls.named_url("http")).await;
         assert_eq!(exchange.outcome, unreachable(Unreachable::NotHttp));
     });
 }
@@ -637,9 +551,9 @@ const ACCEPTED: Outcome = Outcome::Accepted { status: 200 };
 #[test]
 fn a_probe_tells_the_phases_apart() {
     run(async {
-        let tls = Tls::new(GOOD);
-        let (http, https) = (Endpoint::start(write(OK)).await, Endpoint::start_tls(write(OK), tls.config()).await);
-        let sender = tls.sender(GENEROUS);
+        let tls = Issued::new(GOOD);
+        let (http, https) = (Endpoint::start(write(OK)), Endpoint::start_tls(write(OK), tls.config()));
+        let sender = sender_for(&tls, GENEROUS);
         let by_address = probe(&sender, &http.url("http")).await;
         check_probe(&by_address, ACCEPTED, Some(&["connect", "first_byte"]));
         let by_name = probe(&sender, &http.named_url("http")).await;
@@ -652,18 +566,18 @@ fn a_probe_tells_the_phases_apart() {
 #[test]
 fn a_probe_that_fails_tells_the_phases_before() {
     run(async {
-        let tls = Tls::new(Certificate { years: [2020, 2021], ..GOOD });
-        let expired = Endpoint::start_tls(write(OK), tls.config()).await;
-        let expired = probe(&tls.sender(GENEROUS), &expired.named_url("https")).await;
+        let tls = Issued::new(Certificate { years: [2020, 2021], ..GOOD });
+        let expired = Endpoint::start_tls(write(OK), tls.config());
+        let expired = probe(&sender_for(&tls, GENEROUS), &expired.named_url("https")).await;
         check_probe(&expired, unreachable(Unreachable::Tls(TlsFault::CertificateExpired)), Some(&["dns", "connect"]));
 
-        let closed = closed_address().await;
+        let closed = closed_address();
         let refused = probe(&sender(GENEROUS), &format!("http://{closed}/")).await;
         check_probe(&refused, unreachable(Unreachable::ConnectionRefused), Some(&[]));
         let refused = probe(&sender(GENEROUS), &format!("http://localhost:{}/", closed.port())).await;
         check_probe(&refused, unreachable(Unreachable::ConnectionRefused), Some(&["dns"]));
 
-        let silent = Endpoint::start(Answer::Hang).await;
+        let silent = Endpoint::start(Answer::Hang);
         let timed_out = probe(&sender(SHORT), &silent.named_url("http")).await;
         let limit = Outcome::TimedOut { phase: Phase::Response, limit: SHORT };
         check_probe(&timed_out, limit, Some(&["dns", "connect"]));
@@ -676,7 +590,7 @@ fn a_probe_that_fails_tells_the_phases_before() {
 #[test]
 fn a_probe_that_is_blocked_or_does_not_resolve_tells_no_times() {
     run(async {
-        let endpoint = Endpoint::start(write(OK)).await;
+        let endpoint = Endpoint::start(write(OK));
         for url in [endpoint.url("http"), endpoint.named_url("http"), endpoint.named_url("https")] {
             check_probe(&probe(&strict_sender(), &url).await, Outcome::Blocked(Blocked::Address), None);
         }
@@ -689,7 +603,7 @@ fn a_probe_that_is_blocked_or_does_not_resolve_tells_no_times() {
 #[test]
 fn a_slow_answer_is_in_the_first_byte() {
     run(async {
-        let endpoint = Endpoint::start(Answer::WriteLate(SHORT, OK.into())).await;
+        let endpoint = Endpoint::start(Answer::WriteLate(SHORT, OK.into()));
         let slow = probe(&sender(GENEROUS), &endpoint.named_url("http")).await;
         check_probe(&slow, ACCEPTED, Some(&["dns", "connect", "first_byte"]));
         let first_byte = slow.timings.and_then(|timings| timings.first_byte);
@@ -700,13 +614,13 @@ fn a_slow_answer_is_in_the_first_byte() {
 #[test]
 fn a_slow_handshake_is_in_tls() {
     run(async {
-        let tls = Tls::new(GOOD);
-        let acceptor = TlsAcceptor::from(Arc::new(tls.config()));
-        let endpoint = Endpoint::accept(write(OK), async move |stream| {
-            tokio::time::sleep(SHORT).await;
-            acceptor.accept(stream).await
+        let tls = Issued::new(GOOD);
+        let config = Arc::new(tls.config());
+        let endpoint = Endpoint::behave(move |wire, requests| {
+            thread::sleep(SHORT);
+            serve(&mut encrypt(&config, wire), &write(OK), requests)
         });
-        let slow = probe(&tls.sender(GENEROUS), &endpoint.await.named_url("https")).await;
+        let slow = probe(&sender_for(&tls, GENEROUS), &endpoint.named_url("https")).await;
         check_probe(&slow, ACCEPTED, Some(&["dns", "connect", "tls", "first_byte"]));
         let handshake = slow.timings.and_then(|timings| timings.tls);
         assert!(handshake.is_some_and(|handshake| handshake >= SHORT), "{handshake:?}");
@@ -716,10 +630,10 @@ fn a_slow_handshake_is_in_tls() {
 #[test]
 fn a_probe_keeps_an_excerpt_of_any_answer() {
     run(async {
-        let accepting = Endpoint::start(write(OK)).await;
+        let accepting = Endpoint::start(write(OK));
         let answered = probe(&sender(GENEROUS), &accepting.url("http")).await;
         assert_eq!(answered.exchange.excerpt.as_deref(), Some("OK"));
-        let echoing = Endpoint::start(Answer::Echo).await;
+        let echoing = Endpoint::start(Answer::Echo);
         let answered = probe(&sender(GENEROUS), &echoing.url("http")).await;
         assert_eq!(answered.exchange.outcome, Outcome::Rejected { status: 400 });
         let excerpt = answered.exchange.excerpt.unwrap_or_default();
@@ -730,7 +644,7 @@ fn a_probe_keeps_an_excerpt_of_any_answer() {
 #[test]
 fn a_probe_sends_what_a_delivery_sends() {
     run(async {
-        let endpoint = Endpoint::start(write(OK)).await;
+        let endpoint = Endpoint::start(write(OK));
         let sender = sender(GENEROUS);
         send(&sender, &endpoint.url("http")).await;
         probe(&sender, &endpoint.url("http")).await;
@@ -742,7 +656,7 @@ fn a_probe_sends_what_a_delivery_sends() {
 #[test]
 fn a_probe_has_a_connection_of_its_own() {
     run(async {
-        let endpoint = Endpoint::start(write(OK)).await;
+        let endpoint = Endpoint::start(write(OK));
         let sender = sender(GENEROUS);
         // A connection goes back to the pool in a task of its own.
         let a_moment = || tokio::time::sleep(Duration::from_millis(20));
@@ -762,17 +676,20 @@ fn a_probe_has_a_connection_of_its_own() {
 #[test]
 fn a_probe_never_resumes_a_session() {
     run(async {
-        let tls = Tls::new(GOOD);
+        let tls = Issued::new(GOOD);
         let handshakes = Arc::new(Mutex::new(Vec::new()));
-        let (acceptor, seen) = (TlsAcceptor::from(Arc::new(tls.config())), Arc::clone(&handshakes));
+        let (config, seen) = (Arc::new(tls.config()), Arc::clone(&handshakes));
         let close =
             Answer::WriteAndClose(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec());
-        let endpoint = Endpoint::accept(close, async move |stream| {
-            let stream = acceptor.accept(stream).await?;
-            seen.lock().expect("nothing panicked").push(stream.get_ref().1.handshake_kind());
-            Ok(stream)
+        let endpoint = Endpoint::behave(move |wire, requests| {
+            let mut stream = encrypt(&config, wire);
+            while stream.conn.is_handshaking() {
+                stream.conn.complete_io(&mut stream.sock)?;
+            }
+            seen.lock().expect("nothing panicked").push(stream.conn.handshake_kind());
+            serve(&mut stream, &close, requests)
         });
-        let (url, sender) = (endpoint.await.named_url("https"), tls.sender(GENEROUS));
+        let (url, sender) = (endpoint.named_url("https"), sender_for(&tls, GENEROUS));
         send(&sender, &url).await;
         send(&sender, &url).await;
         probe(&sender, &url).await;
@@ -810,7 +727,7 @@ fn hosts_are_vetted_without_a_connection() {
 #[test]
 fn vetting_a_host_connects_to_nothing() {
     run(async {
-        let endpoint = Endpoint::start(write(OK)).await;
+        let endpoint = Endpoint::start(write(OK));
         for url in [endpoint.url("http"), endpoint.named_url("http"), endpoint.named_url("https")] {
             assert_eq!(sender(GENEROUS).vet_host(&endpoint_url(&url)).await, HostVetting::Public);
         }

@@ -3,19 +3,24 @@
 //! The sender is alone in a process of its own, which is this program again, running one test.
 
 use std::env;
-use std::io;
+use std::io::{self, Write};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::join_all;
 use rustls::RootCertStore;
 
-use crate::endpoint::{Behaviour, Endpoint, Wire, healthy};
+use crate::certificate::{GOOD, Issued, roots};
+use crate::endpoint::{Behaviour, Endpoint, Wire, healthy, read_request};
 use crate::exchange::{ALERT, LONG, LOOPBACK, SHORT, code, run, send, sender};
+use crate::tls::{self, EncryptedBehaviour};
 
-/// The URLs of a healthy and of a hostile endpoint, for the process that sends.
+/// The URLs of a healthy and of a hostile endpoint, for the process that sends, and the authority that it trusts, in
+/// hexadecimal.
 const HEALTHY: &str = "HOSTILE_ENDPOINTS_HEALTHY";
 const HOSTILE: &str = "HOSTILE_ENDPOINTS_HOSTILE";
+const TRUSTED: &str = "HOSTILE_ENDPOINTS_TRUSTED";
 
 /// As many as an invocation of `deliver` has messages in a batch.
 const AT_ONCE: usize = 10;
@@ -32,9 +37,33 @@ const GIBIBYTE: u64 = 1 << 30;
 #[track_caller]
 fn check(behaviour: Behaviour, expected_code: &str) {
     let (hostile, neighbour) = (Endpoint::start(behaviour), Endpoint::start(healthy));
+    check_url(&neighbour.url(), &hostile, &hostile.url(), "", expected_code);
+}
+
+/// The healthy one speaks TLS too, so that what TLS itself takes is not counted.
+#[track_caller]
+fn check_encrypted(behaviour: EncryptedBehaviour, expected_code: &str) {
+    let issued = Issued::new(GOOD);
+    let config = Arc::new(issued.config());
+    let (hostile, neighbour) = (tls::start(&config, behaviour), tls::start(&config, tls::answer));
+    let (healthy, url) = (neighbour.named_url("https"), hostile.named_url("https"));
+    check_url(&healthy, &hostile, &url, &hex::encode(&issued.trusted), expected_code);
+}
+
+/// An endpoint that never comes as far as TLS.
+#[track_caller]
+fn check_handshake(behaviour: Behaviour, expected_code: &str) {
+    let issued = Issued::new(GOOD);
+    let (hostile, neighbour) = (Endpoint::start(behaviour), tls::start(&Arc::new(issued.config()), tls::answer));
+    let (healthy, url) = (neighbour.named_url("https"), hostile.named_url("https"));
+    check_url(&healthy, &hostile, &url, &hex::encode(&issued.trusted), expected_code);
+}
+
+#[track_caller]
+fn check_url(healthy: &str, hostile: &Endpoint, url: &str, trusted: &str, expected_code: &str) {
     let output = Command::new(env::current_exe().expect("this test's program"))
         .args(["--exact", "costs::in_a_process_of_its_own", "--include-ignored", "--nocapture", "--test-threads=1"])
-        .envs([(HEALTHY, neighbour.url()), (HOSTILE, hostile.url())])
+        .envs([(HEALTHY, healthy), (HOSTILE, url), (TRUSTED, trusted)])
         .output()
         .expect("it starts");
     let report = String::from_utf8_lossy(&output.stdout);
@@ -57,7 +86,9 @@ fn check(behaviour: Behaviour, expected_code: &str) {
 #[ignore = "a part of the other tests here, which run it"]
 fn in_a_process_of_its_own() {
     let (Ok(healthy), Ok(hostile)) = (env::var(HEALTHY), env::var(HOSTILE)) else { return };
-    let sender = sender(LOOPBACK, 2 * SHORT, RootCertStore::empty());
+    let trusted = hex::decode(env::var(TRUSTED).unwrap_or_default()).expect("hexadecimal");
+    let roots = if trusted.is_empty() { RootCertStore::empty() } else { roots(trusted.into()) };
+    let sender = sender(LOOPBACK, 2 * SHORT, roots);
     run(async {
         let at_once = |url: &'static str| join_all((0..AT_ONCE).map(|_| send(&sender, url, ALERT)));
         let exchanges = at_once(healthy.leak()).await;
@@ -162,4 +193,45 @@ fn continue_without_end() {
         wire.flood("HTTP/1.1 100 Continue\r\n\r\n")
     };
     check(endpoint, "timeout_response");
+}
+
+#[test]
+fn encrypted_headers_without_end() {
+    let endless: EncryptedBehaviour = |stream| {
+        read_request(stream)?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+        let headers = format!("X-More: {}\r\n", "x".repeat(1_000)).repeat(16);
+        loop {
+            stream.write_all(headers.as_bytes())?;
+        }
+    };
+    check_encrypted(endless, "response_head_too_large");
+}
+
+#[test]
+fn an_encrypted_body_without_end() {
+    let endless: EncryptedBehaviour = |stream| {
+        read_request(stream)?;
+        stream.write_all(b"HTTP/1.1 500 Oops\r\n\r\n")?;
+        loop {
+            stream.write_all(&[b'x'; 1 << 14])?;
+        }
+    };
+    check_encrypted(endless, "server_error");
+}
+
+/// One message without end, in records as large as they may be.
+#[test]
+fn a_handshake_message_without_end() {
+    let endless: Behaviour = |wire| {
+        wire.write([0x16, 3, 3, 0, 4, 2, 0xff, 0xff, 0xff])?;
+        wire.flood([&[0x16, 3, 3, 0x40, 0][..], &[0; 0x4000]].concat())
+    };
+    check_handshake(endless, "tls_handshake");
+}
+
+/// Alerts that say that all goes on.
+#[test]
+fn warnings_without_end() {
+    check_handshake(|wire| wire.flood([0x15, 3, 3, 0, 2, 1, 90]), "tls_handshake");
 }

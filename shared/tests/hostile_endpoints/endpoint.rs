@@ -143,16 +143,28 @@ impl Write for Wire {
 
 /// Reads a request's head and body.
 pub(crate) fn read_request(stream: &mut impl Read) -> io::Result<()> {
+    request(stream).map(drop)
+}
+
+/// The bytes of a request.
+pub(crate) fn request(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut request = request_head(stream)?;
+    let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length = length.map_or(0, |length| length.parse().expect("a length"));
+    stream.take(length).read_to_end(&mut request)?;
+    Ok(request)
+}
+
+/// The bytes of a request's head.
+pub(crate) fn request_head(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte)?;
         head.push(byte[0]);
     }
-    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let length = length.map_or(0, |length| length.parse().expect("a length"));
-    io::copy(&mut stream.take(length), &mut io::sink()).map(drop)
+    Ok(head)
 }
 
 /// A healthy endpoint: 200 to every request.

@@ -6,6 +6,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the tests have a clock and an environment")]
 
+mod certificate;
 #[cfg(target_os = "linux")]
 mod costs;
 mod endpoint;
