@@ -4,8 +4,12 @@
 use std::error::Error;
 
 use program::project::Project;
+use tests::leaks::Secrets;
 use tests::local_cloud::{LocalCloud, Parameters, REGION, ROOT_CREDENTIALS};
 use tokio::process::Command;
+
+/// What the tests in the browser set as a signing secret, and what every alert of theirs holds.
+const NEVER_SHOWN: [&str; 2] = ["a secret of mine", "warehouse-robot-01"];
 
 #[tokio::test]
 async fn in_a_browser() -> Result<(), Box<dyn Error>> {
@@ -24,5 +28,7 @@ async fn in_a_browser() -> Result<(), Box<dyn Error>> {
         .status()
         .await?;
     assert!(status.success(), "what the browser saw is above; the local cloud's log is {}", cloud.log().display());
+    let leaks = Secrets::new(NEVER_SHOWN).leaks(stack.shown().await?);
+    assert!(leaks.is_empty(), "{leaks:#?}");
     Ok(())
 }

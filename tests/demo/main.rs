@@ -71,8 +71,15 @@ async fn demo(screen: &Screen) -> Result<ExitCode, NoDemo> {
     for line in verdict.lines() {
         screen.say(line);
     }
+    let leaks = stage.leaks().await?;
+    let mark = if leaks.is_empty() { style("✓").green() } else { style("✗").red() };
+    screen.say(format!(
+        "  {mark} secrets and payloads in logs, messages between functions and executions: {}",
+        leaks.len()
+    ));
+    leaks.iter().for_each(|leak| screen.say(format!("    {leak}")));
     screen.say("");
-    if verdict.is_as_it_must_be() {
+    if verdict.is_as_it_must_be() && leaks.is_empty() {
         let took = format!("({:.0}s in all)", begun.elapsed().as_secs_f64());
         screen.say(format!("  {} {}\n", style("Everything is as it must be.").green().bold(), style(took).dim()));
         return Ok(ExitCode::SUCCESS);

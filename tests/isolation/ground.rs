@@ -60,7 +60,7 @@ impl Scale {
     /// The template's parameters. All delays between attempts are the queue's, and short: nothing is to depend on the
     /// sped-up state machine, and what hung has to come to its end within the run.
     fn parameters(self) -> Parameters {
-        let local = Parameters::local().with("RetrySchedule", "1s,3s,5s,5s");
+        let local = Parameters::local().with("RetrySchedule", "1s,3s,5s,5s").with("MaxIntegrations", "120");
         let scaled: &[_] = match self {
             Self::Tenth => &[("DeliverConcurrency", "5"), ("RetryConcurrency", "2"), ("SlowLaneConcurrency", "2")],
             // The concurrency is the template's own.
@@ -118,6 +118,9 @@ pub struct Sent {
     pub endpoint: EndpointNumber,
     pub alert: u64,
     pub at: Timestamp,
+    /// At how many endpoints it must arrive.
+    copies: usize,
+    group: String,
     body: String,
 }
 
@@ -162,6 +165,8 @@ pub struct Ground {
     pub endpoints: Endpoints,
     stack: Stack,
     integrations: Vec<Integration>,
+    /// How many of the endpoints, the first ones, have an organization each. The others share one.
+    alone: usize,
     sample: Value,
     alerts: AtomicU64,
     sqs: aws_sdk_sqs::Client,
@@ -169,14 +174,21 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Prepares everything for that many endpoints, telling each step.
+    /// Prepares everything, telling each step: for that many endpoints with an organization each, and for a crowd of others
+    /// that share one.
     ///
     /// # Errors
     /// [`Trouble`] when a part does not start.
-    pub async fn prepare(screen: &Screen, cloud: &LocalCloud, scale: Scale, count: usize) -> Result<Self, Trouble> {
+    pub async fn prepare(
+        screen: &Screen,
+        cloud: &LocalCloud,
+        scale: Scale,
+        alone: usize,
+        crowd: usize,
+    ) -> Result<Self, Trouble> {
         let project = Project::built()?;
         let sample = serde_json::from_str(&project.sample_alert("triggered").map_err(Trouble::Sample)?)?;
-        let endpoints = Endpoints::start(count).await.map_err(Trouble::Endpoints)?;
+        let endpoints = Endpoints::start(alone + crowd).await.map_err(Trouble::Endpoints)?;
         let deploy = cloud.deploy(&project, scale.stack(), scale.parameters());
         let stack = screen
             .step("deploying template.yaml", deploy, |_| match scale {
@@ -185,8 +197,9 @@ impl Ground {
             })
             .await?;
         let integrations = screen
-            .step("creating integrations", create(&stack, &endpoints, count), |created| {
-                format!("{} organizations with an integration each", created.len())
+            .step("creating integrations", create(&stack, &endpoints, alone, crowd), |_| {
+                let crowd = if crowd > 0 { format!(", and one with {crowd}") } else { String::new() };
+                format!("{alone} organizations with an integration each{crowd}")
             })
             .await?;
         let config = cloud.sdk_config();
@@ -195,6 +208,7 @@ impl Ground {
             endpoints,
             stack,
             integrations,
+            alone,
             sample,
             alerts: AtomicU64::new(1),
             sqs: aws_sdk_sqs::Client::new(&config),
@@ -208,9 +222,16 @@ impl Ground {
         let mut body = self.sample.clone();
         body["timestamp"] = at.to_string().into();
         body["alert"]["id"] = alert.into();
-        body["organization"]["id"] = organization(endpoint).into();
+        let organization = organization(endpoint, self.alone);
+        body["organization"]["id"] = organization.into();
         body["sent_at_us"] = at.as_microsecond().into();
-        Sent { endpoint, alert, at, body: body.to_string() }
+        let copies = if endpoint < self.alone { 1 } else { self.crowd().len() };
+        Sent { endpoint, alert, at, copies, group: organization.to_string(), body: body.to_string() }
+    }
+
+    /// The endpoints that share an organization. An alert to any of them goes to all.
+    pub fn crowd(&self) -> Vec<EndpointNumber> {
+        (self.alone..self.integrations.len()).collect()
     }
 
     /// Sends alerts to these endpoints in turn, at that pace until told to stop, however long each takes to be sent.
@@ -338,9 +359,12 @@ impl Ground {
         let mut given_up = HashSet::new();
         loop {
             let arrivals = self.endpoints.arrivals();
-            let accepted: HashSet<_> =
-                arrivals.iter().filter(|it| it.answer == Answer::Accepted).map(|it| it.alert).collect();
-            let open = |alert: &&Sent| !accepted.contains(&alert.alert) && !given_up.contains(&alert.alert);
+            let mut accepted: HashMap<u64, HashSet<EndpointNumber>> = HashMap::new();
+            for arrival in arrivals.iter().filter(|arrival| arrival.answer == Answer::Accepted) {
+                accepted.entry(arrival.alert).or_default().insert(arrival.endpoint);
+            }
+            let is_accepted = |alert: &Sent| accepted.get(&alert.alert).is_some_and(|by| by.len() >= alert.copies);
+            let open = |alert: &&Sent| !is_accepted(alert) && !given_up.contains(&alert.alert);
             let missing: Vec<_> = sent.iter().filter(open).collect();
             if missing.is_empty() {
                 self.endpoints.forget();
@@ -386,9 +410,12 @@ impl Ground {
     async fn reported(&self, function: &str, since: Timestamp) -> Result<(f64, usize), Trouble> {
         let group = format!("/aws/lambda/{}-{function}", self.stack.name());
         let request = self.logs.filter_log_events().log_group_name(group).filter_pattern("REPORT");
-        let answer = request.start_time(since.as_millisecond()).send().await.map_err(aws("FilterLogEvents"))?;
-        let messages = answer.events().iter().filter_map(|event| event.message());
-        let durations: Vec<f64> = messages.filter_map(reported_millis).collect();
+        let mut pages = request.start_time(since.as_millisecond()).into_paginator().send();
+        let mut durations: Vec<f64> = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(aws("FilterLogEvents"))?;
+            durations.extend(page.events().iter().filter_map(|event| event.message()).filter_map(reported_millis));
+        }
         Ok((durations.iter().fold(0.0, |sum, millis| sum + millis / 1_000.0), durations.len()))
     }
 }
@@ -406,14 +433,14 @@ async fn send(sqs: aws_sdk_sqs::Client, url: String, alerts: Vec<Sent>) -> Resul
     for batch in alerts.chunks(shared::io::queues::BATCH) {
         if let [only] = batch {
             let message = sqs.send_message().queue_url(&url).message_body(&only.body);
-            let message = message.message_group_id(organization(only.endpoint).to_string());
+            let message = message.message_group_id(&only.group);
             message.send().await.map_err(aws("SendMessage"))?;
             continue;
         }
         let mut request = sqs.send_message_batch().queue_url(&url);
         for (index, alert) in batch.iter().enumerate() {
             let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(&alert.body);
-            let entry = entry.message_group_id(organization(alert.endpoint).to_string());
+            let entry = entry.message_group_id(&alert.group);
             request = request.entries(entry.build().map_err(aws("SendMessageBatch"))?);
         }
         let answer = request.send().await.map_err(aws("SendMessageBatch"))?;
@@ -424,25 +451,31 @@ async fn send(sqs: aws_sdk_sqs::Client, url: String, alerts: Vec<Sent>) -> Resul
     Ok(())
 }
 
-fn organization(endpoint: EndpointNumber) -> u64 {
-    endpoint as u64 + 1
+/// The organization that an endpoint belongs to: its own, or that of the crowd.
+fn organization(endpoint: EndpointNumber, alone: usize) -> u64 {
+    endpoint.min(alone) as u64 + 1
 }
 
-async fn create(stack: &Stack, endpoints: &Endpoints, count: usize) -> Result<Vec<Integration>, StackError> {
+async fn create(
+    stack: &Stack,
+    endpoints: &Endpoints,
+    alone: usize,
+    crowd: usize,
+) -> Result<Vec<Integration>, StackError> {
     let mut integrations = Vec::new();
-    for endpoint in 0..count {
-        let owner = OrganizationId::new(organization(endpoint));
+    for endpoint in 0..alone + crowd {
+        let owner = OrganizationId::new(organization(endpoint, alone));
         let owner = owner.ok_or_else(|| StackError::Absent("organization".to_owned()))?;
         integrations.push(stack.create(owner, NewIntegration::to(endpoints.url(endpoint))).await?);
     }
     Ok(integrations)
 }
 
-/// The first arrival of each alert at one of these endpoints: what the healthy ones are judged by.
-pub fn first_arrivals(arrivals: &[Arrival], endpoints: &[EndpointNumber]) -> HashMap<u64, Arrival> {
-    let mut first: HashMap<u64, Arrival> = HashMap::new();
+/// The first arrival of each alert at each of these endpoints: what the healthy ones are judged by.
+pub fn first_arrivals(arrivals: &[Arrival], endpoints: &[EndpointNumber]) -> HashMap<(u64, EndpointNumber), Arrival> {
+    let mut first: HashMap<_, Arrival> = HashMap::new();
     for arrival in arrivals.iter().filter(|arrival| endpoints.contains(&arrival.endpoint)) {
-        first.entry(arrival.alert).or_insert(*arrival);
+        first.entry((arrival.alert, arrival.endpoint)).or_insert(*arrival);
     }
     first
 }

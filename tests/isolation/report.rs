@@ -15,16 +15,19 @@ pub struct Report {
     /// The machine's load averages when it began and when it was over: others' work disturbs it as well.
     pub load_before: String,
     pub load_after: String,
-    /// The highest rate tried that did not pile up.
-    pub carried_per_second: u32,
+    /// The highest rate tried that did not pile up, if there was one.
+    pub carried_per_second: Option<u32>,
+    /// The rates of the budget that nothing is said about, because the local cloud does not carry them here.
+    pub not_carried: Vec<u32>,
     pub budget: f64,
     pub comparisons: Vec<Comparison>,
 }
 
 impl Report {
-    /// Whether every ratio that is held against the budget is within it.
+    /// Whether every ratio that is held against the budget is within it, and all of them could be measured.
     pub fn is_within_budget(&self) -> bool {
-        self.comparisons.iter().all(|it| it.standard == Standard::None || it.ratio.p99 <= self.budget)
+        self.not_carried.is_empty()
+            && self.comparisons.iter().all(|it| it.standard == Standard::None || it.ratio.p99 <= self.budget)
     }
 
     pub fn show(&self, screen: &Screen) {
@@ -47,6 +50,11 @@ impl Report {
                 screen.say(format!("    function seconds for each thousand alerts: {}", cost(without)));
                 screen.say(format!("    with the disturbance: {}", cost(with)));
             }
+        }
+        let carried = self.carried_per_second.map_or("not even the lowest rate".to_owned(), |rate| format!("{rate}/s"));
+        screen.say(format!("\n  Carried by the local cloud on this machine: {carried} of those tried."));
+        for rate in &self.not_carried {
+            screen.say(format!("  {} {rate}/s could not be measured: it is more than that.", style("✗").red()));
         }
         screen.say(format!("\n  machine load before: {}; after: {}", self.load_before, self.load_after));
     }
