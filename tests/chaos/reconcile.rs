@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
+use ::tests::proxy::Concern;
 use jiff::Timestamp;
 use shared::delivery::{Attempt, DeliveryKey, Record, Status};
-use tests::proxy::Concern;
 
 use crate::endpoints::Arrival;
 use crate::plan::{Fate, MOST_ATTEMPTS, REQUEST_TIMEOUT_SECONDS};

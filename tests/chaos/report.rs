@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use ::tests::faults::Fault;
+use ::tests::leaks::Leak;
 use console::style;
-use tests::faults::Fault;
-use tests::leaks::Leak;
 
 use crate::reconcile::{Breach, Reckoning};
 
@@ -185,8 +185,8 @@ mod tests {
     }
 
     fn leak() -> Leak {
-        let shown = tests::leaks::Shown::new("a log", "secret");
-        Leak { secret: "secret".to_owned(), form: tests::leaks::Form::Plain, shown }
+        let shown = ::tests::leaks::Shown::new("a log", "secret");
+        Leak { secret: "secret".to_owned(), form: ::tests::leaks::Form::Plain, shown }
     }
 
     #[test]

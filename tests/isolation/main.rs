@@ -14,9 +14,9 @@ mod report;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use ::tests::local_cloud::LocalCloud;
 use console::style;
 use program::project::Project;
-use tests::local_cloud::LocalCloud;
 
 use crate::experiment::{CROWD, Comparison, ENDPOINTS};
 use crate::ground::{Ground, Scale, Trouble};
