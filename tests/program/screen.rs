@@ -23,6 +23,12 @@ pub struct Screen {
     frame: Cell<usize>,
 }
 
+impl Default for Screen {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Screen {
     pub fn new() -> Self {
         Self { terminal: Term::stdout(), frame: Cell::new(0) }
