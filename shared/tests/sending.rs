@@ -1,5 +1,7 @@
 //! The sender against real listeners that answer, fail and misbehave on cue.
 
+#![allow(clippy::disallowed_methods, reason = "the tests have a clock")]
+
 #[path = "hostile_endpoints/certificate.rs"]
 mod certificate;
 #[allow(dead_code, reason = "`hostile_endpoints` uses all of it")]
