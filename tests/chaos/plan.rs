@@ -228,7 +228,7 @@ impl Plan {
             organizations,
             alerts,
             turmoil,
-            outage: turmoil / 2,
+            outage: turmoil * 2 / 3,
             kills_every: Duration::from_millis(1_000),
         }
     }
