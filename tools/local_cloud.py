@@ -7,14 +7,15 @@ With --until-stdin-closes it ends when the other end of its standard input is go
 the functions' processes with it. It then leads a process group of its own, so that nothing else is ended with them.
 """
 
+import json
 import os
 import signal
 import sys
 import threading
 
 from ministack import app
-from ministack.core.responses import error_response_json
-from ministack.services import cognito, lambda_svc
+from ministack.core.responses import error_response_json, json_response
+from ministack.services import cloudwatch_logs, cognito, lambda_svc
 
 
 def whole_number_concurrency(decide):
@@ -57,6 +58,28 @@ def sign_up_only_where_open(sign_up):
     return sign_up_if_open
 
 
+def every_log_event(filter_events):
+    """AWS gives the rest of many events by `nextToken`; ministack 1.5.33 gives ten thousand, and no token. Here all come at
+    once: asked for again from the last millisecond on, until there are no more."""
+
+    def filter_every_event(data):
+        if "limit" in data:
+            return filter_events(data)
+        events, start = [], data.get("startTime")
+        while True:
+            response = filter_events({**data, **({} if start is None else {"startTime": start})})
+            if response[0] != 200:
+                return response
+            page = json.loads(response[2])["events"]
+            last = page[-1]["timestamp"] if page else None
+            if len(page) < 10_000 or last == page[0]["timestamp"]:
+                return json_response({"events": events + page, "searchedLogStreams": []})
+            events += [event for event in page if event["timestamp"] < last]
+            start = last
+
+    return filter_every_event
+
+
 def end_with_stdin():
     # The whole group at once: a function in the middle of a request would otherwise finish it first.
     while os.read(0, 4096):
@@ -67,6 +90,7 @@ def end_with_stdin():
 if __name__ == "__main__":
     lambda_svc._sqs_esm_concurrency = whole_number_concurrency(lambda_svc._sqs_esm_concurrency)
     cognito._update_user_attributes = writable_attributes_only(cognito._update_user_attributes)
+    cloudwatch_logs._filter_log_events = every_log_event(cloudwatch_logs._filter_log_events)
     cognito._sign_up = sign_up_only_where_open(cognito._sign_up)
     if "--until-stdin-closes" in sys.argv[1:]:
         sys.argv.remove("--until-stdin-closes")
