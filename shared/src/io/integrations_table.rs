@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn a_version_is_known_again_whatever_was_noted_of_its_health() {
         check(true, |_| {});
-        check(true, |found| found.health = Some(Health::Healthy { since: Timestamp::UNIX_EPOCH }));
+        check(true, |found| found.health = Some(Health::Healthy { since: Timestamp::UNIX_EPOCH, slow: 0 }));
         check(false, |found| found.version = 3);
         check(false, |found| found.name = "On-call".to_owned());
         check(false, |found| found.updated_at = Timestamp::from_millisecond(1).unwrap());
