@@ -41,12 +41,13 @@ isolation: build ## measure what endpoints that hang, a burst and a flood do to 
 	@cargo build -p tests --bin isolation
 	@cargo run -q -p tests --bin isolation
 
+# ONLY chooses a part: starts, work, latency, costs or growth.
 # Its floor and its Lambda that does nothing are built as the functions are, and so is the benchmark itself on the way.
 bench: build ## measure what a delivery costs in work, money and time, beside its floor; ten minutes at most
 	@tools/bench.sh
 	@echo "bench: building it, which takes minutes the first time"
 	@cd tests/bench && PATH="$(SAM_BIN):$$PATH" cargo lambda build --release
-	@target/lambda/bench/bootstrap
+	@target/lambda/bench/bootstrap $(ONLY)
 
 test: build ## run every test, the journeys on a local cloud included
 	@cargo test --workspace

@@ -25,74 +25,118 @@ async fn main() -> ExitCode {
     run(&screen, bench(&screen)).await
 }
 
+/// A part of the benchmark. `make bench ONLY=work` runs one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Starts,
+    Work,
+    Latency,
+    Costs,
+    Growth,
+}
+
+impl Part {
+    const ALL: [(&'static str, Self); 5] = [
+        ("starts", Self::Starts),
+        ("work", Self::Work),
+        ("latency", Self::Latency),
+        ("costs", Self::Costs),
+        ("growth", Self::Growth),
+    ];
+
+    /// The part of that name; all of them without one.
+    fn named(name: Option<&str>) -> Result<Vec<Self>, Trouble> {
+        let parts = Self::ALL.iter().filter(|(known, _)| name.is_none_or(|name| name == *known));
+        let parts: Vec<_> = parts.map(|(_, part)| *part).collect();
+        if parts.is_empty() { Err(Trouble::NoSuchPart(name.unwrap_or_default().to_owned())) } else { Ok(parts) }
+    }
+}
+
 async fn bench(screen: &Screen) -> Result<ExitCode, Trouble> {
     let begun = Instant::now();
+    let name = std::env::args().nth(1);
+    let parts = Part::named(name.as_deref())?;
     let mut ground = Ground::prepare().await?;
-    let report = measure(&mut ground, screen).await?;
+    let mut report = Report::default();
+    for part in parts {
+        match part {
+            Part::Starts => measure_starts(&mut ground, screen, &mut report).await?,
+            Part::Work => measure_work(&mut ground, screen, &mut report).await?,
+            Part::Latency => measure_latency(&mut ground, screen, &mut report).await?,
+            Part::Costs => measure_costs(&mut ground, screen, &mut report).await?,
+            Part::Growth => measure_growth(&mut ground, screen, &mut report).await?,
+        }
+    }
+    report.judge();
     report.show(screen);
     let path = ground.project.root().join("target/bench.json");
     std::fs::write(&path, serde_json::to_vec_pretty(&report)?)?;
     let over = report.budgets.iter().filter(|budget| !budget.is_kept()).count();
     let verdict = match over {
         0 => style("Every budget is kept.".to_owned()).green().bold(),
-        over => {
-            style(format!("{over} of {} budgets are not kept on this machine.", report.budgets.len())).yellow().bold()
-        }
+        over => style(format!("{over} of {} budgets are not kept.", report.budgets.len())).yellow().bold(),
     };
     screen.say(format!("\n  {verdict} ({:.0}s in all; target/bench.json)\n", begun.elapsed().as_secs_f64()));
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(ground: &mut Ground, screen: &Screen) -> Result<Report, Trouble> {
-    let [python, node] = baselines(ground)?;
+async fn measure_starts(ground: &mut Ground, screen: &Screen, report: &mut Report) -> Result<(), Trouble> {
     let mut programs = vec![(ground.own("nothing")?, Kind::Executable)];
     for function in Function::ALL {
         programs.push((ground.function(function)?, Kind::Executable));
     }
-    programs.extend([(python.clone(), Kind::Interpreted), (node.clone(), Kind::Interpreted)]);
-    let starts = screen.step("starting functions", starts::starts(&programs), |starts| {
-        format!("{} kinds of functions started, in turn", starts.len())
-    });
-    let starts = starts.await?;
+    programs.extend(baselines(ground)?.map(|program| (program, Kind::Interpreted)));
+    let starts = starts::starts(&programs);
+    let done = |starts: &Vec<_>| format!("{} kinds of functions started, in turn", starts.len());
+    report.starts = screen.step("starting functions", starts, done).await?;
+    Ok(())
+}
 
-    let (deliver, floor) = screen
-        .step("counting the work of deliver and of the floor", work::deliver_and_floor(ground, Size::OURS), |_| {
-            "work of deliver and of the floor, in turn".to_owned()
-        })
-        .await?;
+async fn measure_work(ground: &mut Ground, screen: &Screen, report: &mut Report) -> Result<(), Trouble> {
+    let [python, node] = baselines(ground)?;
+    let ours = work::deliver_and_floor(ground, Size::OURS);
+    let done = |_: &_| "work of deliver and of the floor, in turn".to_owned();
+    let (deliver, floor) = screen.step("counting the work of deliver and of the floor", ours, done).await?;
     let retry = work::retry(ground, Size::OURS);
     let retry = screen.step("counting the work of retry", retry, |_| "work of retry".to_owned()).await?;
-    let mut work = vec![deliver, retry, floor];
+    report.work = vec![deliver, retry, floor];
     for program in [&python, &node] {
         let baseline = work::baseline(ground, program, Size::BASELINE);
         let done = |_: &work::Work| format!("work of the baseline in {}", program.name);
-        work.push(screen.step("counting the work of a baseline", baseline, done).await?);
+        report.work.push(screen.step("counting the work of a baseline", baseline, done).await?);
     }
+    Ok(())
+}
 
+async fn measure_latency(ground: &mut Ground, screen: &Screen, report: &mut Report) -> Result<(), Trouble> {
     let latency = latency::deliver_and_floor(ground);
     let latency = screen.step("timing one delivery at a time", latency, |_| "time that is added".to_owned()).await?;
+    report.latency = latency.to_vec();
+    Ok(())
+}
 
+async fn measure_costs(ground: &mut Ground, screen: &Screen, report: &mut Report) -> Result<(), Trouble> {
     let workers = Workers::start(ground).await?;
-    let mut costs = Vec::new();
     for case in Case::ALL {
         let cost = costs::cost(ground, &workers, case);
-        costs.push(screen.step("counting what is paid for", cost, |_| format!("cost: {}", case.words())).await?);
+        let done = |_: &costs::Cost| format!("cost: {}", case.words());
+        report.costs.push(screen.step("counting what is paid for", cost, done).await?);
     }
-    let mut sizes = Vec::new();
-    for size in growth::sizes() {
-        let told = format!("growth: {} {}", size.0, size.1);
-        sizes.push(screen.step("measuring growth", growth::growth(ground, &workers, size), |_| told).await?);
-    }
-    let mut baselines = Vec::new();
-    for program in [&python, &node] {
+    for program in &baselines(ground)? {
         let workers = Workers { deliver: Worker::start(program).await?, ..Workers::start(ground).await? };
         let cost = costs::baseline(ground, &workers);
         let done = |_: &costs::Cost| format!("cost of the baseline in {}", program.name);
-        baselines.push((program.name, screen.step("counting what is paid for", cost, done).await?));
+        report.baselines.push((program.name, screen.step("counting what is paid for", cost, done).await?));
     }
+    Ok(())
+}
 
-    let latency = latency.to_vec();
-    let mut report = Report { starts, work, latency, costs, growth: sizes, baselines, budgets: Vec::new() };
-    report.judge();
-    Ok(report)
+async fn measure_growth(ground: &mut Ground, screen: &Screen, report: &mut Report) -> Result<(), Trouble> {
+    let workers = Workers::start(ground).await?;
+    for size in growth::sizes() {
+        let told = format!("growth: {} {}", size.0, size.1);
+        let growth = growth::growth(ground, &workers, size);
+        report.growth.push(screen.step("measuring growth", growth, |_| told).await?);
+    }
+    Ok(())
 }

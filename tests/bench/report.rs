@@ -14,7 +14,7 @@ use crate::statistics::Spread;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// A run of everything.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Report {
     pub starts: Vec<Start>,
     pub work: Vec<Work>,
@@ -70,15 +70,29 @@ impl Report {
             budget("peak memory of `deliver`, ten in flight", memory("deliver") / MIB, 32.0, "MiB"),
             budget("peak memory of `retry`, ten in flight", memory("retry") / MIB, 32.0, "MiB"),
         ];
+        self.budgets.retain(|budget| budget.found.is_finite());
     }
 
+    /// Shows the parts that were measured.
     pub fn show(&self, screen: &Screen) {
-        self.show_work(screen);
-        self.show_starts(screen);
-        self.show_latency(screen);
-        self.show_costs(screen);
-        self.show_growth(screen);
-        self.show_budgets(screen);
+        if !self.work.is_empty() {
+            self.show_work(screen);
+        }
+        if !self.starts.is_empty() {
+            self.show_starts(screen);
+        }
+        if !self.latency.is_empty() {
+            self.show_latency(screen);
+        }
+        if !self.costs.is_empty() {
+            self.show_costs(screen);
+        }
+        if !self.growth.is_empty() {
+            self.show_growth(screen);
+        }
+        if !self.budgets.is_empty() {
+            self.show_budgets(screen);
+        }
     }
 
     fn show_work(&self, screen: &Screen) {

@@ -11,6 +11,8 @@ pub enum Trouble {
     Io(#[from] io::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    #[error("there is no part called {0}; there are: starts, work, latency, costs, growth")]
+    NoSuchPart(String),
     #[error("{path} does not exist: run `make bench`, which builds it")]
     Missing { path: String },
     #[error("{worker} did not {what} within {} s; it said:\n{said}", crate::worker::PATIENCE.as_secs())]
