@@ -1,5 +1,6 @@
 //! Keeping a payload: deflated, and inside the delivery's item while that stays within one write unit.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 
 use flate2::Compression;
@@ -33,9 +34,18 @@ pub fn keep(body: &[u8]) -> Kept {
     if deflated.len() <= MAX_INLINE_BYTES { Kept::Inline(deflated) } else { Kept::Apart(deflated) }
 }
 
+thread_local! {
+    /// Used again and again: its tables take a third of a megabyte, and making them anew for each alert took as long as all
+    /// the rest of a delivery.
+    static ENCODER: RefCell<DeflateEncoder<Vec<u8>>> = RefCell::new(DeflateEncoder::new(Vec::new(), Compression::default()));
+}
+
 fn deflate(body: &[u8]) -> Vec<u8> {
-    let mut encoder = DeflateEncoder::new(Vec::with_capacity(body.len() / 2), Compression::default());
-    encoder.write_all(body).and_then(|()| encoder.finish()).expect("writing to memory does not fail")
+    let deflated = ENCODER.with_borrow_mut(|encoder| {
+        encoder.write_all(body)?;
+        encoder.reset(Vec::new())
+    });
+    deflated.expect("writing to memory does not fail")
 }
 
 /// A kept payload that does not inflate to what an alert event can be.

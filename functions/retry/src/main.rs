@@ -4,14 +4,20 @@ use std::sync::Arc;
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use mimalloc::MiMalloc;
 use retry::{Retry, Settings, handle};
 use shared::io::aws;
 use shared::io::environment::{Environment, of_this_process};
 
+// A delivery allocates a few hundred times, most of it inside the SDK.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 // One thread: an invocation waits far more than it computes, and a Lambda of this size has a fraction of one core.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let settings = Settings::read(&Environment::new(&of_this_process))?;
-    let retry = Arc::new(Retry::new(settings, &aws::config().await)?);
+    let environment = Environment::new(&of_this_process);
+    let settings = Settings::read(&environment)?;
+    let retry = Arc::new(Retry::new(settings, &aws::config(&environment)?)?);
     run(service_fn(|event: LambdaEvent<SqsEvent>| handle(Arc::clone(&retry), event))).await
 }

@@ -7,8 +7,9 @@ use sweep::{Settings, Sweep, handle};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let settings = Settings::read(&Environment::new(&of_this_process))?;
-    let sweep = Sweep::new(settings, &aws::config().await);
+    let environment = Environment::new(&of_this_process);
+    let settings = Settings::read(&environment)?;
+    let sweep = Sweep::new(settings, &aws::config(&environment)?);
     let handler = async |event: LambdaEvent<serde_json::Value>| handle(&sweep, event).await.map_err(Error::from);
     run(service_fn(handler)).await
 }

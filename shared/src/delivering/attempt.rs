@@ -18,7 +18,7 @@ use crate::io::integrations_table::Observed;
 use crate::io::log;
 use crate::io::sender::Exchange;
 use crate::io::vault::OpenSecrets;
-use crate::ledger::End;
+use crate::ledger::{End, State};
 use crate::next_step::{NextStep, next_step};
 use crate::request::Subject;
 use crate::retry_after;
@@ -128,27 +128,30 @@ impl Delivering {
         step: NextStep,
         now: Timestamp,
     ) -> Result<Written, Fault> {
-        let attempts = &record.attempts;
-        let key = record.identity.key();
-        let to = match step {
-            NextStep::Done => Move::End { end: End::Delivered, attempts },
-            NextStep::GiveUp => Move::End { end: End::Failed, attempts },
+        let Record { attempts, attempt, round_start, .. } = record;
+        let ended =
+            |end| (Move::End { end, attempts }, State::Ended { attempt: *attempt, round_start: *round_start, end });
+        let (to, state) = match step {
+            NextStep::Done => ended(End::Delivered),
+            NextStep::GiveUp => ended(End::Failed),
             NextStep::DisableIntegration => {
                 // First: once the delivery has ended, nobody would come back to do it.
                 self.integrations.disable(integration, DisabledReason::Gone, now).await?;
-                Move::End { end: End::Failed, attempts }
+                ended(End::Failed)
             }
             NextStep::Retry { after } => {
-                let due_at = now.saturating_add(after).unwrap_or(Timestamp::MAX);
+                let due_at = whole_milliseconds(now.saturating_add(after).unwrap_or(Timestamp::MAX));
                 let expires_at = self.policy.kept_until(record.expires_at, due_at);
                 if let Some(expires_at) = expires_at {
                     self.deliveries.extend_payload(record, expires_at).await?;
                 }
-                let attempt = record.attempt.saturating_add(1);
-                Move::Await { attempt, due_at, due_shard: key.due_shard(), attempts, expires_at }
+                let attempt = attempt.saturating_add(1);
+                let due_shard = record.identity.key().due_shard();
+                let to = Move::Await { attempt, due_at, due_shard, attempts, expires_at };
+                (to, State::Waiting { attempt, round_start: *round_start, due_at })
             }
         };
-        self.deliveries.advance(key, from, &to).await
+        self.deliveries.conclude(record, from, &to, &state).await
     }
 
     /// Notes what an attempt that is over tells of its endpoint, in what is left of the invocation's time. The next one

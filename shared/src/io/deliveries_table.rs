@@ -6,6 +6,7 @@
 mod expression;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -224,6 +225,35 @@ impl DeliveriesTable {
     /// # Errors
     /// [`Fault`] when DynamoDB fails; whether the move was made is then unknown.
     pub async fn advance(&self, key: DeliveryKey, from: Prior, to: &Move<'_>) -> Result<Written, Fault> {
+        match self.update(key, from, to, ReturnValue::AllNew).await? {
+            Conditional::Made(output) => Ok(Written::Applied(read(output.attributes.unwrap_or_default())?)),
+            Conditional::Refused(found) => refused_with(found),
+        }
+    }
+
+    /// Moves a delivery on from a record that is at hand to a state that is known. The item is not read back: that would take
+    /// as long as writing it. `record` is as it was, but for its attempts, which are already those of `to`.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails; whether the move was made is then unknown.
+    pub async fn conclude(&self, record: &Record, from: Prior, to: &Move<'_>, state: &State) -> Result<Written, Fault> {
+        match self.update(record.identity.key(), from, to, ReturnValue::None).await? {
+            Conditional::Made(_) => {
+                let mut concluded = Box::new(record.clone());
+                concluded.enter(state);
+                Ok(Written::Applied(concluded))
+            }
+            Conditional::Refused(found) => refused_with(found),
+        }
+    }
+
+    async fn update(
+        &self,
+        key: DeliveryKey,
+        from: Prior,
+        to: &Move<'_>,
+        answer: ReturnValue,
+    ) -> Result<Conditional<UpdateItemOutput>, Fault> {
         let Expression { update, condition, names, values } = expression(from, to)?;
         let answer = self
             .client
@@ -234,14 +264,11 @@ impl DeliveriesTable {
             .condition_expression(condition)
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
-            .return_values(ReturnValue::AllNew)
+            .return_values(answer)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match conditional(answer)? {
-            Conditional::Made(output) => Ok(Written::Applied(read(output.attributes.unwrap_or_default())?)),
-            Conditional::Refused(found) => refused_with(found),
-        }
+        conditional(answer)
     }
 
     /// Reads a delivery, for the cases in which it must not be created by asking.
