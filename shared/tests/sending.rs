@@ -21,7 +21,7 @@ use http::{HeaderName, Method};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-use crate::certificate::{Certificate, GOOD, Issued, SignedBy};
+use crate::certificate::{Certificate, GOOD, Issued, SignedBy, cryptography, server_config};
 use crate::endpoint::Wire;
 use shared::endpoint_url::EndpointUrl;
 use shared::io::sender::{
@@ -448,8 +448,8 @@ fn connections_that_were_idle_too_long_are_not_used_again() {
 
 /// The configuration of an endpoint that wants a certificate of whoever connects.
 fn wanting_certificates(issued: &Issued) -> ServerConfig {
-    let verifier = WebPkiClientVerifier::builder(Arc::new(issued.roots())).build().expect("a verifier");
-    let builder = ServerConfig::builder().with_client_cert_verifier(verifier);
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(issued.roots()), cryptography());
+    let builder = server_config().with_client_cert_verifier(verifier.build().expect("a verifier"));
     builder.with_single_cert(issued.chain.clone(), issued.key.clone_key()).expect("they belong together")
 }
 

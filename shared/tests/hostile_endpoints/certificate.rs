@@ -1,8 +1,11 @@
 //! Certificates, good and bad, and the authority that signs the good ones. `sending.rs` uses them too.
 
+use std::sync::Arc;
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 
 /// What an endpoint's certificate says, and who says it.
 #[derive(Clone, Copy)]
@@ -60,14 +63,27 @@ impl Issued {
 
     /// The configuration of an endpoint that has it.
     pub(crate) fn config(&self) -> ServerConfig {
-        let builder = ServerConfig::builder().with_no_client_auth();
-        builder.with_single_cert(self.chain.clone(), self.key.clone_key()).expect("they belong together")
+        server_config()
+            .with_no_client_auth()
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .expect("they belong together")
     }
 
     /// The roots of a sender that trusts its authority.
     pub(crate) fn roots(&self) -> RootCertStore {
         roots(self.trusted.clone())
     }
+}
+
+/// The cryptography of endpoints, said by name: a build of the whole workspace has two to choose from.
+pub(crate) fn cryptography() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// The beginning of an endpoint's configuration.
+pub(crate) fn server_config() -> ConfigBuilder<ServerConfig, WantsVerifier> {
+    let builder = ServerConfig::builder_with_provider(cryptography());
+    builder.with_safe_default_protocol_versions().expect("the provider supports the default TLS versions")
 }
 
 /// The roots of a sender that trusts one authority.
