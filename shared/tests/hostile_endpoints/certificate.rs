@@ -81,7 +81,7 @@ pub(crate) fn cryptography() -> Arc<CryptoProvider> {
 }
 
 /// The beginning of an endpoint's configuration.
-pub(crate) fn server_config() -> ConfigBuilder<ServerConfig, WantsVerifier> {
+fn server_config() -> ConfigBuilder<ServerConfig, WantsVerifier> {
     let builder = ServerConfig::builder_with_provider(cryptography());
     builder.with_safe_default_protocol_versions().expect("the provider supports the default TLS versions")
 }
