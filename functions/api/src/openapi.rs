@@ -20,7 +20,7 @@ use crate::problem::{PROBLEM_JSON, ProblemDocument};
         description = "Manage, test and understand the webhooks of your organization. The bearer is your ID token; it \
                        says which organization you see.\n\nWhat this API refuses, it refuses with a problem document. What \
                        never reaches it, API Gateway refuses with a `GatewayMessage`: 401, 429 and 503 under every path, and \
-                       404 where there is none.\n\nNo answer carries CORS headers: pages of other origins cannot use this \
+                       404 where it takes a path for none of the API's.\n\nNo answer carries CORS headers: pages of other origins cannot use this \
                        API, and an OPTIONS request is one without a token.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
@@ -147,15 +147,16 @@ impl IntoResponses for Refusals {
     }
 }
 
-/// There is no such thing, or it is not yours.
-#[derive(IntoResponses)]
-#[response(
-    status = 404,
-    description = "There is no such thing, or it is not yours.",
-    content_type = "application/problem+json"
-)]
-#[expect(dead_code, reason = "describes a response")]
-pub(crate) struct NotThere(ProblemDocument);
+/// There is no such thing, or it is not yours; or API Gateway takes the path for none of the API's, as with a line break in
+/// an id.
+pub(crate) struct NotThere;
+
+impl IntoResponses for NotThere {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let not_there = refusal("There is no such thing, or it is not yours.", &[Answerer::Api, Answerer::Gateway]);
+        BTreeMap::from([("404".to_owned(), not_there)])
+    }
+}
 
 /// A parameter cannot be read.
 #[derive(IntoResponses)]
