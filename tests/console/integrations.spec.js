@@ -60,12 +60,12 @@ test('mistakes are marked at their fields in the words of the API', async ({ sig
   const answer = page.waitForResponse((response) => response.request().method() === 'POST');
   await page.getByRole('button', { name: 'Create' }).click();
   const { errors } = await (await answer).json();
-  expect(errors.map(({ field }) => field).toSorted()).toEqual(['headers.host', 'name', 'signing_secret', 'url']);
+  expect(errors.map(({ field }) => field).toSorted()).toEqual(['headers.Host', 'name', 'signing_secret', 'url']);
   const fields = {
     name: page.getByLabel('Name', { exact: true }),
     url: page.getByLabel('Webhook URL'),
     signing_secret: page.getByLabel('Your signing secret'),
-    'headers.host': page.getByLabel('Name of header 1'),
+    'headers.Host': page.getByLabel('Name of header 1'),
   };
   for (const { field, message } of errors) {
     await expect(fields[field]).toHaveAttribute('aria-invalid', 'true');
