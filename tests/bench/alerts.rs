@@ -18,14 +18,19 @@ impl Alerts {
     /// When the sample cannot be read.
     pub fn new() -> io::Result<Self> {
         let sample = Project::source().sample_alert("triggered")?;
-        assert!(sample.contains(ALERT_ID) && sample.contains(MESSAGE), "the sample alert is another one");
+        assert!(
+            [ALERT_ID, MESSAGE, TIMESTAMP].iter().all(|part| sample.contains(part)),
+            "the sample alert is another one"
+        );
         Ok(Self { sample, made: 0, dice: fastrand::Rng::with_seed(6) })
     }
 
-    /// The sample, but for its alert id.
+    /// The sample, but for its alert id, and of now: an old event is taken for one that was received before.
     pub fn sample(&mut self) -> String {
         self.made += 1;
-        self.sample.replacen(ALERT_ID, &format!("\"id\": {},", 1_000_000 + self.made), 1)
+        let now = format!("\"timestamp\": \"{:.0}\"", jiff::Timestamp::now());
+        let sample = self.sample.replacen(TIMESTAMP, &now, 1);
+        sample.replacen(ALERT_ID, &format!("\"id\": {},", 1_000_000 + self.made), 1)
     }
 
     /// One of so many bytes, or the sample's own size if that is more: its message is drawn out by hexadecimal digits, which
@@ -39,6 +44,7 @@ impl Alerts {
 }
 
 const ALERT_ID: &str = "\"id\": 123,";
+const TIMESTAMP: &str = "\"timestamp\": \"2025-01-10T10:23:45Z\"";
 const MESSAGE: &str = "\"message\": \"";
 
 /// The event of a batch of messages, as Lambda hands it over. `queue` is the logical id.
