@@ -21,6 +21,7 @@ use tests::api::{Api, Content, ORGANIZATION_CLAIM, PASSWORD, SignedIn, Token};
 use tests::stack::{Function, Stack};
 
 use crate::STAGE;
+use crate::integrations::created;
 use crate::scene::{CANARY, PATH, Scene};
 
 /// How long the token is good for that is to expire.
@@ -274,6 +275,24 @@ pub async fn no_open_route_leads_to_a_guarded_one(scene: Scene) -> Result<(), Fa
         let refused = [StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&answer.status);
         assert!(refused && !answer.text().contains("items"), "{path}: {} {}", answer.status, answer.text());
     }
+    Ok(())
+}
+
+/// API Gateway decodes a path's escapes before it hands it over: what was meant for one thing must not reach another.
+pub async fn no_escape_leads_to_another_path(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let id = created(&api, &json!({"name": "Operations", "url": scene.receiver.url(PATH)})).await?;
+    for path in [
+        format!("/integrations/{id}%23/deliveries/1"),
+        format!("/integrations/{id}%23"),
+        format!("/integrations/{id}%3F"),
+        format!("/integrations/other%2F..%2F{id}"),
+        format!("/integrations/other%5C..%5C{id}"),
+    ] {
+        let answer = api.call(Method::DELETE, &path, Content::none()).await?;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}: {}", answer.text());
+    }
+    api.read(&id).await?;
     Ok(())
 }
 

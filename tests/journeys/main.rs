@@ -98,7 +98,8 @@ fn journeys() -> Vec<Trial> {
         access: unauthenticated_calls_start_no_function, expired_token_is_refused, tampered_tokens_are_refused,
             tokens_for_others_are_refused, token_without_an_organization, claim_that_is_no_canonical_integer,
             another_organization_sees_nothing, users_cannot_change_their_organization,
-            no_open_route_leads_to_a_guarded_one;
+            no_open_route_leads_to_a_guarded_one,
+            no_escape_leads_to_another_path;
         lost_answers: own_writes_are_known_again;
         recovery: five_hundred_interrupted_midway, refused_while_off_or_fully_booked, a_dry_run_counts_what_would_be_sent;
         integrations: from_creation_to_deletion, a_patch_keeps_what_it_does_not_name, an_update_is_not_lost,

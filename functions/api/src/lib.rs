@@ -36,12 +36,13 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::map_response;
-use axum::response::Response;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{Next, from_fn, map_response};
+use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 use jiff::Timestamp;
+use lambda_http::RequestExt;
 use shared::address::AllowedNetworks;
 use shared::delivering::Dispatch;
 use shared::io::deliveries_table::DeliveriesTable;
@@ -163,7 +164,19 @@ pub fn router(api: Arc<Api>) -> Router {
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(input::MAX_BODY_BYTES))
+        .layer(from_fn(as_it_was_routed))
         .layer(map_response(keep_nothing))
+}
+
+/// API Gateway chooses a route, and with it who may use it, by a path whose escapes it has decoded. Read as a URL's after
+/// that, it would end at a `#` and go up at `..`. No path of ours has an escape: where the two readings differ, there is
+/// nothing.
+async fn as_it_was_routed(request: Request, next: Next) -> Response {
+    if request.extensions().raw_http_path() == request.uri().path() {
+        next.run(request).await
+    } else {
+        Problem::NotFound.into_response()
+    }
 }
 
 /// What is not said to be kept is kept by nobody: it is one organization's, may hold a secret, and is out of date at once.
