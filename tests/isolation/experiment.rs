@@ -31,10 +31,10 @@ pub const ENDPOINTS: usize = NEIGHBOURS + 3;
 
 /// How many endpoints an organization has besides, whose alerts go to all of them: more than one invocation makes first
 /// attempts for, so that the rest is handed off.
-pub const CROWD: usize = 75;
+pub const CROWD: usize = 130;
 
-/// How many alerts make an endpoint that hangs known, with some to spare.
-const SURELY_NOTICED: usize = 12;
+/// How many alerts make an endpoint that hangs known: one would do.
+const SURELY_NOTICED: usize = 4;
 
 /// How many alerts a burst has.
 const BURST: usize = 2_000;
@@ -372,7 +372,8 @@ pub async fn flood_beside(ground: &Ground, screen: &Screen, rounds: usize) -> Re
         let doing = format!("{round}: due retries alone");
         let without = screen.step(&doing, without, |it| line(&doing, it)).await?;
         let with = async {
-            let (_, arrivals) = beside_a_flood(ground, ground.load_for(WATCHED_FOR, pace, &judged)).await?;
+            let (_, arrivals) =
+                beside_a_flood(ground, Flood::Arriving, ground.load_for(WATCHED_FOR, pace, &judged)).await?;
             Ok::<_, Trouble>(lateness(&arrivals))
         };
         let doing = format!("{round}: beside {FLOOD} for an ailing one");
@@ -388,16 +389,33 @@ pub async fn flood_beside(ground: &Ground, screen: &Screen, rounds: usize) -> Re
     Ok(compare(what, &measured, Standard::Budget, remark))
 }
 
+/// Where the flood is while others' alerts are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flood {
+    /// It comes in with them.
+    Arriving,
+    /// `deliver` has handed all of it off.
+    HandedOff,
+}
+
 /// What a load comes to beside a flood for an endpoint that is known to hang.
 async fn beside_a_flood(
     ground: &Ground,
+    flood: Flood,
     load: impl Future<Output = Result<Vec<Sent>, Trouble>>,
 ) -> Result<(Vec<Sent>, Vec<Arrival>), Trouble> {
     ground.endpoints.set(&[FLOODED], Manner::Hangs);
     let first = ground.burst(SURELY_NOTICED, FLOODED).await?;
     ground.ailing(&[FLOODED], RECOGNISED_WITHIN).await?;
     tokio::time::sleep(ground.scale.request_timeout()).await;
-    let (sent, flood) = tokio::join!(load, ground.burst(FLOOD, FLOODED));
+    let (sent, flood) = match flood {
+        Flood::Arriving => tokio::join!(load, ground.burst(FLOOD, FLOODED)),
+        Flood::HandedOff => {
+            let flood = ground.burst(FLOOD, FLOODED).await;
+            ground.caught_up(CAUGHT_UP_WITHIN).await?;
+            (load.await, flood)
+        }
+    };
     ground.endpoints.set(&[FLOODED], Manner::Works);
     let sent = sent?;
     let settled = ground.settle(&[sent.clone(), flood?, first].concat(), &[FLOODED]).await?;
@@ -410,7 +428,7 @@ async fn beside_a_flood(
 /// # Errors
 /// [`Trouble`] when something does not work, or an alert is lost.
 pub async fn overflow_beside(ground: &Ground, screen: &Screen, rounds: usize) -> Result<Comparison, Trouble> {
-    let (pace, judged) = (Pace { alerts: 1, every: Duration::from_secs(1) }, ground.crowd());
+    let (pace, judged) = (Pace { alerts: 1, every: Duration::from_secs(2) }, ground.crowd());
     let crowded = [judged[0]];
     let mut measured = Vec::new();
     for number in 1..=rounds {
@@ -424,7 +442,8 @@ pub async fn overflow_beside(ground: &Ground, screen: &Screen, rounds: usize) ->
         let without = screen.step(&doing, without, |it| line(&doing, it)).await?;
         let with = async {
             let begun = Timestamp::now();
-            let (sent, arrivals) = beside_a_flood(ground, ground.load_for(WATCHED_FOR, pace, &crowded)).await?;
+            let load = ground.load_for(WATCHED_FOR, pace, &crowded);
+            let (sent, arrivals) = beside_a_flood(ground, Flood::HandedOff, load).await?;
             Ok::<_, Trouble>(delays(&sent, &arrivals, &judged, begun))
         };
         let doing = format!("{round}: beside {FLOOD} for an ailing one");

@@ -60,7 +60,7 @@ impl Scale {
     /// The template's parameters. All delays between attempts are the queue's, and short: nothing is to depend on the
     /// sped-up state machine, and what hung has to come to its end within the run.
     fn parameters(self) -> Parameters {
-        let local = Parameters::local().with("RetrySchedule", "1s,3s,5s,5s").with("MaxIntegrations", "120");
+        let local = Parameters::local().with("RetrySchedule", "1s,3s,5s,5s").with("MaxIntegrations", "150");
         let scaled: &[_] = match self {
             Self::Tenth => &[("DeliverConcurrency", "5"), ("RetryConcurrency", "2"), ("SlowLaneConcurrency", "2")],
             // The concurrency is the template's own.
@@ -86,6 +86,8 @@ impl Scale {
 /// Why an experiment could not be made, or did not end as it must.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
+    #[error("there is no experiment called {0:?}: hanging, burst, flood, overflow and begin are there")]
+    NoSuchExperiment(String),
     #[error(transparent)]
     NotBuilt(#[from] NotBuilt),
     #[error("the endpoints: {0}")]
@@ -283,7 +285,7 @@ impl Ground {
         tokio::join!(self.load(pace, endpoints, stopped), after).0
     }
 
-    /// Sends that many alerts to one endpoint, as fast as four senders can.
+    /// Sends at least that many alerts to one endpoint, as fast as four senders with ten at a time can.
     ///
     /// # Errors
     /// [`Trouble`] when SQS refuses one.

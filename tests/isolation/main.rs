@@ -18,7 +18,7 @@ use ::tests::local_cloud::LocalCloud;
 use console::style;
 use program::project::Project;
 
-use crate::experiment::{CROWD, Comparison, ENDPOINTS};
+use crate::experiment::{CROWD, ENDPOINTS};
 use crate::ground::{Ground, Scale, Trouble};
 use crate::machine::load;
 use crate::report::{BUDGET, Report};
@@ -29,6 +29,41 @@ use program::screen::Screen;
 /// than the local cloud's limit, and at the budget's own two rates, as far as they are carried.
 const RATES: [u32; 5] = [400, 300, 200, 100, 50];
 const BUDGETED: [u32; 2] = [20, 200];
+
+/// An experiment. `make isolation ONLY=flood` makes one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Experiment {
+    Hanging,
+    Burst,
+    Flood,
+    Overflow,
+    /// From when endpoints begin to hang, with production's time limits.
+    Begin,
+}
+
+impl Experiment {
+    const ALL: [(&'static str, Self); 5] = [
+        ("hanging", Self::Hanging),
+        ("burst", Self::Burst),
+        ("flood", Self::Flood),
+        ("overflow", Self::Overflow),
+        ("begin", Self::Begin),
+    ];
+
+    fn named(name: Option<&str>) -> Result<Vec<Self>, Trouble> {
+        let chosen = Self::ALL.into_iter().filter(|(known, _)| name.is_none_or(|name| name == *known));
+        let chosen: Vec<_> = chosen.map(|(_, experiment)| experiment).collect();
+        if chosen.is_empty() { Err(Trouble::NoSuchExperiment(name.unwrap_or_default().to_owned())) } else { Ok(chosen) }
+    }
+
+    /// What its template is deployed with.
+    fn scale(self) -> Scale {
+        match self {
+            Self::Hanging | Self::Burst | Self::Flood | Self::Overflow => Scale::Tenth,
+            Self::Begin => Scale::Full,
+        }
+    }
+}
 
 // A thread for the producer and one for the endpoints: a delay in either would be measured as one of the functions'.
 #[tokio::main(worker_threads = 2)]
@@ -41,6 +76,7 @@ async fn main() -> ExitCode {
 
 async fn isolation(screen: &Screen) -> Result<ExitCode, Trouble> {
     let begun = Instant::now();
+    let experiments = Experiment::named(std::env::args().nth(1).as_deref())?;
     let load_before = load();
     let project = Project::built()?;
     let cloud = screen
@@ -48,19 +84,11 @@ async fn isolation(screen: &Screen) -> Result<ExitCode, Trouble> {
             format!("local cloud answers at {}", cloud.endpoint())
         })
         .await?;
-    let measured = measure(&cloud, screen).await;
-    let (carried_per_second, comparisons) = measured.inspect_err(|_| {
+    let mut report = Report { load_before, ..Report::default() };
+    measure(&cloud, screen, &experiments, &mut report).await.inspect_err(|_| {
         screen.say(format!("  The local cloud's log, with what the functions said: {}", cloud.log().display()));
     })?;
-    let not_carried = BUDGETED.into_iter().filter(|rate| carried_per_second.is_none_or(|carried| *rate > carried));
-    let report = Report {
-        load_before,
-        load_after: load(),
-        carried_per_second,
-        not_carried: not_carried.collect(),
-        budget: BUDGET,
-        comparisons,
-    };
+    report.load_after = load();
 
     report.show(screen);
     let path = Project::source().root().join("target/isolation.json");
@@ -76,23 +104,47 @@ async fn isolation(screen: &Screen) -> Result<ExitCode, Trouble> {
     Ok(if is_strict && !report.is_within_budget() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn measure(cloud: &LocalCloud, screen: &Screen) -> Result<(Option<u32>, Vec<Comparison>), Trouble> {
-    let ground = Ground::prepare(screen, cloud, Scale::Tenth, ENDPOINTS, CROWD).await?;
-    screen.say("");
-    let carried = experiment::carried(&ground, screen, &RATES).await?;
-    let mut comparisons = Vec::new();
-    for rate in rates(carried) {
-        comparisons.push(experiment::hanging_neighbours(&ground, screen, rate, if rate < 50 { 3 } else { 2 }).await?);
+async fn measure(
+    cloud: &LocalCloud,
+    screen: &Screen,
+    experiments: &[Experiment],
+    report: &mut Report,
+) -> Result<(), Trouble> {
+    for scale in [Scale::Tenth, Scale::Full] {
+        let experiments: Vec<_> = experiments.iter().filter(|experiment| experiment.scale() == scale).collect();
+        if experiments.is_empty() {
+            continue;
+        }
+        let crowd = if experiments.contains(&&Experiment::Overflow) { CROWD } else { 0 };
+        let ground = Ground::prepare(screen, cloud, scale, ENDPOINTS, crowd).await?;
+        screen.say("");
+        for experiment in experiments {
+            make(*experiment, &ground, screen, report).await?;
+        }
+        screen.say("");
     }
-    comparisons.push(experiment::burst_beside(&ground, screen, 2).await?);
-    comparisons.push(experiment::flood_beside(&ground, screen, 2).await?);
-    comparisons.push(experiment::overflow_beside(&ground, screen, 2).await?);
-    drop(ground);
+    Ok(())
+}
 
-    screen.say("");
-    let ground = Ground::prepare(screen, cloud, Scale::Full, ENDPOINTS, 0).await?;
-    comparisons.push(experiment::first_minute(&ground, screen, 20).await?);
-    Ok((carried, comparisons))
+async fn make(experiment: Experiment, ground: &Ground, screen: &Screen, report: &mut Report) -> Result<(), Trouble> {
+    let comparison = match experiment {
+        Experiment::Hanging => {
+            let carried = experiment::carried(ground, screen, &RATES).await?;
+            report.carried_per_second = carried;
+            report.not_carried = BUDGETED.into_iter().filter(|rate| *rate > carried.unwrap_or_default()).collect();
+            for rate in rates(carried) {
+                let rounds = if rate < 50 { 3 } else { 2 };
+                report.comparisons.push(experiment::hanging_neighbours(ground, screen, rate, rounds).await?);
+            }
+            return Ok(());
+        }
+        Experiment::Burst => experiment::burst_beside(ground, screen, 2).await?,
+        Experiment::Flood => experiment::flood_beside(ground, screen, 2).await?,
+        Experiment::Overflow => experiment::overflow_beside(ground, screen, 2).await?,
+        Experiment::Begin => experiment::first_minute(ground, screen, 20).await?,
+    };
+    report.comparisons.push(comparison);
+    Ok(())
 }
 
 /// What is measured at: the budget's rates that are carried, and half of what is.

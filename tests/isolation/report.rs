@@ -10,16 +10,15 @@ use program::screen::Screen;
 pub const BUDGET: f64 = 1.2;
 
 /// A run of all experiments.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// The machine's load averages when it began and when it was over: others' work disturbs it as well.
     pub load_before: String,
     pub load_after: String,
-    /// The highest rate tried that did not pile up, if there was one.
+    /// The highest rate tried that did not pile up, if there was one, and rates were tried.
     pub carried_per_second: Option<u32>,
     /// The rates of the budget that nothing is said about, because the local cloud does not carry them here.
     pub not_carried: Vec<u32>,
-    pub budget: f64,
     pub comparisons: Vec<Comparison>,
 }
 
@@ -27,7 +26,7 @@ impl Report {
     /// Whether every ratio that is held against the budget is within it, and all of them could be measured.
     pub fn is_within_budget(&self) -> bool {
         self.not_carried.is_empty()
-            && self.comparisons.iter().all(|it| it.standard == Standard::None || it.ratio.p99 <= self.budget)
+            && self.comparisons.iter().all(|it| it.standard == Standard::None || it.ratio.p99 <= BUDGET)
     }
 
     pub fn show(&self, screen: &Screen) {
@@ -51,8 +50,9 @@ impl Report {
                 screen.say(format!("    with the disturbance: {}", cost(with)));
             }
         }
-        let carried = self.carried_per_second.map_or("not even the lowest rate".to_owned(), |rate| format!("{rate}/s"));
-        screen.say(format!("\n  Carried by the local cloud on this machine: {carried} of those tried."));
+        if let Some(rate) = self.carried_per_second {
+            screen.say(format!("\n  The local cloud carries {rate}/s on this machine, of the rates tried."));
+        }
         for rate in &self.not_carried {
             screen.say(format!("  {} {rate}/s could not be measured: it is more than that.", style("✗").red()));
         }
@@ -64,7 +64,7 @@ impl Report {
         let rounds = if rounds.len() > 1 { rounds.join(" ") } else { String::new() };
         let verdict = match it.standard {
             Standard::None => style("not judged").dim(),
-            Standard::Budget if it.ratio.p99 <= self.budget => style("within budget").green(),
+            Standard::Budget if it.ratio.p99 <= BUDGET => style("within budget").green(),
             Standard::Budget => style("over budget").red(),
         };
         format!(
