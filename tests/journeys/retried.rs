@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use aws_sdk_sfn::types::ExecutionStatus;
+use futures_util::future::try_join_all;
 use jiff::SignedDuration;
 use libtest_mimic::Failed;
 use shared::delivery::{Record, Status};
@@ -100,13 +101,17 @@ pub async fn retry_after_is_honoured(scene: Scene) -> Result<(), Failed> {
         integrations.push((path, scene.create(NewIntegration::to(scene.receiver.url(path))).await?, delay));
     }
     let body = scene.raise().await?;
-    for (path, integration, delay) in integrations {
-        let key = scene.delivery(&integration, &body)?;
-        if delay >= 5_000 {
-            let waiting = scene.waiting_for(key, 2).await?;
+    // All that wait are looked at before the first of them is over.
+    let put_offs =
+        integrations.iter().filter(|(_, _, delay)| *delay >= 5_000).map(async |(path, integration, delay)| {
+            let waiting = scene.waiting_for(scene.delivery(integration, &body)?, 2).await?;
             let put_off = put_off(&waiting).ok_or("a waiting delivery is due some time")?.as_millis();
             assert!((delay - 50..delay + 1_500).contains(&put_off), "{path}: {put_off} ms, asked for {delay}");
-        }
+            Ok::<_, Failed>(())
+        });
+    try_join_all(put_offs).await?;
+    for (path, integration, delay) in integrations {
+        let key = scene.delivery(&integration, &body)?;
         scene.record(key, Status::Delivered).await?;
         let arrivals = scene.receiver.arrivals_at(path);
         let [first, second] = arrivals.as_slice() else {
