@@ -88,7 +88,7 @@ impl ApiAtHand {
 pub enum Weather {
     /// The first answer to every write is lost: the write is made, and the SDK, which cannot know, repeats it.
     LosesAnswers,
-    /// Reads take up to [`SLOWEST_READ`] each, so that much can happen between two of them.
+    /// What is read is up to [`SLOWEST_READ`] old when it arrives, so that much can have happened since.
     DelaysReads,
 }
 
@@ -133,10 +133,11 @@ impl Drop for Link {
 
 async fn pass_on(State(way): State<Arc<Way>>, request: Request) -> Response {
     let fate = fate(way.weather, request.headers());
+    let answer = passed_on(&way, request).await;
     if fate == Fate::IsDelayed {
         tokio::time::sleep(SLOWEST_READ.mul_f64(fastrand::f64())).await;
     }
-    match passed_on(&way, request).await {
+    match answer {
         Ok(_) if fate == Fate::LosesItsAnswer => {
             (StatusCode::INTERNAL_SERVER_ERROR, "the answer was lost").into_response()
         }
@@ -165,7 +166,7 @@ fn fate(weather: Weather, headers: &HeaderMap) -> Fate {
     }
 }
 
-async fn passed_on(way: &Way, request: Request) -> Result<Response, Box<dyn std::error::Error>> {
+async fn passed_on(way: &Way, request: Request) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let request = way.http.request(parts.method, format!("{}{path}", way.cloud));
