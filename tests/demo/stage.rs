@@ -15,7 +15,7 @@ use shared::io::vault::random;
 use shared::signature::SigningSecret;
 use tests::leaks::{Leak, Secrets};
 use tests::local_cloud::{CloudError, LocalCloud, Parameters};
-use tests::stack::{DeadLetter, Graveyard, NewIntegration, Stack, StackError};
+use tests::stack::{DeadLetter, GROUP, Graveyard, NewIntegration, Stack, StackError};
 
 use crate::receiver::Receiver;
 use crate::scenario::{Endpoint, RETRY_SCHEDULE, Scenario};
@@ -143,15 +143,17 @@ impl Stage {
         for (queue, output) in GRAVEYARDS {
             let request = self.sqs.receive_message().queue_url(self.stack.output(output)?);
             let request = request.visibility_timeout(0).max_number_of_messages(10).message_attribute_names("All");
+            let request = request.message_system_attribute_names(GROUP);
             let received = request.send().await;
             let received = received.map_err(|error| Trouble::DeadLetters(DisplayErrorContext(error).to_string()))?;
             for message in received.messages.unwrap_or_default() {
                 if !self.known_messages.insert(message.message_id.unwrap_or_default()) {
                     continue;
                 }
+                let group = message.attributes.and_then(|mut attributes| attributes.remove(&GROUP));
                 let attributes = message.message_attributes.unwrap_or_default().into_iter();
                 let attributes = attributes.filter_map(|(name, value)| Some((name, value.string_value?))).collect();
-                let letter = DeadLetter { queue, body: message.body.unwrap_or_default(), attributes };
+                let letter = DeadLetter { queue, body: message.body.unwrap_or_default(), group, attributes };
                 self.dead_letters.push((Timestamp::now(), letter));
             }
         }

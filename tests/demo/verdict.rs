@@ -338,7 +338,7 @@ mod tests {
         let bad = AlertEvent::parse(INVALID).unwrap_err();
         let attributes = [("field", bad.field.to_owned()), ("error", bad.sentence)];
         let attributes = attributes.map(|(name, value)| (name.to_owned(), value)).into();
-        let letter = DeadLetter { queue: Graveyard::Alerts, body: INVALID.to_owned(), attributes };
+        let letter = DeadLetter { queue: Graveyard::Alerts, body: INVALID.to_owned(), group: None, attributes };
         world.seen.dead_letters.push((Timestamp::UNIX_EPOCH, letter));
         world
     }

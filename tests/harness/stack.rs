@@ -10,6 +10,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sfn::types::ExecutionListItem;
+use aws_sdk_sqs::types::MessageSystemAttributeName;
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
@@ -105,6 +106,9 @@ impl Graveyard {
     }
 }
 
+/// A message's group, among what SQS says of it.
+pub const GROUP: MessageSystemAttributeName = MessageSystemAttributeName::MessageGroupId;
+
 /// Where the bodies of dead retry messages are shown.
 pub const RETRIES_BURIED: &str = "a dead retry message";
 
@@ -113,6 +117,8 @@ pub const RETRIES_BURIED: &str = "a dead retry message";
 pub struct DeadLetter {
     pub queue: Graveyard,
     pub body: String,
+    /// Its `MessageGroupId`, by which it is one of many's or of one organization's when it is moved back.
+    pub group: Option<String>,
     pub attributes: HashMap<String, String>,
 }
 
@@ -550,7 +556,7 @@ impl Stack {
             let lines = self.all_log_lines(function).await?.into_iter();
             shown.extend(lines.map(|line| Shown::new(format!("the log of {}", function.logical_id()), line)));
         }
-        for DeadLetter { queue, body, attributes } in self.dead_letters().await? {
+        for DeadLetter { queue, body, attributes, .. } in self.dead_letters().await? {
             shown.extend(
                 attributes.into_iter().map(|(name, value)| Shown::new(format!("a dead letter's {name}"), value)),
             );
@@ -577,15 +583,17 @@ impl Stack {
         let url = self.output(queue.output())?;
         loop {
             let request = self.sqs.receive_message().queue_url(url).max_number_of_messages(10);
-            let received = request.message_attribute_names("All").send().await.map_err(aws("ReceiveMessage"))?;
+            let request = request.message_attribute_names("All").message_system_attribute_names(GROUP);
+            let received = request.send().await.map_err(aws("ReceiveMessage"))?;
             if received.messages().is_empty() {
                 return Ok(());
             }
             for message in received.messages.unwrap_or_default() {
+                let group = message.attributes.and_then(|mut attributes| attributes.remove(&GROUP));
                 let attributes = message.message_attributes.unwrap_or_default().into_iter();
                 let attributes =
                     attributes.filter_map(|(name, value)| Some((name, value.string_value()?.to_owned()))).collect();
-                let letter = DeadLetter { queue, body: message.body.unwrap_or_default(), attributes };
+                let letter = DeadLetter { queue, body: message.body.unwrap_or_default(), group, attributes };
                 self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
                 let delete = self.sqs.delete_message().queue_url(url);
                 let deleted = delete.set_receipt_handle(message.receipt_handle).send().await;

@@ -68,7 +68,9 @@ pub async fn bad_alerts(scene: Scene) -> Result<(), Failed> {
         scene.send(body).await?;
     }
     for (body, field, words) in &cases {
-        assert_told(&buried(&scene, Graveyard::Alerts, body).await?, field, words);
+        let letter = buried(&scene, Graveyard::Alerts, body).await?;
+        assert_told(&letter, field, words);
+        assert_eq!(letter.group, Some(scene.organization.to_string()), "it comes back to its organization's turn");
     }
     // A good one beside them is delivered.
     let good = scene.raise().await?;
