@@ -209,11 +209,14 @@ pub async fn hanging_neighbours(
     let once_known = Cost::of(&costs(|storm| storm.cost_once_known), alerts_once_known);
     let remark = format!(
         "Processors {} busy without, {} with. {given_up} of {alerts} alerts had all their attempts while their endpoint hung. \
-         For a thousand alerts deliver ran {:.1} s without, and {:.1} s with, once they were known.",
+         For a thousand alerts deliver ran {:.1} s without, and {:.1} s with, once they were known. The local cloud by itself \
+         took {} to answer a call without, and {} with.",
         percent(calms.iter().map(|calm| calm.busy)),
         percent(storms.iter().map(|storm| storm.busy)),
         cost_without.deliver,
         once_known.deliver,
+        at_most(calms.iter().flat_map(|calm| &calm.cloud)),
+        at_most(storms.iter().flat_map(|storm| &storm.cloud)),
     );
     Ok(Comparison {
         cost_without: Some(cost_without),
@@ -249,6 +252,10 @@ fn percent(numbers: impl Iterator<Item = f64>) -> String {
     Spread::of(numbers).map(|it| format!("{:.0} to {:.0} %", it.least, it.most)).unwrap_or_default()
 }
 
+fn at_most<'a>(delays: impl Iterator<Item = &'a Duration>) -> String {
+    format!("{:.0} ms at p99", Summary::of(&delays.copied().collect::<Vec<_>>()).p99_ms)
+}
+
 fn line(what: &str, delays: &[Duration]) -> String {
     let Summary { p50_ms, p99_ms, .. } = Summary::of(delays);
     format!("{what:<52} p50 {p50_ms:>5.0}  p99 {p99_ms:>6.0} ms")
@@ -256,6 +263,8 @@ fn line(what: &str, delays: &[Duration]) -> String {
 
 struct Calm {
     delays: Vec<Duration>,
+    /// How long the local cloud took to answer by itself.
+    cloud: Vec<Duration>,
     cost: FunctionSeconds,
     alerts: usize,
     /// How busy the processors were, in percent.
@@ -264,11 +273,14 @@ struct Calm {
 
 async fn calm(ground: &Ground, rate: u32, time: Duration) -> Result<Calm, Trouble> {
     let (begun, before) = (Timestamp::now(), Processors::now());
-    let sent = ground.load_for(time, Pace::per_second(rate), &neighbours()).await?;
+    let neighbours = neighbours();
+    let load = ground.load_for(time, Pace::per_second(rate), &neighbours);
+    let (sent, cloud) = tokio::join!(load, ground.answers_of_the_cloud(time));
+    let (sent, cloud) = (sent?, cloud?);
     let busy = Processors::now().busy_percent_since(before);
     let settled = ground.settle(&sent, &[]).await?;
     let delays = delays(&sent, &settled.arrivals, &healthy(), begun);
-    Ok(Calm { delays, cost: ground.function_seconds(begun).await?, alerts: sent.len(), busy })
+    Ok(Calm { delays, cloud, cost: ground.function_seconds(begun).await?, alerts: sent.len(), busy })
 }
 
 struct Storm {
@@ -276,6 +288,8 @@ struct Storm {
     known: Vec<Duration>,
     /// Of those sent before.
     unknown: Vec<Duration>,
+    /// How long the local cloud took to answer by itself, once they were known.
+    cloud: Vec<Duration>,
     recognised_after: Duration,
     cost: FunctionSeconds,
     alerts: usize,
@@ -298,9 +312,9 @@ async fn storm(ground: &Ground, rate: u32, time: Duration) -> Result<Storm, Trou
         tokio::time::sleep(ground.scale.request_timeout()).await;
         ground.caught_up(CAUGHT_UP_WITHIN).await?;
         let (known_from, before) = (Timestamp::now(), Processors::now());
-        tokio::time::sleep(time).await;
+        let cloud = ground.answers_of_the_cloud(time).await?;
         let busy = Processors::now().busy_percent_since(before);
-        Ok::<_, Trouble>((recognised_after, known_from, busy))
+        Ok::<_, Trouble>((recognised_after, known_from, cloud, busy))
     };
     let watch = async {
         let watched = watch.await;
@@ -309,12 +323,13 @@ async fn storm(ground: &Ground, rate: u32, time: Duration) -> Result<Storm, Trou
     };
     let (sent, watched) = tokio::join!(ground.load(Pace::per_second(rate), &neighbours, stopped), watch);
     ground.endpoints.set(&HANGING, Manner::Works);
-    let (sent, (recognised_after, known_from, busy)) = (sent?, watched?);
+    let (sent, (recognised_after, known_from, cloud, busy)) = (sent?, watched?);
     let settled = ground.settle(&sent, &HANGING).await?;
     let (before, after): (Vec<_>, Vec<_>) = sent.iter().cloned().partition(|alert| alert.at < known_from);
     Ok(Storm {
         known: delays(&after, &settled.arrivals, &healthy(), known_from),
         unknown: delays(&before, &settled.arrivals, &healthy(), begun),
+        cloud,
         recognised_after,
         cost: ground.function_seconds(begun).await?,
         alerts: sent.len(),

@@ -35,6 +35,9 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(90);
 
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
 
+/// How often the local cloud is asked how long it takes to answer: often enough for a percentile, too seldom to be a load.
+const PROBED_EVERY: Duration = Duration::from_millis(50);
+
 /// How long to wait until the last invocations have written their report.
 const REPORTS_WITHIN: Duration = Duration::from_millis(500);
 
@@ -301,6 +304,26 @@ impl Ground {
             Ok::<_, Trouble>(sent)
         });
         Ok(try_join_all(senders).await?.concat())
+    }
+
+    /// How long the local cloud takes to answer a call that costs it next to nothing, asked time and again for that long:
+    /// what it holds up by itself.
+    ///
+    /// # Errors
+    /// [`Trouble`] when SQS fails.
+    pub async fn answers_of_the_cloud(&self, time: Duration) -> Result<Vec<Duration>, Trouble> {
+        let url = self.stack.output("AlertsDeadLetterQueueUrl")?;
+        let (begun, mut ticks) = (Instant::now(), tokio::time::interval(PROBED_EVERY));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut took = Vec::new();
+        while begun.elapsed() < time {
+            ticks.tick().await;
+            let asked = Instant::now();
+            let request = self.sqs.get_queue_attributes().queue_url(url);
+            request.attribute_names(QueueAttributeName::QueueArn).send().await.map_err(aws("GetQueueAttributes"))?;
+            took.push(asked.elapsed());
+        }
+        Ok(took)
     }
 
     /// Waits until all of these endpoints are known to be ailing.
