@@ -30,8 +30,11 @@ test('the first view comes in well under a second', async ({ integration, page }
     const client = await page.context().newCDPSession(page);
     await client.send('Network.clearBrowserCache');
     await page.goto(`${CONSOLE_URL}#/`, { waitUntil: 'commit' });
-    await page.getByRole('link', { name: 'Operations' }).waitFor();
-    times.push(await page.evaluate(() => Math.round(performance.now())));
+    // Looked for at every frame: a locator looks every half second, which would be measured.
+    const seen = await page.waitForFunction(
+      () => [...document.querySelectorAll('a')].some((link) => link.textContent === 'Operations') && performance.now(),
+    );
+    times.push(Math.round(await seen.jsonValue()));
   }
   console.log(`from opening the page, nothing cached, to the list of webhooks: ${times.join(', ')} ms (budget: 1000)`);
   expect(Math.min(...times)).toBeLessThan(5000);
