@@ -215,8 +215,8 @@ pub async fn hanging_neighbours(
         percent(storms.iter().map(|storm| storm.busy)),
         cost_without.deliver,
         once_known.deliver,
-        at_most(calms.iter().flat_map(|calm| &calm.cloud)),
-        at_most(storms.iter().flat_map(|storm| &storm.cloud)),
+        p99(calms.iter().flat_map(|calm| &calm.cloud)),
+        p99(storms.iter().flat_map(|storm| &storm.cloud)),
     );
     Ok(Comparison {
         cost_without: Some(cost_without),
@@ -252,7 +252,7 @@ fn percent(numbers: impl Iterator<Item = f64>) -> String {
     Spread::of(numbers).map(|it| format!("{:.0} to {:.0} %", it.least, it.most)).unwrap_or_default()
 }
 
-fn at_most<'a>(delays: impl Iterator<Item = &'a Duration>) -> String {
+fn p99<'a>(delays: impl Iterator<Item = &'a Duration>) -> String {
     format!("{:.0} ms at p99", Summary::of(&delays.copied().collect::<Vec<_>>()).p99_ms)
 }
 

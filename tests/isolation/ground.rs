@@ -89,8 +89,8 @@ impl Scale {
 /// Why an experiment could not be made, or did not end as it must.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    #[error("there is no experiment called {0:?}: hanging, burst, flood, overflow and begin are there")]
-    NoSuchExperiment(String),
+    #[error("there is no experiment called {name:?}; there are {known}")]
+    NoSuchExperiment { name: String, known: String },
     #[error(transparent)]
     NotBuilt(#[from] NotBuilt),
     #[error("the endpoints: {0}")]

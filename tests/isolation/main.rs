@@ -53,7 +53,11 @@ impl Experiment {
     fn named(name: Option<&str>) -> Result<Vec<Self>, Trouble> {
         let chosen = Self::ALL.into_iter().filter(|(known, _)| name.is_none_or(|name| name == *known));
         let chosen: Vec<_> = chosen.map(|(_, experiment)| experiment).collect();
-        if chosen.is_empty() { Err(Trouble::NoSuchExperiment(name.unwrap_or_default().to_owned())) } else { Ok(chosen) }
+        if chosen.is_empty() {
+            let known = Self::ALL.map(|(known, _)| known).join(", ");
+            return Err(Trouble::NoSuchExperiment { name: name.unwrap_or_default().to_owned(), known });
+        }
+        Ok(chosen)
     }
 
     /// What its template is deployed with.

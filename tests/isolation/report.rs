@@ -54,7 +54,10 @@ impl Report {
             screen.say(format!("\n  The local cloud carries {rate}/s on this machine, of the rates tried."));
         }
         for rate in &self.not_carried {
-            screen.say(format!("  {} {rate}/s could not be measured: it is more than that.", style("✗").red()));
+            screen.say(format!(
+                "  {} {rate}/s was not measured: the local cloud does not carry it on this machine.",
+                style("✗").red()
+            ));
         }
         screen.say(format!("\n  machine load before: {}; after: {}", self.load_before, self.load_after));
     }

@@ -20,8 +20,8 @@ use crate::problem::{PROBLEM_JSON, ProblemDocument};
         description = "Manage, test and understand the webhooks of your organization. The bearer is your ID token; it \
                        says which organization you see.\n\nWhat this API refuses, it refuses with a problem document. What \
                        never reaches it, API Gateway refuses with a `GatewayMessage`: 401, 429 and 503 under every path, and \
-                       404 where it takes a path for none of the API's.\n\nNo answer carries CORS headers: pages of other origins cannot use this \
-                       API, and an OPTIONS request is one without a token.",
+                       404 where it takes a path for none of the API's.\n\nNo answer carries CORS headers: pages of other \
+                       origins cannot use this API, and an OPTIONS request is one without a token.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "/")),
