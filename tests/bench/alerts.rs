@@ -19,7 +19,7 @@ impl Alerts {
     pub fn new() -> io::Result<Self> {
         let sample = Project::source().sample_alert("triggered")?;
         assert!(
-            [ALERT_ID, MESSAGE, TIMESTAMP].iter().all(|part| sample.contains(part)),
+            [ALERT_ID, MESSAGE, TIMESTAMP, ORGANIZATION].iter().all(|part| sample.contains(part)),
             "the sample alert is another one"
         );
         Ok(Self { sample, made: 0, dice: fastrand::Rng::with_seed(6) })
@@ -31,6 +31,11 @@ impl Alerts {
         let now = format!("\"timestamp\": \"{:.0}\"", jiff::Timestamp::now());
         let sample = self.sample.replacen(TIMESTAMP, &now, 1);
         sample.replacen(ALERT_ID, &format!("\"id\": {},", 1_000_000 + self.made), 1)
+    }
+
+    /// The same of another organization.
+    pub fn of(&mut self, organization: u64) -> String {
+        self.sample().replacen(ORGANIZATION, &format!("\"organization\": {{\n    \"id\": {organization},"), 1)
     }
 
     /// One of so many bytes, or the sample's own size if that is more: its message is drawn out by hexadecimal digits, which
@@ -45,6 +50,7 @@ impl Alerts {
 
 const ALERT_ID: &str = "\"id\": 123,";
 const TIMESTAMP: &str = "\"timestamp\": \"2025-01-10T10:23:45Z\"";
+const ORGANIZATION: &str = "\"organization\": {\n    \"id\": 1,";
 const MESSAGE: &str = "\"message\": \"";
 
 /// The event of a batch of messages, as Lambda hands it over. `queue` is the logical id.

@@ -1,4 +1,4 @@
-//! AWS on loopback, as far as the functions call it: answers at once, keeps the ledger, and counts every call with its
+//! AWS on loopback, as far as the functions call it: answers at once or as told, keeps the ledger, and counts every call with its
 //! capacity units. It decides nothing that AWS would not; an unknown call or expression fails the run.
 
 mod capacity;
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -18,6 +19,7 @@ use md5::{Digest, Md5};
 use program::template::Template;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::server::serve;
@@ -91,6 +93,8 @@ pub enum Queue {
 pub struct Sent {
     pub way: Way,
     pub body: String,
+    /// How long its queue holds it back. What waits says its time itself, and it is not looked at here.
+    pub delay: Duration,
 }
 
 struct Table {
@@ -101,6 +105,8 @@ struct Table {
 }
 
 struct State {
+    /// How long every call takes.
+    takes: Duration,
     tables: BTreeMap<String, Table>,
     data_key: Vec<u8>,
     tally: Tally,
@@ -109,10 +115,23 @@ struct State {
     trouble: Option<String>,
 }
 
+/// What the endpoint's connections share.
+struct Shared {
+    state: Mutex<State>,
+    /// Something was sent on.
+    sent: Notify,
+}
+
+impl Shared {
+    fn with<T>(&self, use_it: impl FnOnce(&mut State) -> T) -> T {
+        use_it(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// The endpoint. Stops when dropped.
 pub struct Aws {
     address: SocketAddr,
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
     server: JoinHandle<()>,
 }
 
@@ -138,12 +157,18 @@ impl Aws {
         let tables = template.of_type("AWS::DynamoDB::Table");
         let tables =
             tables.iter().map(|(name, resource)| ((*name).to_owned(), table(&resource["Properties"]))).collect();
-        let state =
-            State { tables, data_key: data_key.to_vec(), tally: Tally::default(), sent: Vec::new(), trouble: None };
-        let state = Arc::new(Mutex::new(state));
-        let shared = Arc::clone(&state);
-        let (address, server) = serve(move |request| answer(Arc::clone(&shared), request)).await?;
-        Ok(Self { address, state, server })
+        let state = State {
+            takes: Duration::ZERO,
+            tables,
+            data_key: data_key.to_vec(),
+            tally: Tally::default(),
+            sent: Vec::new(),
+            trouble: None,
+        };
+        let shared = Arc::new(Shared { state: Mutex::new(state), sent: Notify::new() });
+        let served = Arc::clone(&shared);
+        let (address, server) = serve(move |request| answer(Arc::clone(&served), request)).await?;
+        Ok(Self { address, shared, server })
     }
 
     /// The URL that `AWS_ENDPOINT_URL` is set to.
@@ -151,9 +176,14 @@ impl Aws {
         format!("http://{}", self.address)
     }
 
+    /// Lets every call take that long from now on.
+    pub fn take(&self, takes: Duration) {
+        self.shared.with(|state| state.takes = takes);
+    }
+
     /// Puts an item into a table, uncounted.
     pub fn put(&self, table: &str, item: Item) {
-        self.with(|state| {
+        self.shared.with(|state| {
             let table = state.tables.get_mut(table).expect("the template has the table");
             let key = table.key(&item);
             table.items.insert(key, item);
@@ -162,12 +192,12 @@ impl Aws {
 
     /// Removes all items of a table, uncounted.
     pub fn clear(&self, table: &str) {
-        self.with(|state| state.tables.get_mut(table).expect("the template has the table").items.clear());
+        self.shared.with(|state| state.tables.get_mut(table).expect("the template has the table").items.clear());
     }
 
     /// A table's items.
     pub fn items(&self, table: &str) -> Vec<Item> {
-        self.with(|state| state.tables[table].items.values().cloned().collect())
+        self.shared.with(|state| state.tables[table].items.values().cloned().collect())
     }
 
     /// What was called since this was last asked.
@@ -175,7 +205,7 @@ impl Aws {
     /// # Errors
     /// The first call that is not known here.
     pub fn take_tally(&self) -> Result<Tally, String> {
-        self.with(|state| match state.trouble.take() {
+        self.shared.with(|state| match state.trouble.take() {
             Some(trouble) => Err(trouble),
             None => Ok(std::mem::take(&mut state.tally)),
         })
@@ -183,11 +213,18 @@ impl Aws {
 
     /// What was sent on since this was last asked.
     pub fn take_sent(&self) -> Vec<Sent> {
-        self.with(|state| std::mem::take(&mut state.sent))
+        self.shared.with(|state| std::mem::take(&mut state.sent))
     }
 
-    fn with<T>(&self, use_it: impl FnOnce(&mut State) -> T) -> T {
-        use_it(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The same, as soon as something is.
+    pub async fn next_sent(&self) -> Vec<Sent> {
+        loop {
+            let sent = self.take_sent();
+            if !sent.is_empty() {
+                return sent;
+            }
+            self.shared.sent.notified().await;
+        }
     }
 }
 
@@ -229,31 +266,39 @@ impl Table {
     }
 }
 
-async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let input: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    let (status, answer) = match state.call(operation, &input) {
-        Ok(answer) => (200, answer),
-        Err(Refusal::ConditionFailed(item)) => {
-            let kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
-            let wanted = input["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD";
-            let item = item.filter(|_| wanted);
-            (400, json!({ "__type": kind, "message": "The conditional request failed", "Item": item }))
-        }
-        Err(Refusal::Unknown(what)) => {
-            state.trouble.get_or_insert(format!("{operation}: {what}"));
-            (400, json!({ "__type": "UnknownOperationException", "message": what }))
-        }
-    };
+    let takes = shared.with(|state| state.takes);
+    if !takes.is_zero() {
+        tokio::time::sleep(takes).await;
+    }
+    let (status, answer) = shared.with(|state| state.answer(operation, &input));
+    shared.sent.notify_one();
     let response = Response::builder().status(status).header("content-type", "application/x-amz-json-1.0");
     response.body(Full::from(answer.to_string())).expect("a status and a header make a response")
 }
 
 impl State {
+    fn answer(&mut self, operation: &str, input: &Value) -> (u16, Value) {
+        match self.call(operation, input) {
+            Ok(answer) => (200, answer),
+            Err(Refusal::ConditionFailed(item)) => {
+                let kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
+                let wanted = input["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD";
+                let item = item.filter(|_| wanted);
+                (400, json!({ "__type": kind, "message": "The conditional request failed", "Item": item }))
+            }
+            Err(Refusal::Unknown(what)) => {
+                self.trouble.get_or_insert(format!("{operation}: {what}"));
+                (400, json!({ "__type": "UnknownOperationException", "message": what }))
+            }
+        }
+    }
+
     fn call(&mut self, operation: &str, input: &Value) -> Result<Value, Refusal> {
         match operation {
             "Query" => self.query(input),
@@ -281,7 +326,7 @@ impl State {
                 let input: Value =
                     input["input"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
                 let message = input["message"].as_str().ok_or_else(|| Refusal::Unknown("no message".to_owned()))?;
-                self.sent.push(Sent { way: Way::Wait, body: message.to_owned() });
+                self.sent.push(Sent { way: Way::Wait, body: message.to_owned(), delay: Duration::ZERO });
                 Ok(
                     json!({ "executionArn": "arn:aws:states:us-east-1:000000000000:execution:LongWait:1", "startDate": 1.0 }),
                 )
@@ -365,7 +410,8 @@ impl State {
             other => return Err(Refusal::Unknown(format!("no queue {}", other.unwrap_or_default()))),
         };
         let body = message["MessageBody"].as_str().unwrap_or_default().to_owned();
-        self.sent.push(Sent { way: Way::Queue(queue), body });
+        let delay = Duration::from_secs(message["DelaySeconds"].as_u64().unwrap_or_default());
+        self.sent.push(Sent { way: Way::Queue(queue), body, delay });
         Ok(())
     }
 }

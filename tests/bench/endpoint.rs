@@ -27,6 +27,9 @@ pub struct Manner {
 impl Manner {
     /// Accepts everything at once.
     pub const AT_ONCE: Self = Self { after: Duration::ZERO, accepts_from: 1 };
+
+    /// Takes requests and never answers, as far as any run lasts.
+    pub const HANGS: Self = Self { after: Duration::from_hours(24), accepts_from: u32::MAX };
 }
 
 /// One delivery as the endpoint saw it.

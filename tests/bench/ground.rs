@@ -10,6 +10,7 @@ use program::project::Project;
 use program::template::Template;
 use serde_json::Value;
 use shared::filter::Filter;
+use shared::health::Health;
 use shared::ids::{IntegrationId, OrganizationId};
 use shared::integration::{Integration, Method};
 use shared::sealed::{DataKey, Owner, Place, SealedSecrets, seal};
@@ -94,48 +95,34 @@ impl Ground {
         self.aws.clear("IntegrationsTable");
         self.aws.clear("DeliveriesTable");
         for (number, taste) in tastes.into_iter().enumerate() {
-            self.aws.put("IntegrationsTable", item(&self.integration(number as u64, taste)));
+            let integration = integration(ORGANIZATION, number as u64, self.endpoint.url(), taste);
+            self.aws.put("IntegrationsTable", item(&integration));
         }
     }
 
-    fn integration(&self, number: u64, taste: Taste) -> Integration {
-        let now = Timestamp::from_second(1_736_504_625).expect("an instant of 2025");
-        let organization_id = OrganizationId::new(ORGANIZATION).expect("it is positive");
-        let mut random = [0; 10];
-        random[2..].copy_from_slice(&number.to_be_bytes());
-        let id = IntegrationId::new(now, random);
-        let owner = Owner { organization: organization_id, integration: id };
-        let secret = std::str::from_utf8(SECRET).expect("it is text");
-        let sealed = SealedSecrets {
-            // As long as what KMS makes of a data key.
-            data_key: vec![7; 184].into(),
-            signing_secret: Some(seal(&DataKey::new(*SECRET), &owner, Place::SigningSecret, secret, [1; 12])),
-            signing_secret_last4: Some("ody!".to_owned()),
-            signing_secret_format: None,
-            previous_signing_secret: None,
-            previous_valid_until: None,
-            headers: BTreeMap::new(),
-            header_last4: BTreeMap::new(),
-        };
-        let project_ids = if taste == Taste::Declines { vec![4_711] } else { Vec::new() };
-        Integration {
-            organization_id,
-            id,
-            name: "On-call pager".to_owned(),
-            url: self.endpoint.url(),
-            method: Method::Post,
-            enabled: true,
-            disabled_reason: None,
-            filter: Filter { project_ids, ..Filter::default() },
-            secrets: Some(sealed),
-            health: None,
-            version: 1,
-            created_at: now,
-            updated_at: now,
-            deleted_at: None,
-            expires_at: None,
-            format: Integration::FORMAT,
+    /// Gives an organization each to these URLs, with an integration that gets all its alerts, and none besides: the first
+    /// is organization 1. The ledger is emptied.
+    pub fn neighbours(&self, urls: impl IntoIterator<Item = String>) -> Vec<Integration> {
+        self.integrations([]);
+        let integrations =
+            (ORGANIZATION..).zip(urls).map(|(number, url)| integration(number, number, url, Taste::Matches));
+        let integrations: Vec<_> = integrations.collect();
+        for integration in &integrations {
+            self.aws.put("IntegrationsTable", item(integration));
         }
+        integrations
+    }
+
+    /// The health that the functions have noted on each integration.
+    ///
+    /// # Errors
+    /// When an item is not one.
+    pub fn health(&self) -> Result<Vec<Option<Health>>, Trouble> {
+        let integrations = self.aws.items("IntegrationsTable").into_iter().map(|item| {
+            let item: serde_dynamo::Item = serde_json::from_value(Value::Object(item))?;
+            Ok(serde_dynamo::from_item::<_, Integration>(item)?.health)
+        });
+        integrations.collect()
     }
 
     /// One of our functions, as `make build` made it.
@@ -221,6 +208,47 @@ pub async fn handled(worker: &Worker, event: Bytes) -> Result<Answer, Trouble> {
     let given_back = said["batchItemFailures"].as_array().map_or(0, Vec::len);
     crate::trouble::must_be("messages given back", &given_back, &0)?;
     Ok(answer)
+}
+
+/// An integration of an organization.
+fn integration(organization: u64, number: u64, url: String, taste: Taste) -> Integration {
+    let now = Timestamp::from_second(1_736_504_625).expect("an instant of 2025");
+    let organization_id = OrganizationId::new(organization).expect("it is positive");
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&number.to_be_bytes());
+    let id = IntegrationId::new(now, random);
+    let owner = Owner { organization: organization_id, integration: id };
+    let secret = std::str::from_utf8(SECRET).expect("it is text");
+    let sealed = SealedSecrets {
+        // As long as what KMS makes of a data key.
+        data_key: vec![7; 184].into(),
+        signing_secret: Some(seal(&DataKey::new(*SECRET), &owner, Place::SigningSecret, secret, [1; 12])),
+        signing_secret_last4: Some("ody!".to_owned()),
+        signing_secret_format: None,
+        previous_signing_secret: None,
+        previous_valid_until: None,
+        headers: BTreeMap::new(),
+        header_last4: BTreeMap::new(),
+    };
+    let project_ids = if taste == Taste::Declines { vec![4_711] } else { Vec::new() };
+    Integration {
+        organization_id,
+        id,
+        name: "On-call pager".to_owned(),
+        url,
+        method: Method::Post,
+        enabled: true,
+        disabled_reason: None,
+        filter: Filter { project_ids, ..Filter::default() },
+        secrets: Some(sealed),
+        health: None,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+        expires_at: None,
+        format: Integration::FORMAT,
+    }
 }
 
 fn item(integration: &Integration) -> Item {

@@ -9,6 +9,7 @@ pub mod aws;
 pub mod baselines;
 pub mod cost;
 pub mod endpoint;
+pub mod event_source;
 pub mod floor_process;
 pub mod ground;
 pub mod measure;

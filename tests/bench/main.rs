@@ -7,6 +7,7 @@ use bench::baselines::baselines;
 use bench::ground::{Function, Ground};
 use bench::measure::costs::{self, Case};
 use bench::measure::drive::Workers;
+use bench::measure::neighbours::{self, Condition, Neighbours, Sample};
 use bench::measure::starts::{self, Kind};
 use bench::measure::work::{self, Size};
 use bench::measure::{growth, latency};
@@ -15,6 +16,7 @@ use bench::trouble::Trouble;
 use bench::worker::Worker;
 use console::style;
 use program::interrupt::run;
+use program::parts::chosen;
 use program::screen::Screen;
 
 // One thread: the other processor is for what is measured.
@@ -25,7 +27,7 @@ async fn main() -> ExitCode {
     run(&screen, bench(&screen)).await
 }
 
-/// A part of the benchmark. `make bench ONLY=work` runs one of them.
+/// A part of the benchmark. `make bench ONLY=work` runs that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Starts,
@@ -33,29 +35,23 @@ enum Part {
     Latency,
     Costs,
     Growth,
+    Neighbours,
 }
 
 impl Part {
-    const ALL: [(&'static str, Self); 5] = [
+    const ALL: [(&'static str, Self); 6] = [
         ("starts", Self::Starts),
         ("work", Self::Work),
         ("latency", Self::Latency),
         ("costs", Self::Costs),
         ("growth", Self::Growth),
+        ("neighbours", Self::Neighbours),
     ];
-
-    /// The part of that name; all of them without one.
-    fn named(name: Option<&str>) -> Result<Vec<Self>, Trouble> {
-        let parts = Self::ALL.iter().filter(|(known, _)| name.is_none_or(|name| name == *known));
-        let parts: Vec<_> = parts.map(|(_, part)| *part).collect();
-        if parts.is_empty() { Err(Trouble::NoSuchPart(name.unwrap_or_default().to_owned())) } else { Ok(parts) }
-    }
 }
 
 async fn bench(screen: &Screen) -> Result<ExitCode, Trouble> {
     let begun = Instant::now();
-    let name = std::env::args().nth(1);
-    let parts = Part::named(name.as_deref())?;
+    let parts = chosen(&Part::ALL, std::env::args().skip(1))?;
     let mut ground = Ground::prepare().await?;
     let mut report = Report::default();
     for part in parts {
@@ -65,6 +61,7 @@ async fn bench(screen: &Screen) -> Result<ExitCode, Trouble> {
             Part::Latency => measure_latency(&mut ground, screen, &mut report).await?,
             Part::Costs => measure_costs(&mut ground, screen, &mut report).await?,
             Part::Growth => measure_growth(&mut ground, screen, &mut report).await?,
+            Part::Neighbours => measure_neighbours(&ground, screen, &mut report).await?,
         }
     }
     report.judge();
@@ -137,6 +134,26 @@ async fn measure_growth(ground: &mut Ground, screen: &Screen, report: &mut Repor
         let told = format!("growth: {} {}", size.0, size.1);
         let growth = growth::growth(ground, &workers, size);
         report.growth.push(screen.step("measuring growth", growth, |_| told).await?);
+    }
+    Ok(())
+}
+
+async fn measure_neighbours(ground: &Ground, screen: &Screen, report: &mut Report) -> Result<(), Trouble> {
+    for per_second in neighbours::RATES {
+        let [mut without, mut with] = [Sample::default(), Sample::default()];
+        for round in 1..=neighbours::ROUNDS {
+            for condition in Condition::ALL {
+                let doing =
+                    format!("{per_second} alerts/s, {}, round {round} of {}", condition.words(), neighbours::ROUNDS);
+                let half = neighbours::half(ground, per_second, condition);
+                let sample = screen.step(&doing, half, |_| doing.clone()).await?;
+                match condition {
+                    Condition::AllWork => without.add(sample),
+                    Condition::SomeHang => with.add(sample),
+                }
+            }
+        }
+        report.neighbours.push(Neighbours { per_second, without: without.half(), with: with.half() });
     }
     Ok(())
 }

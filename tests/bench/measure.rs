@@ -4,5 +4,6 @@ pub mod costs;
 pub mod drive;
 pub mod growth;
 pub mod latency;
+pub mod neighbours;
 pub mod starts;
 pub mod work;

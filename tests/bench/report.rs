@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::measure::costs::{Case, Cost};
 use crate::measure::growth::Growth;
 use crate::measure::latency::Latency;
+use crate::measure::neighbours::{Condition, Neighbours};
 use crate::measure::starts::Start;
 use crate::measure::work::Work;
 use crate::statistics::Spread;
@@ -21,6 +22,7 @@ pub struct Report {
     pub latency: Vec<Latency>,
     pub costs: Vec<Cost>,
     pub growth: Vec<Growth>,
+    pub neighbours: Vec<Neighbours>,
     /// First tries of the baselines, by name.
     pub baselines: Vec<(&'static str, Cost)>,
     pub budgets: Vec<Budget>,
@@ -29,7 +31,7 @@ pub struct Report {
 /// A figure and what it may be.
 #[derive(Clone, Debug, Serialize)]
 pub struct Budget {
-    pub what: &'static str,
+    pub what: String,
     pub found: f64,
     pub at_most: f64,
     pub unit: &'static str,
@@ -52,7 +54,7 @@ impl Report {
         let wall = |who| start(who).map_or(f64::NAN, |start| start.wall_ms.median);
         let zipped = |who| start(who).and_then(|start| start.size).map_or(f64::NAN, |size| size.zipped as f64 / MIB);
         let total = |case| self.costs.iter().find(|cost| cost.case == case).map_or(f64::NAN, |cost| cost.total);
-        let budget = |what, found, at_most, unit| Budget { what, found, at_most, unit };
+        let budget = |what: &str, found, at_most, unit| Budget { what: what.to_owned(), found, at_most, unit };
         self.budgets = vec![
             budget("a million first-try deliveries, full batches", total(Case::FirstTry), 2.0, "$"),
             budget("a million first-try deliveries, batches of one", total(Case::BatchOfOne), 4.0, "$"),
@@ -70,6 +72,9 @@ impl Report {
             budget("peak memory of `deliver`, ten in flight", memory("deliver") / MIB, 32.0, "MiB"),
             budget("peak memory of `retry`, ten in flight", memory("retry") / MIB, 32.0, "MiB"),
         ];
+        self.budgets.extend(self.neighbours.iter().map(|it| {
+            budget(&format!("p99 to arrival beside endpoints that hang, {}/s", it.per_second), it.ratio(), 1.2, "×")
+        }));
         self.budgets.retain(|budget| budget.found.is_finite());
     }
 
@@ -89,6 +94,9 @@ impl Report {
         }
         if !self.growth.is_empty() {
             self.show_growth(screen);
+        }
+        if !self.neighbours.is_empty() {
+            self.show_neighbours(screen);
         }
         if !self.budgets.is_empty() {
             self.show_budgets(screen);
@@ -202,6 +210,24 @@ impl Report {
                     format!("{:.2}", growth.total),
                 ],
             ));
+        }
+    }
+
+    fn show_neighbours(&self, screen: &Screen) {
+        screen.say(heading("from queue to arrival, in ms", &["p50", "p99", "× p99", "alerts", "deliver, ms"]));
+        for neighbours in &self.neighbours {
+            for (condition, half) in Condition::ALL.into_iter().zip([&neighbours.without, &neighbours.with]) {
+                screen.say(row(
+                    &format!("{}/s, {}", neighbours.per_second, condition.words()),
+                    &[
+                        format!("{:.1}", half.arrival_ms.p50),
+                        format!("{:.1}", half.arrival_ms.p99),
+                        format!("{:.2}", half.arrival_ms.p99 / neighbours.without.arrival_ms.p99),
+                        format!("{}", half.alerts),
+                        format!("{:.1}", half.deliver_ms),
+                    ],
+                ));
+            }
         }
     }
 

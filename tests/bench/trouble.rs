@@ -11,8 +11,12 @@ pub enum Trouble {
     Io(#[from] io::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    #[error("there is no part called {0}; there are: starts, work, latency, costs, growth")]
-    NoSuchPart(String),
+    #[error(transparent)]
+    NoSuchPart(#[from] program::parts::NoSuchPart),
+    #[error("an alert of the benchmark's own: {0}")]
+    Alert(#[from] shared::alert_event::BadAlert),
+    #[error("an integration in the table: {0}")]
+    Item(#[from] serde_dynamo::Error),
     #[error("{path} does not exist: run `make bench`, which builds it")]
     Missing { path: String },
     #[error("{worker} did not {what} within {} s; it said:\n{said}", crate::worker::PATIENCE.as_secs())]

@@ -10,6 +10,7 @@ use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use program::parts::NoSuchPart;
 use program::project::{NotBuilt, Project};
 use serde::Serialize;
 use serde_json::Value;
@@ -89,8 +90,8 @@ impl Scale {
 /// Why an experiment could not be made, or did not end as it must.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    #[error("there is no experiment called {name:?}; there are {known}")]
-    NoSuchExperiment { name: String, known: String },
+    #[error(transparent)]
+    NoSuchExperiment(#[from] NoSuchPart),
     #[error(transparent)]
     NotBuilt(#[from] NotBuilt),
     #[error("the endpoints: {0}")]

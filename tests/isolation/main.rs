@@ -2,7 +2,7 @@
 //!
 //! Each experiment measures the same alerts without and with the disturbance, in turn, in one run. It fails when an alert
 //! is lost. Whether a ratio is within the budget is printed, and fails it only with `STRICT=1`, since the local cloud shares
-//! the processors with everything else on this machine.
+//! the processors with everything else on this machine. `make bench ONLY=neighbours` measures the first of them without it.
 
 mod endpoints;
 mod experiment;
@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use ::tests::local_cloud::LocalCloud;
 use console::style;
+use program::parts::chosen;
 use program::project::Project;
 
 use crate::experiment::{CROWD, ENDPOINTS};
@@ -30,7 +31,7 @@ use program::screen::Screen;
 const RATES: [u32; 5] = [400, 300, 200, 100, 50];
 const BUDGETED: [u32; 2] = [20, 200];
 
-/// An experiment. `make isolation ONLY=flood` makes one of them.
+/// An experiment. `make isolation ONLY=flood` makes that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Experiment {
     Hanging,
@@ -49,16 +50,6 @@ impl Experiment {
         ("overflow", Self::Overflow),
         ("begin", Self::Begin),
     ];
-
-    fn named(name: Option<&str>) -> Result<Vec<Self>, Trouble> {
-        let chosen = Self::ALL.into_iter().filter(|(known, _)| name.is_none_or(|name| name == *known));
-        let chosen: Vec<_> = chosen.map(|(_, experiment)| experiment).collect();
-        if chosen.is_empty() {
-            let known = Self::ALL.map(|(known, _)| known).join(", ");
-            return Err(Trouble::NoSuchExperiment { name: name.unwrap_or_default().to_owned(), known });
-        }
-        Ok(chosen)
-    }
 
     /// What its template is deployed with.
     fn scale(self) -> Scale {
@@ -80,7 +71,7 @@ async fn main() -> ExitCode {
 
 async fn isolation(screen: &Screen) -> Result<ExitCode, Trouble> {
     let begun = Instant::now();
-    let experiments = Experiment::named(std::env::args().nth(1).as_deref())?;
+    let experiments = chosen(&Experiment::ALL, std::env::args().skip(1))?;
     let load_before = load();
     let project = Project::built()?;
     let cloud = screen
@@ -101,7 +92,12 @@ async fn isolation(screen: &Screen) -> Result<ExitCode, Trouble> {
     let verdict = if report.is_within_budget() {
         style(format!("No alert was lost, and every judged p99 is within {BUDGET} times its calm one.")).green().bold()
     } else {
-        style(format!("No alert was lost. Not every judged p99 is within {BUDGET} times its calm one.")).yellow().bold()
+        style(format!(
+            "No alert was lost. Not every judged p99 is within {BUDGET} times its calm one; \
+             `make bench ONLY=neighbours` shows what of that is not the local cloud's own."
+        ))
+        .yellow()
+        .bold()
     };
     screen.say(format!("\n  {verdict} ({:.0}s in all; target/isolation.json)\n", begun.elapsed().as_secs_f64()));
     let is_strict = std::env::var("STRICT").is_ok_and(|strict| strict == "1");

@@ -1,9 +1,10 @@
 //! What the project's own programs and tests have in common: where its files are, what the template says, the terminal,
-//! and how a run ends.
+//! what of a run was asked for, and how it ends.
 //!
 //! A crate of its own, so that the benchmark has it without the local cloud's clients.
 
 pub mod interrupt;
+pub mod parts;
 pub mod project;
 pub mod screen;
 pub mod template;

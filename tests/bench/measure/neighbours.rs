@@ -1,0 +1,298 @@
+//! What endpoints that hang cost their neighbours: how long alerts take from their queue to endpoints that work, without and
+//! with a fifth of the endpoints hanging, in turn. The functions run with production's own time limits and schedule, and
+//! every AWS call takes as long as `prices.rs` assumes. `make isolation` measures the same on the local cloud, which is
+//! slowed down by whatever else it has to do.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use serde::Serialize;
+use shared::alert_event::AlertEvent;
+use shared::health::{Health, Lane};
+use shared::ids::DeliveryId;
+use shared::integration::Integration;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::latency::Percentiles;
+use crate::alerts::Alerts;
+use crate::aws::{Queue, Way};
+use crate::endpoint::{Endpoint, Manner};
+use crate::event_source::EventSource;
+use crate::ground::{Function, Ground, SECRET};
+use crate::prices::AWS_CALL_SECONDS;
+use crate::statistics::{milliseconds, percentile};
+use crate::trouble::{Trouble, must_be};
+
+/// How many organizations have an endpoint each, and which of them hang when they do.
+const ENDPOINTS: usize = 20;
+const HANGING: [usize; 4] = [4, 9, 14, 19];
+
+/// How many sandboxes `deliver` has: more than are ever busy at these rates once it is known who hangs. The other sources
+/// have as many as the template gives them.
+const DELIVERING: usize = 5;
+
+/// How often alerts are sent.
+const SENT_EVERY: Duration = Duration::from_millis(50);
+
+/// How many delays are measured at least with and without, over all rounds: fifteen are beyond the 99th percentile.
+const SAMPLES: usize = 1_500;
+
+/// How long each half of a round is measured at least: longer than an attempt's time limit, so that all that hangs when it
+/// begins runs out meanwhile.
+const AT_LEAST: Duration = Duration::from_secs(35);
+
+/// How often each condition is measured, in turn.
+pub const ROUNDS: usize = 2;
+
+/// How fast and how long alerts are sent before.
+const WARM_UP_PER_SECOND: u32 = 100;
+const WARM_UP: Duration = Duration::from_secs(5);
+
+/// How long what was sent may take to arrive in the end.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long it may take until an endpoint that hangs is suspected: 5 s, and a little.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Alerts a second.
+pub const RATES: [u32; 2] = [20, 200];
+
+/// What neighbours noticed at one rate.
+#[derive(Clone, Debug, Serialize)]
+pub struct Neighbours {
+    pub per_second: u32,
+    pub without: Half,
+    pub with: Half,
+}
+
+/// One condition.
+#[derive(Clone, Debug, Serialize)]
+pub struct Half {
+    /// From queue to arrival, of alerts for endpoints that work.
+    pub arrival_ms: Percentiles,
+    pub alerts: usize,
+    /// How long `deliver` ran for each alert of any endpoint, in milliseconds.
+    pub deliver_ms: f64,
+}
+
+impl Neighbours {
+    pub fn ratio(&self) -> f64 {
+        self.with.arrival_ms.p99 / self.without.arrival_ms.p99
+    }
+}
+
+/// What the endpoints that can hang do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    AllWork,
+    SomeHang,
+}
+
+impl Condition {
+    pub const ALL: [Self; 2] = [Self::AllWork, Self::SomeHang];
+
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::AllWork => "all work",
+            Self::SomeHang => "4 of 20 hang",
+        }
+    }
+}
+
+/// What was measured under one condition so far.
+#[derive(Default)]
+pub struct Sample {
+    arrival_ms: Vec<f64>,
+    ran: Duration,
+    sent: usize,
+}
+
+impl Sample {
+    /// Adds another round's.
+    pub fn add(&mut self, other: Self) {
+        self.arrival_ms.extend(other.arrival_ms);
+        self.ran += other.ran;
+        self.sent += other.sent;
+    }
+
+    /// What it comes to.
+    pub fn half(mut self) -> Half {
+        self.arrival_ms.sort_by(f64::total_cmp);
+        let at = |share| percentile(&self.arrival_ms, share);
+        Half {
+            arrival_ms: Percentiles { p50: at(0.5), p99: at(0.99) },
+            alerts: self.arrival_ms.len(),
+            deliver_ms: milliseconds(self.ran) / self.sent as f64,
+        }
+    }
+}
+
+/// Measures a round's half at one rate.
+///
+/// # Errors
+/// When what happened is not what must.
+pub async fn half(ground: &Ground, per_second: u32, condition: Condition) -> Result<Sample, Trouble> {
+    let town = Town::build(ground, condition).await?;
+    ground.aws.take(Duration::from_secs_f64(AWS_CALL_SECONDS));
+    let measured = tokio::select! {
+        measured = town.measured(per_second) => measured,
+        ended = town.run() => ended.map(|never| match never {}),
+    };
+    ground.aws.take(Duration::ZERO);
+    ground.aws.take_tally().map_err(Trouble::UnknownCall)?;
+    measured
+}
+
+/// Everything that one half of a round needs, all of it new.
+struct Town<'a> {
+    ground: &'a Ground,
+    condition: Condition,
+    /// The endpoint of those that can hang. The others share the ground's.
+    hanging: Endpoint,
+    integrations: Vec<Integration>,
+    alerts: EventSource,
+    retries: EventSource,
+    slow_lane: EventSource,
+}
+
+impl<'a> Town<'a> {
+    async fn build(ground: &'a Ground, condition: Condition) -> Result<Self, Trouble> {
+        let hanging = Endpoint::start(SECRET).await?;
+        ground.endpoint.behave(Manner::AT_ONCE);
+        let url = |number| if HANGING.contains(&number) { hanging.url() } else { ground.endpoint.url() };
+        let integrations = ground.neighbours((0..ENDPOINTS).map(url));
+        let concurrency = |parameter| ground.template.default_of(parameter).parse().expect("it is a number");
+        let (retry, slow_lane) = (concurrency("RetryConcurrency"), concurrency("SlowLaneConcurrency"));
+        ground.aws.take_sent();
+        Ok(Self {
+            ground,
+            condition,
+            integrations,
+            alerts: EventSource::start(ground, "AlertsQueue", Function::Deliver, DELIVERING).await?,
+            retries: EventSource::start(ground, "RetryQueue", Function::Retry, retry).await?,
+            slow_lane: EventSource::start(ground, "SlowLaneQueue", Function::Retry, slow_lane).await?,
+            hanging,
+        })
+    }
+
+    /// Hands over all messages for as long as it is polled.
+    async fn run(&self) -> Result<Infallible, Trouble> {
+        let sent_on = async {
+            loop {
+                for sent in self.ground.aws.next_sent().await {
+                    match sent.way {
+                        Way::Queue(Queue::Retry) => self.retries.send([sent.body], sent.delay),
+                        Way::Queue(Queue::SlowLane) => self.slow_lane.send([sent.body], sent.delay),
+                        // It ends when the run is long over.
+                        Way::Wait => {}
+                        Way::Queue(Queue::DeadLetters) => must_be("messages that were buried", &1, &0)?,
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            ended = self.alerts.run() => ended,
+            ended = self.retries.run() => ended,
+            ended = self.slow_lane.run() => ended,
+            ended = sent_on => ended,
+        }
+    }
+
+    async fn measured(&self, per_second: u32) -> Result<Sample, Trouble> {
+        let mut alerts = Alerts::new()?;
+        // Every sandbox opens every integration's secrets once.
+        self.send(&mut alerts, WARM_UP_PER_SECOND, WARM_UP).await?;
+        if self.condition == Condition::SomeHang {
+            self.hanging.behave(Manner::HANGS);
+            self.hanging.take();
+            self.become_known(&mut alerts).await?;
+        }
+        self.ground.endpoint.take();
+        let begun = Instant::now();
+
+        let healthy = (ENDPOINTS - HANGING.len()) as f64 / ENDPOINTS as f64;
+        let time = SAMPLES as f64 / ROUNDS as f64 / healthy / f64::from(per_second);
+        let sent = self.send(&mut alerts, per_second, Duration::from_secs_f64(time).max(AT_LEAST)).await?;
+        let arrival_ms = self.arrivals(&sent).await?;
+        let ran = self.alerts.ran_since(begun);
+        if self.condition == Condition::SomeHang {
+            let hung = self.hanging.take().seen.len();
+            must_be("whether requests hung", &(hung > HANGING.len()), &true)?;
+        }
+        Ok(Sample { arrival_ms, ran, sent: sent.len() })
+    }
+
+    /// Lets those that hang be known to.
+    async fn become_known(&self, alerts: &mut Alerts) -> Result<(), Trouble> {
+        self.alerts.send(HANGING.map(|endpoint| alerts.of(organization(endpoint))), Duration::ZERO);
+        let begun = Instant::now();
+        while self.on_the_slow_lane()? < HANGING.len() && begun.elapsed() < KNOWN_WITHIN {
+            tokio::time::sleep(SENT_EVERY).await;
+        }
+        must_be("endpoints known to hang", &self.on_the_slow_lane()?, &HANGING.len())
+    }
+
+    fn on_the_slow_lane(&self) -> Result<usize, Trouble> {
+        let health = self.ground.health()?;
+        Ok(health.iter().filter(|health| Health::lane(health.as_ref()) == Lane::Slow).count())
+    }
+
+    /// Sends alerts to all endpoints in turn at that pace, however long each takes, and returns them.
+    async fn send(&self, alerts: &mut Alerts, per_second: u32, time: Duration) -> Result<Vec<Sent>, Trouble> {
+        let mut ticks = tokio::time::interval(SENT_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let at_once = f64::from(per_second) * SENT_EVERY.as_secs_f64();
+        let mut endpoints = (0..ENDPOINTS).cycle();
+        let mut sent = Vec::new();
+        for _ in 0..(time.as_secs_f64() / SENT_EVERY.as_secs_f64()).ceil() as usize {
+            ticks.tick().await;
+            let to: Vec<_> = endpoints.by_ref().take(at_once.round() as usize).collect();
+            let bodies: Vec<_> = to.iter().map(|endpoint| alerts.of(organization(*endpoint))).collect();
+            for (endpoint, body) in to.into_iter().zip(&bodies) {
+                let event = AlertEvent::parse(body)?;
+                let integration = self.integrations[endpoint].id;
+                let delivery =
+                    DeliveryId::of_alert(event.organization_id, integration, event.timestamp, body.as_bytes());
+                sent.push(Sent { endpoint, delivery: delivery.to_string(), at: Instant::now() });
+            }
+            self.alerts.send(bodies, Duration::ZERO);
+        }
+        Ok(sent)
+    }
+
+    /// How long each took that was sent to an endpoint that works, in milliseconds.
+    async fn arrivals(&self, sent: &[Sent]) -> Result<Vec<f64>, Trouble> {
+        let begun = Instant::now();
+        let mut seen = HashMap::new();
+        let mut waited_for: Vec<_> = sent.iter().filter(|sent| !HANGING.contains(&sent.endpoint)).collect();
+        let mut arrival_ms = Vec::with_capacity(waited_for.len());
+        while !waited_for.is_empty() && begun.elapsed() < ARRIVES_WITHIN {
+            tokio::time::sleep(SENT_EVERY).await;
+            let arrivals = self.ground.endpoint.take();
+            must_be("requests that are not signed right", &arrivals.forged, &0)?;
+            seen.extend(arrivals.seen);
+            waited_for.retain(|sent| match seen.get(&sent.delivery) {
+                Some(seen) => {
+                    arrival_ms.push(milliseconds(seen.arrived - sent.at.into_std()));
+                    false
+                }
+                None => true,
+            });
+        }
+        must_be("alerts that did not arrive within 5 s of the last one", &waited_for.len(), &0)?;
+        Ok(arrival_ms)
+    }
+}
+
+/// An alert that was sent.
+struct Sent {
+    endpoint: usize,
+    delivery: String,
+    at: Instant,
+}
+
+/// The organization of an endpoint.
+fn organization(endpoint: usize) -> u64 {
+    endpoint as u64 + 1
+}
