@@ -1,9 +1,11 @@
 //! What a delivery calls, counted on the built functions. Not how long it takes: that is `make bench`'s.
 
+use std::time::Duration;
+
 use bench::endpoint::Manner;
-use bench::ground::Ground;
+use bench::ground::{Ground, Taste, handled};
 use bench::measure::costs::healthy_path;
-use bench::measure::drive::{Load, Workers, drive};
+use bench::measure::drive::{FULL_BATCH, Load, Workers, drive};
 use bench::trouble::Trouble;
 
 /// A claim and a record of one write unit each, and one query for the whole batch.
@@ -37,5 +39,21 @@ async fn a_failing_delivery_calls_what_its_attempts_need() -> Result<(), Trouble
     assert_eq!(each("StartExecution"), 2.0);
     assert_eq!(each("GetItem IntegrationsTable"), 4.0, "at each retry");
     assert_eq!(usage.log_lines, 5 * usage.deliveries);
+    Ok(())
+}
+
+/// A sandbox that has just started gets ten alerts for one integration at once, and asks KMS for its secrets once.
+#[tokio::test]
+async fn a_batch_opens_the_same_secrets_once() -> Result<(), Trouble> {
+    let mut ground = Ground::prepare().await?;
+    let workers = Workers::start(&ground).await?;
+    ground.integrations([Taste::Matches]);
+    // Long enough for all ten to ask before the first is answered.
+    ground.aws.take(Duration::from_millis(100));
+    let (event, _) = ground.batch(FULL_BATCH, 0);
+    handled(&workers.deliver, event).await?;
+    let calls = ground.aws.take_tally().map_err(Trouble::UnknownCall)?;
+    assert_eq!(calls.of("PutItem DeliveriesTable").count, 10);
+    assert_eq!(calls.of("Decrypt").count, 1);
     Ok(())
 }
