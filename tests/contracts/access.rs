@@ -117,6 +117,7 @@ fn user_pool_is_kept_safe() {
     assert_eq!(pool["DeletionProtection"], json!({ "Fn::If": ["DataProtected", "ACTIVE", "INACTIVE"] }));
     assert_eq!(template.resource("UserPool")["UpdateReplacePolicy"], "Retain");
     assert_eq!(pool["UsernameAttributes"], json!(["email"]));
+    assert_eq!(pool["UsernameConfiguration"], json!({ "CaseSensitive": false }), "nobody is two users by mistake");
     let policy = &pool["Policies"]["PasswordPolicy"];
     assert!(policy["MinimumLength"].as_u64() >= Some(12), "{policy}");
     for kind in ["Lowercase", "Uppercase", "Numbers", "Symbols"] {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use deliver::NEW_FOR;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::delivering::{MESSAGES_KEPT, Policy};
 use shared::io::environment::{BadSetting, Environment};
 use shared::ledger::GIVEN_UP_AFTER;
@@ -198,6 +198,7 @@ fn sweep_runs_every_five_minutes() {
     let [(_, schedule)] = Vec::from_iter(schedules)[..] else { panic!("there is one schedule") };
     let every = format!("rate({} minutes)", SWEEPS_EVERY.as_secs() / 60);
     assert_eq!(schedule["Properties"]["ScheduleExpression"], every);
+    assert_eq!(schedule["Properties"]["State"], "ENABLED");
     assert_eq!(schedule["Properties"]["Target"]["Arn"], attribute("SweepFunction", "Arn"));
 }
 
@@ -222,6 +223,16 @@ fn what_needs_a_person_raises_an_alarm() {
     for alarm in watched {
         let told = alarm["AlarmDescription"].as_str().unwrap_or_default();
         assert!(told.len() > 20, "{alarm} says what it means");
+        let bound = match alarm["MetricName"].as_str() {
+            Some("ApproximateAgeOfOldestMessage") => ("GreaterThanThreshold", json!(300)),
+            Some("FailedDeliveries") => ("GreaterThanOrEqualToThreshold", reference("FailedDeliveriesThreshold")),
+            // One is too many.
+            _ => ("GreaterThanThreshold", json!(0)),
+        };
+        assert_eq!((&alarm["ComparisonOperator"], &alarm["Threshold"]), (&json!(bound.0), &bound.1), "{alarm}");
+    }
+    for (name, filter) in template.of_type("AWS::Logs::MetricFilter") {
+        assert_eq!(filter["Properties"]["MetricTransformations"][0]["MetricValue"], "1", "{name} counts");
     }
 }
 

@@ -65,6 +65,8 @@ fn queues_refuse_plain_http() {
         assert_eq!(statement["Condition"], json!({ "Bool": { "aws:SecureTransport": "false" } }), "{queue}");
     }
     assert_eq!(template.default_of("RequireTls"), "true");
+    let is_asked_for = json!({ "Fn::Equals": [{ "Ref": "RequireTls" }, "true"] });
+    assert_eq!(template.section("Conditions")["TlsRequired"], is_asked_for);
 }
 
 #[test]

@@ -49,16 +49,21 @@ fn tables_are_kept_safe_and_forget_in_time() {
         assert_eq!(properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true, "{table}");
         let forgets = json!({ "AttributeName": "expires_at", "Enabled": true });
         assert_eq!(properties["TimeToLiveSpecification"], forgets, "{table}");
-        assert_eq!(properties["DeletionProtectionEnabled"]["Fn::If"][0], "DataProtected", "{table}");
+        let protected = json!({ "Fn::If": ["DataProtected", true, false] });
+        assert_eq!(properties["DeletionProtectionEnabled"], protected, "{table}");
         assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{table}");
     }
     assert_eq!(template.default_of("DeletionProtection"), "true");
+    let is_asked_for = json!({ "Fn::Equals": [{ "Ref": "DeletionProtection" }, "true"] });
+    assert_eq!(template.section("Conditions")["DataProtected"], is_asked_for);
 }
 
 #[test]
-fn secrets_key_rotates() {
+fn secrets_key_rotates_and_is_not_lost_by_mistake() {
     let template = Template::read();
     assert_eq!(template.properties("SecretsKey")["EnableKeyRotation"], true);
+    assert_eq!(template.properties("SecretsKey")["PendingWindowInDays"], 30, "the longest to change one's mind");
+    assert_eq!(template.resource("SecretsKey")["UpdateReplacePolicy"], "Retain", "what is sealed needs it");
     // By alias it could be pointed elsewhere; the roles name the key itself.
     assert!(template.of_type("AWS::KMS::Alias").is_empty());
 }
