@@ -11,10 +11,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::alerts::batch;
-use crate::ground::{Function, Ground, handled};
+use crate::ground::{Ground, handled};
 use crate::measure::drive::FULL_BATCH;
 use crate::trouble::Trouble;
 use crate::worker::Worker;
+use program::function::Function;
 
 /// The messages of a queue that nobody has received yet, by when they are due and in which order they were sent.
 #[derive(Default)]

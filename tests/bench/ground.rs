@@ -6,6 +6,7 @@ use std::path::Path;
 
 use hyper::body::Bytes;
 use jiff::Timestamp;
+use program::function::Function;
 use program::project::Project;
 use program::template::Template;
 use serde_json::Value;
@@ -44,39 +45,6 @@ pub enum Taste {
     Matches,
     /// It wants alerts of another project only.
     Declines,
-}
-
-/// One of our functions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Function {
-    Deliver,
-    Retry,
-    Sweep,
-    Api,
-}
-
-impl Function {
-    pub const ALL: [Self; 4] = [Self::Deliver, Self::Retry, Self::Sweep, Self::Api];
-
-    /// Its name in the report.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Deliver => "deliver",
-            Self::Retry => "retry",
-            Self::Sweep => "sweep",
-            Self::Api => "api",
-        }
-    }
-
-    /// Its logical id in the template.
-    pub fn logical_id(self) -> &'static str {
-        match self {
-            Self::Deliver => "DeliverFunction",
-            Self::Retry => "RetryFunction",
-            Self::Sweep => "SweepFunction",
-            Self::Api => "ApiFunction",
-        }
-    }
 }
 
 impl Ground {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use bench::baselines::baselines;
-use bench::ground::{Function, Ground};
+use bench::ground::Ground;
 use bench::measure::costs::{self, Case};
 use bench::measure::drive::Workers;
 use bench::measure::neighbours::{self, Condition, Neighbours, Sample};
@@ -15,6 +15,7 @@ use bench::report::Report;
 use bench::trouble::Trouble;
 use bench::worker::Worker;
 use console::style;
+use program::function::Function;
 use program::interrupt::run;
 use program::parts::chosen;
 use program::screen::Screen;

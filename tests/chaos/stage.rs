@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use futures_util::StreamExt;
 use futures_util::stream;
 use jiff::Timestamp;
+use program::function::Function;
 use program::project::{NotBuilt, Project};
 use shared::delivery::DeliveryKey;
 use shared::ids::OrganizationId;
@@ -17,7 +18,7 @@ use tests::dice::dice;
 use tests::leaks::Secrets;
 use tests::local_cloud::{CloudError, LocalCloud, Parameters};
 use tests::proxy::{Guarded, Proxy};
-use tests::stack::{Function, NewIntegration, Stack, StackError};
+use tests::stack::{NewIntegration, Stack, StackError};
 
 use crate::endpoints::{Endpoints, fate_of};
 use crate::plan::{Alert, Fate, PAYLOAD_CANARY, Plan, REQUEST_TIMEOUT_SECONDS, RETRY_SCHEDULE, SECRET_CANARY};

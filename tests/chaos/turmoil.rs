@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use jiff::Timestamp;
+use program::function::Function;
 use serde_json::json;
 use tests::dice::dice;
 use tests::faults::Weather;
-use tests::stack::Function;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::endpoints::fate_of;

@@ -26,7 +26,8 @@ use tokio::task::JoinSet;
 use crate::faults::{Fault, Faults, Operation, Service, Weather};
 use crate::leaks::{Leak, Secrets, Shown};
 use crate::local_cloud::WAIT_SCALE;
-use crate::stack::{Function, Stack, StackError, aws};
+use crate::stack::{Stack, StackError, aws};
+use program::function::Function;
 
 /// Longer than the functions wait for one try of a call.
 const TOO_LATE: Duration = Duration::from_millis(2_500);

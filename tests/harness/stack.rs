@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sfn::types::ExecutionListItem;
 use aws_sdk_sqs::types::MessageSystemAttributeName;
 use jiff::Timestamp;
+use program::function::Function;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use serde_json::{Map, Value, json};
@@ -56,36 +57,9 @@ where
     move |error| StackError::Aws { operation, error: DisplayErrorContext(&error).to_string() }
 }
 
-/// A function of the template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
-    Deliver,
-    Retry,
-    Sweep,
-    Api,
-}
-
-impl Function {
-    pub const ALL: [Self; 4] = [Self::Deliver, Self::Retry, Self::Sweep, Self::Api];
-
-    pub fn logical_id(self) -> &'static str {
-        match self {
-            Self::Deliver => "DeliverFunction",
-            Self::Retry => "RetryFunction",
-            Self::Sweep => "SweepFunction",
-            Self::Api => "ApiFunction",
-        }
-    }
-
-    fn log_group(self, stack: &str) -> String {
-        let name = match self {
-            Self::Deliver => "deliver",
-            Self::Retry => "retry",
-            Self::Sweep => "sweep",
-            Self::Api => "api",
-        };
-        format!("/aws/lambda/{stack}-{name}")
-    }
+/// Where a function's log goes.
+fn log_group(stack: &str, function: Function) -> String {
+    format!("/aws/lambda/{stack}-{}", function.name())
 }
 
 /// A dead-letter queue.
@@ -621,7 +595,7 @@ impl Stack {
     }
 
     async fn all_log_lines(&self, function: Function) -> Result<Vec<String>, StackError> {
-        let request = self.logs.filter_log_events().log_group_name(function.log_group(&self.name));
+        let request = self.logs.filter_log_events().log_group_name(log_group(&self.name, function));
         let mut pages = request.into_paginator().send();
         let mut lines = Vec::new();
         while let Some(page) = pages.next().await {

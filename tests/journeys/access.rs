@@ -13,12 +13,13 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use libtest_mimic::Failed;
+use program::function::Function;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::ids::{DeliveryId, IntegrationId};
 use shared::io::vault::random;
 use tests::api::{Api, Content, ORGANIZATION_CLAIM, PASSWORD, SignedIn, Token};
-use tests::stack::{Function, Stack};
+use tests::stack::Stack;
 
 use crate::STAGE;
 use crate::integrations::created;

@@ -1,9 +1,10 @@
 //! What can be said when all journeys are over.
 
 use libtest_mimic::Failed;
+use program::function::Function;
 use serde_json::Value;
 use tests::leaks::Secrets;
-use tests::stack::{Function, RETRIES_BURIED};
+use tests::stack::RETRIES_BURIED;
 
 use crate::scene::{CANARY, CANARY_IN_BASE64, INTRUDER, Scene};
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use ::tests::api::ORGANIZATION_CLAIM;
 use ::tests::local_cloud::sdk_config;
-use ::tests::stack::Function;
 use api::{Settings, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -17,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode};
 use libtest_mimic::Failed;
+use program::function::Function;
 use serde_json::{Value, json};
 use shared::ids::OrganizationId;
 use shared::io::environment::Environment;

@@ -1,11 +1,12 @@
 //! Deliveries that are not wanted any more.
 
 use libtest_mimic::Failed;
+use program::function::Function;
 use serde_json::json;
 use shared::delivery::{CancelReason, Record, Status};
 use shared::integration::Integration;
 use tests::receiver::Answer;
-use tests::stack::{Function, NewIntegration};
+use tests::stack::NewIntegration;
 
 use crate::scene::{SOON, Scene, outcomes};
 

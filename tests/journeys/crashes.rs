@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use libtest_mimic::Failed;
+use program::function::Function;
 use serde_json::json;
 use shared::delivery::Status;
 use shared::integration::Integration;
 use shared::ledger::{ClaimId, GIVEN_UP_AFTER, State};
 use tests::receiver::Answer;
-use tests::stack::{Function, Stack};
+use tests::stack::Stack;
 
 use crate::STAGE;
 use crate::scene::{SOON, Scene, header, outcomes};

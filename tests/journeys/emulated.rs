@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_lambda::primitives::Blob;
 use libtest_mimic::Failed;
+use program::function::Function;
 use program::project::{Project, architecture};
 use serde_json::{Value, json};
 use shared::delivery::Status;
@@ -14,7 +15,7 @@ use shared::ids::OrganizationId;
 use tempfile::NamedTempFile;
 use tests::leaks::{Secrets, Shown};
 use tests::local_cloud::{REGION, ROOT_CREDENTIALS, free_port, sdk_config};
-use tests::stack::{Function, NewIntegration};
+use tests::stack::NewIntegration;
 use tokio::process::{Child, Command};
 
 use crate::STAGE;

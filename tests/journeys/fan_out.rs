@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use libtest_mimic::Failed;
+use program::function::Function;
 use serde_json::json;
 use shared::delivery::Status;
-use tests::stack::{Function, NewIntegration};
+use tests::stack::NewIntegration;
 
 use crate::scene::{CANARY, SOON, Scene, header, outcomes};
 

@@ -7,9 +7,9 @@ mod endpoint;
 use std::io::{self, Read};
 
 use libtest_mimic::Failed;
+use program::function::Function;
 use serde_json::{Value, json};
 use shared::delivery::Status;
-use tests::stack::Function;
 
 use self::endpoint::{Behaviour, Endpoint, Wire};
 use crate::scene::{SOON, Scene, ended_at, outcomes};

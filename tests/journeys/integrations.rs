@@ -4,11 +4,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use libtest_mimic::Failed;
+use program::function::Function;
 use serde_json::{Value, json};
 use shared::delivery::Status;
 use tests::api::{Api, Content, Response};
 use tests::local_cloud::sdk_config;
-use tests::stack::Function;
 
 use crate::at_hand::{ApiAtHand, Link, Weather};
 use crate::scene::{CANARY, PATH, STANDARD_SECRET, Scene, header};

@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::Method;
 use jiff::Timestamp;
 use libtest_mimic::Failed;
+use program::function::Function;
 use serde_json::{Value, json};
 use shared::delivery::{DeliveryKey, Record, Status};
 use shared::health::{AILING_AFTER, Health, Lane};
@@ -18,7 +19,6 @@ use shared::retry_message::RetryMessage;
 use tests::api::Content;
 use tests::local_cloud::sdk_config;
 use tests::receiver::Answer;
-use tests::stack::Function;
 
 use crate::scene::{PATH, SOON, Scene, outcomes};
 

@@ -7,6 +7,7 @@ use http::header::IF_MATCH;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use libtest_mimic::Failed;
+use program::function::Function;
 use serde_json::{Value, json};
 use shared::alert_event::EventType;
 use shared::delivery::{Identity, Record, Status};
@@ -15,7 +16,6 @@ use shared::ledger::{End, State};
 use shared::signature::SigningSecret;
 use tests::api::Content;
 use tests::receiver::{Answer, Arrival};
-use tests::stack::Function;
 
 use crate::at_hand::{ApiAtHand, Link, Weather};
 use crate::integrations::{assert_problem, created};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use libtest_mimic::Failed;
+use program::function::Function;
 use serde_json::{Value, json};
 use shared::delivery::{DeliveryKey, Status};
 use shared::integration::Integration;
@@ -14,7 +15,7 @@ use tests::leaks::Secrets;
 use tests::local_cloud::Parameters;
 use tests::proxy::{Guarded, Proxy};
 use tests::receiver::Answer;
-use tests::stack::{Function, Stack};
+use tests::stack::Stack;
 use tokio::time::{Instant, sleep};
 
 use crate::STAGE;

@@ -9,6 +9,7 @@ use futures_util::{StreamExt, stream};
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use libtest_mimic::Failed;
+use program::function::Function;
 use serde_json::{Value, json};
 use shared::alert_event::EventType;
 use shared::delivery::{DeliveryKey, Identity, Record, Status};
@@ -19,7 +20,7 @@ use shared::payload::{Kept, keep};
 use tests::api::{Api, Content, Response};
 use tests::local_cloud::sdk_config;
 use tests::receiver::Arrival;
-use tests::stack::{Function, Stack};
+use tests::stack::Stack;
 
 use crate::STAGE;
 use crate::integrations::{assert_problem, created};

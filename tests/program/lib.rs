@@ -1,8 +1,9 @@
-//! What the project's own programs and tests have in common: where its files are, what the template says, the terminal,
+//! What the project's own programs and tests have in common: where its files are, what the template says and deploys, the terminal,
 //! what of a run was asked for, and how it ends.
 //!
 //! A crate of its own, so that the benchmark has it without the local cloud's clients.
 
+pub mod function;
 pub mod interrupt;
 pub mod parts;
 pub mod project;

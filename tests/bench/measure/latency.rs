@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use crate::endpoint::Manner;
 use crate::floor_process::Floor;
-use crate::ground::{Function, Ground, SECRET, Taste, handled};
+use crate::ground::{Ground, SECRET, Taste, handled};
 use crate::statistics::{milliseconds, percentile};
 use crate::trouble::{Trouble, must_be};
 use crate::worker::Worker;
+use program::function::Function;
 
 /// How many deliveries are timed, one at a time.
 const TIMED: usize = 500;

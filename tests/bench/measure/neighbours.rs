@@ -19,10 +19,11 @@ use crate::alerts::Alerts;
 use crate::aws::{Queue, Way};
 use crate::endpoint::{Endpoint, Manner};
 use crate::event_source::EventSource;
-use crate::ground::{Function, Ground, SECRET};
+use crate::ground::{Ground, SECRET};
 use crate::prices::AWS_CALL_SECONDS;
 use crate::statistics::{milliseconds, percentile};
 use crate::trouble::{Trouble, must_be};
+use program::function::Function;
 
 /// How many organizations have an endpoint each, and which of them hang when they do.
 const ENDPOINTS: usize = 20;

@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::drive::FULL_BATCH;
 use crate::endpoint::Manner;
 use crate::floor_process::Floor;
-use crate::ground::{Function, Ground, SECRET, Taste, handled, retry_batch};
+use crate::ground::{Ground, SECRET, Taste, handled, retry_batch};
 use crate::statistics::Spread;
 use crate::trouble::{Trouble, must_be};
 use crate::worker::{Program, Worker};
+use program::function::Function;
 
 /// How often each is measured.
 pub const RUNS: usize = 5;
