@@ -44,7 +44,7 @@ isolation: build ## measure what endpoints that hang, a burst and a flood do to 
 
 # ONLY chooses a part: starts, work, latency, costs or growth.
 # Its floor and its Lambda that does nothing are built as the functions are, and so is the benchmark itself on the way.
-bench: build ## measure what a delivery costs in work, money and time, beside its floor; about ten minutes
+bench: build ## measure what a delivery costs in work, money and time, beside its floor; about twelve minutes
 	@tools/bench.sh
 	@echo "bench: building it, which takes minutes the first time"
 	@cd tests/bench && PATH="$(SAM_BIN):$$PATH" cargo lambda build --release

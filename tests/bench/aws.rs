@@ -177,7 +177,7 @@ impl Aws {
     }
 
     /// Lets every call take that long from now on.
-    pub fn take(&self, takes: Duration) {
+    pub fn answer_after(&self, takes: Duration) {
         self.shared.with(|state| state.takes = takes);
     }
 

@@ -1,12 +1,14 @@
-//! A queue and the sandboxes of the function that reads it, as Lambda's event source joins them: a free sandbox takes what is
-//! due, up to a full batch, at once.
+//! A queue and the sandboxes of the function that reads it, as Lambda's event source joins them: a free sandbox gets what is
+//! due, up to a full batch, at once. The one that was used last is used again, since it is the warmest.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use program::function::Function;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -15,7 +17,6 @@ use crate::ground::{Ground, handled};
 use crate::measure::drive::FULL_BATCH;
 use crate::trouble::Trouble;
 use crate::worker::Worker;
-use program::function::Function;
 
 /// The messages of a queue that nobody has received yet, by when they are due and in which order they were sent.
 #[derive(Default)]
@@ -97,15 +98,22 @@ impl EventSource {
     /// # Errors
     /// When an invocation fails, or gives a message back.
     pub async fn run(&self) -> Result<Infallible, Trouble> {
-        let sandboxes = self.sandboxes.iter().map(|sandbox| async move {
-            loop {
-                let bodies = self.receive().await;
-                let answer = handled(sandbox, batch(self.queue, &bodies)).await?;
-                self.ended.borrow_mut().push((answer.started.into(), answer.ended - answer.started));
+        let mut free: Vec<&Worker> = self.sandboxes.iter().collect();
+        let mut invocations = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                bodies = self.receive(), if !free.is_empty() => {
+                    invocations.extend(free.pop().map(|sandbox| self.invoke(sandbox, bodies)));
+                }
+                Some(ended) = invocations.next() => free.push(ended?),
             }
-        });
-        // The first of them that ends has failed, since none ends otherwise.
-        try_join_all(sandboxes).await.map(|ended: Vec<Infallible>| ended[0])
+        }
+    }
+
+    async fn invoke<'a>(&self, sandbox: &'a Worker, bodies: Vec<String>) -> Result<&'a Worker, Trouble> {
+        let answer = handled(sandbox, batch(self.queue, &bodies)).await?;
+        self.ended.borrow_mut().push((answer.started.into(), answer.ended - answer.started));
+        Ok(sandbox)
     }
 
     /// How long the invocations ran that began since then and have ended.
@@ -113,20 +121,14 @@ impl EventSource {
         self.ended.borrow().iter().filter(|(began, _)| *began >= then).map(|(_, ran)| *ran).sum()
     }
 
-    /// Waits for the next batch.
+    /// Waits for the next batch. Nothing is taken by one that is dropped before.
     async fn receive(&self) -> Vec<String> {
         loop {
-            let (bodies, next) = {
-                let mut messages = self.messages.borrow_mut();
-                (messages.take_due(Instant::now()), messages.next_due())
-            };
-            // Another sandbox sees to what is left, and to what will be due.
+            let bodies = self.messages.borrow_mut().take_due(Instant::now());
             if !bodies.is_empty() {
-                if next.is_some() {
-                    self.changed.notify_one();
-                }
                 return bodies;
             }
+            let next = self.messages.borrow().next_due();
             let due = async {
                 match next {
                     Some(next) => tokio::time::sleep_until(next).await,

@@ -141,20 +141,16 @@ async fn measure_growth(ground: &mut Ground, screen: &Screen, report: &mut Repor
 
 async fn measure_neighbours(ground: &Ground, screen: &Screen, report: &mut Report) -> Result<(), Trouble> {
     for per_second in neighbours::RATES {
-        let [mut without, mut with] = [Sample::default(), Sample::default()];
+        let mut samples = Condition::ALL.map(|_| Sample::default());
         for round in 1..=neighbours::ROUNDS {
-            for condition in Condition::ALL {
+            for (condition, sample) in Condition::ALL.into_iter().zip(&mut samples) {
                 let doing =
                     format!("{per_second} alerts/s, {}, round {round} of {}", condition.words(), neighbours::ROUNDS);
-                let half = neighbours::half(ground, per_second, condition);
-                let sample = screen.step(&doing, half, |_| doing.clone()).await?;
-                match condition {
-                    Condition::AllWork => without.add(sample),
-                    Condition::SomeHang => with.add(sample),
-                }
+                let measured = neighbours::measure(ground, per_second, condition);
+                sample.add(screen.step(&doing, measured, |_| doing.clone()).await?);
             }
         }
-        report.neighbours.push(Neighbours { per_second, without: without.half(), with: with.half() });
+        report.neighbours.push(Neighbours::of(per_second, samples));
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ async fn a_batch_opens_the_same_secrets_once() -> Result<(), Trouble> {
     let workers = Workers::start(&ground).await?;
     ground.integrations([Taste::Matches]);
     // Long enough for all ten to ask before the first is answered.
-    ground.aws.take(Duration::from_millis(100));
+    ground.aws.answer_after(Duration::from_millis(100));
     let (event, _) = ground.batch(FULL_BATCH, 0);
     handled(&workers.deliver, event).await?;
     let calls = ground.aws.take_tally().map_err(Trouble::UnknownCall)?;

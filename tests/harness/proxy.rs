@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
+use program::function::Function;
 use serde_json::{Value, json};
 use shared::delivery::Status;
 use tokio::net::{TcpListener, TcpStream};
@@ -27,7 +28,6 @@ use crate::faults::{Fault, Faults, Operation, Service, Weather};
 use crate::leaks::{Leak, Secrets, Shown};
 use crate::local_cloud::WAIT_SCALE;
 use crate::stack::{Stack, StackError, aws};
-use program::function::Function;
 
 /// Longer than the functions wait for one try of a call.
 const TOO_LATE: Duration = Duration::from_millis(2_500);

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use program::function::Function;
 use serde::Serialize;
 
 use crate::endpoint::Manner;
@@ -11,7 +12,6 @@ use crate::ground::{Ground, SECRET, Taste, handled};
 use crate::statistics::{milliseconds, percentile};
 use crate::trouble::{Trouble, must_be};
 use crate::worker::Worker;
-use program::function::Function;
 
 /// How many deliveries are timed, one at a time.
 const TIMED: usize = 500;

@@ -1,12 +1,13 @@
 //! What endpoints that hang cost their neighbours: how long alerts take from their queue to endpoints that work, without and
-//! with a fifth of the endpoints hanging, in turn. The functions run with production's own time limits and schedule, and
-//! every AWS call takes as long as `prices.rs` assumes. `make isolation` measures the same on the local cloud, which is
+//! with a fifth of the endpoints hanging, in turn. The functions run with production's own time limits, schedule and
+//! concurrency, and every AWS call takes as long as `prices.rs` assumes. `make isolation` measures the same on the local cloud, which is
 //! slowed down by whatever else it has to do.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use program::function::Function;
 use serde::Serialize;
 use shared::alert_event::AlertEvent;
 use shared::health::{Health, Lane};
@@ -23,25 +24,17 @@ use crate::ground::{Ground, SECRET};
 use crate::prices::AWS_CALL_SECONDS;
 use crate::statistics::{milliseconds, percentile};
 use crate::trouble::{Trouble, must_be};
-use program::function::Function;
 
 /// How many organizations have an endpoint each, and which of them hang when they do.
 const ENDPOINTS: usize = 20;
 const HANGING: [usize; 4] = [4, 9, 14, 19];
 
-/// How many sandboxes `deliver` has: more than are ever busy at these rates once it is known who hangs. The other sources
-/// have as many as the template gives them.
-const DELIVERING: usize = 5;
-
 /// How often alerts are sent.
 const SENT_EVERY: Duration = Duration::from_millis(50);
 
-/// How many delays are measured at least with and without, over all rounds: fifteen are beyond the 99th percentile.
-const SAMPLES: usize = 1_500;
-
-/// How long each half of a round is measured at least: longer than an attempt's time limit, so that all that hangs when it
-/// begins runs out meanwhile.
-const AT_LEAST: Duration = Duration::from_secs(35);
+/// How long a condition is measured at a time: longer than an attempt's time limit, so that all that hangs when it begins
+/// runs out meanwhile. At the lower rate eleven delays are then beyond the 99th percentile.
+const MEASURED_FOR: Duration = Duration::from_secs(35);
 
 /// How often each condition is measured, in turn.
 pub const ROUNDS: usize = 2;
@@ -59,43 +52,56 @@ const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 /// Alerts a second.
 pub const RATES: [u32; 2] = [20, 200];
 
-/// What neighbours noticed at one rate.
+/// What neighbours noticed at one rate, under every condition in the order of [`Condition::ALL`].
 #[derive(Clone, Debug, Serialize)]
 pub struct Neighbours {
     pub per_second: u32,
-    pub without: Half,
-    pub with: Half,
+    pub measured: Vec<Measured>,
 }
 
-/// One condition.
+/// What was measured under one condition.
 #[derive(Clone, Debug, Serialize)]
-pub struct Half {
+pub struct Measured {
+    pub condition: Condition,
     /// From queue to arrival, of alerts for endpoints that work.
     pub arrival_ms: Percentiles,
+    /// The p99 in those of the first condition, in which all work.
+    pub ratio: f64,
     pub alerts: usize,
-    /// How long `deliver` ran for each alert of any endpoint, in milliseconds.
+    /// How long `deliver` ran for each alert of any endpoint, in milliseconds: its invocations that began and ended
+    /// meanwhile.
     pub deliver_ms: f64,
 }
 
 impl Neighbours {
-    pub fn ratio(&self) -> f64 {
-        self.with.arrival_ms.p99 / self.without.arrival_ms.p99
+    /// Of what was measured under each condition.
+    pub fn of(per_second: u32, samples: [Sample; 3]) -> Self {
+        let mut measured: Vec<_> =
+            Condition::ALL.into_iter().zip(samples).map(|(condition, sample)| sample.measured(condition)).collect();
+        let calm = measured[0].arrival_ms.p99;
+        measured.iter_mut().for_each(|it| it.ratio = it.arrival_ms.p99 / calm);
+        Self { per_second, measured }
     }
 }
 
 /// What the endpoints that can hang do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Condition {
     AllWork,
+    /// They begin to when the measurement does.
+    SomeBeginToHang,
+    /// They do, and are known to.
     SomeHang,
 }
 
 impl Condition {
-    pub const ALL: [Self; 2] = [Self::AllWork, Self::SomeHang];
+    pub const ALL: [Self; 3] = [Self::AllWork, Self::SomeBeginToHang, Self::SomeHang];
 
     pub fn words(self) -> &'static str {
         match self {
             Self::AllWork => "all work",
+            Self::SomeBeginToHang => "4 of 20 begin to hang",
             Self::SomeHang => "4 of 20 hang",
         }
     }
@@ -117,35 +123,36 @@ impl Sample {
         self.sent += other.sent;
     }
 
-    /// What it comes to.
-    pub fn half(mut self) -> Half {
+    fn measured(mut self, condition: Condition) -> Measured {
         self.arrival_ms.sort_by(f64::total_cmp);
         let at = |share| percentile(&self.arrival_ms, share);
-        Half {
+        Measured {
+            condition,
             arrival_ms: Percentiles { p50: at(0.5), p99: at(0.99) },
+            ratio: 1.0,
             alerts: self.arrival_ms.len(),
             deliver_ms: milliseconds(self.ran) / self.sent as f64,
         }
     }
 }
 
-/// Measures a round's half at one rate.
+/// Measures a condition once, at one rate.
 ///
 /// # Errors
 /// When what happened is not what must.
-pub async fn half(ground: &Ground, per_second: u32, condition: Condition) -> Result<Sample, Trouble> {
+pub async fn measure(ground: &Ground, per_second: u32, condition: Condition) -> Result<Sample, Trouble> {
     let town = Town::build(ground, condition).await?;
-    ground.aws.take(Duration::from_secs_f64(AWS_CALL_SECONDS));
+    ground.aws.answer_after(Duration::from_secs_f64(AWS_CALL_SECONDS));
     let measured = tokio::select! {
         measured = town.measured(per_second) => measured,
         ended = town.run() => ended.map(|never| match never {}),
     };
-    ground.aws.take(Duration::ZERO);
+    ground.aws.answer_after(Duration::ZERO);
     ground.aws.take_tally().map_err(Trouble::UnknownCall)?;
     measured
 }
 
-/// Everything that one half of a round needs, all of it new.
+/// Everything that is needed to measure a condition, all of it new.
 struct Town<'a> {
     ground: &'a Ground,
     condition: Condition,
@@ -164,13 +171,14 @@ impl<'a> Town<'a> {
         let url = |number| if HANGING.contains(&number) { hanging.url() } else { ground.endpoint.url() };
         let integrations = ground.neighbours((0..ENDPOINTS).map(url));
         let concurrency = |parameter| ground.template.default_of(parameter).parse().expect("it is a number");
-        let (retry, slow_lane) = (concurrency("RetryConcurrency"), concurrency("SlowLaneConcurrency"));
+        let [deliver, retry, slow_lane] =
+            ["DeliverConcurrency", "RetryConcurrency", "SlowLaneConcurrency"].map(concurrency);
         ground.aws.take_sent();
         Ok(Self {
             ground,
             condition,
             integrations,
-            alerts: EventSource::start(ground, "AlertsQueue", Function::Deliver, DELIVERING).await?,
+            alerts: EventSource::start(ground, "AlertsQueue", Function::Deliver, deliver).await?,
             retries: EventSource::start(ground, "RetryQueue", Function::Retry, retry).await?,
             slow_lane: EventSource::start(ground, "SlowLaneQueue", Function::Retry, slow_lane).await?,
             hanging,
@@ -204,20 +212,19 @@ impl<'a> Town<'a> {
         let mut alerts = Alerts::new()?;
         // Every sandbox opens every integration's secrets once.
         self.send(&mut alerts, WARM_UP_PER_SECOND, WARM_UP).await?;
-        if self.condition == Condition::SomeHang {
+        if self.condition != Condition::AllWork {
             self.hanging.behave(Manner::HANGS);
             self.hanging.take();
+        }
+        if self.condition == Condition::SomeHang {
             self.become_known(&mut alerts).await?;
         }
         self.ground.endpoint.take();
         let begun = Instant::now();
-
-        let healthy = (ENDPOINTS - HANGING.len()) as f64 / ENDPOINTS as f64;
-        let time = SAMPLES as f64 / ROUNDS as f64 / healthy / f64::from(per_second);
-        let sent = self.send(&mut alerts, per_second, Duration::from_secs_f64(time).max(AT_LEAST)).await?;
+        let sent = self.send(&mut alerts, per_second, MEASURED_FOR).await?;
         let arrival_ms = self.arrivals(&sent).await?;
         let ran = self.alerts.ran_since(begun);
-        if self.condition == Condition::SomeHang {
+        if self.condition != Condition::AllWork {
             let hung = self.hanging.take().seen.len();
             must_be("whether requests hung", &(hung > HANGING.len()), &true)?;
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hyper::body::Bytes;
+use program::function::Function;
 use serde::Serialize;
 
 use super::drive::FULL_BATCH;
@@ -12,7 +13,6 @@ use crate::ground::{Ground, SECRET, Taste, handled, retry_batch};
 use crate::statistics::Spread;
 use crate::trouble::{Trouble, must_be};
 use crate::worker::{Program, Worker};
-use program::function::Function;
 
 /// How often each is measured.
 pub const RUNS: usize = 5;
