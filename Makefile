@@ -37,12 +37,12 @@ chaos: build ## make everything go wrong on a local cloud, and reckon up every d
 	@cargo run -q -p tests --bin chaos
 
 # STRICT=1 makes it fail when a ratio is over budget: for a machine that does nothing else.
-# ONLY chooses an experiment: hanging, burst, flood, overflow or begin.
+# ONLY chooses experiments: hanging, burst, flood, overflow, begin.
 isolation: build ## measure what endpoints that hang, a burst and a flood do to others; about twelve minutes
 	@cargo build -p tests --bin isolation
 	@cargo run -q -p tests --bin isolation -- $(ONLY)
 
-# ONLY chooses a part: starts, work, latency, costs or growth.
+# ONLY chooses parts: starts, work, latency, costs, growth, neighbours.
 # Its floor and its Lambda that does nothing are built as the functions are, and so is the benchmark itself on the way.
 bench: build ## measure what a delivery costs in work, money and time, beside its floor; about twelve minutes
 	@tools/bench.sh

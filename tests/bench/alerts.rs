@@ -53,6 +53,9 @@ const TIMESTAMP: &str = "\"timestamp\": \"2025-01-10T10:23:45Z\"";
 const ORGANIZATION: &str = "\"organization\": {\n    \"id\": 1,";
 const MESSAGE: &str = "\"message\": \"";
 
+/// The messages of a full batch: the template's `BatchSize`.
+pub const FULL_BATCH: usize = 10;
+
 /// The event of a batch of messages, as Lambda hands it over. `queue` is the logical id.
 pub fn batch(queue: &str, bodies: &[String]) -> Bytes {
     let records: Vec<_> = bodies

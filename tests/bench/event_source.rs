@@ -12,9 +12,8 @@ use program::function::Function;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::alerts::batch;
+use crate::alerts::{FULL_BATCH, batch};
 use crate::ground::{Ground, handled};
-use crate::measure::drive::FULL_BATCH;
 use crate::trouble::Trouble;
 use crate::worker::Worker;
 

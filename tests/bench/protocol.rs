@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use bench::alerts::FULL_BATCH;
 use bench::endpoint::Manner;
 use bench::ground::{Ground, Taste, handled};
 use bench::measure::costs::healthy_path;
-use bench::measure::drive::{FULL_BATCH, Load, Workers, drive};
+use bench::measure::drive::{Load, Workers, drive};
 use bench::trouble::Trouble;
 
 /// A claim and a record of one write unit each, and one query for the whole batch.

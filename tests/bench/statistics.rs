@@ -22,6 +22,22 @@ impl Spread {
     }
 }
 
+/// Values at the middle and at the end of the scale. Their unit is the field's that holds them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Percentiles {
+    pub p50: f64,
+    pub p99: f64,
+}
+
+impl Percentiles {
+    /// Of no values they are zero.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        Self { p50: percentile(&sorted, 0.5), p99: percentile(&sorted, 0.99) }
+    }
+}
+
 /// Of sorted values, the one that this share of them does not exceed.
 pub fn percentile(sorted: &[f64], share: f64) -> f64 {
     let rank = (sorted.len() as f64 * share).ceil() as usize;

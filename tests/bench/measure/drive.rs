@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use program::function::Function;
 
+use crate::alerts::FULL_BATCH;
 use crate::aws::{Queue, Sent, Tally, Way};
 use crate::cost::{Invocation, Usage};
 use crate::endpoint::{Manner, Seen};
 use crate::ground::{Ground, Taste, handled, retry_batch};
 use crate::trouble::{Trouble, must_be};
 use crate::worker::{Answer, Worker};
-
-/// The messages of a full batch: the template's `BatchSize`.
-pub const FULL_BATCH: usize = 10;
 
 /// What is driven through.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::drive::{FULL_BATCH, Load, Workers, drive};
+use super::drive::{Load, Workers, drive};
+use crate::alerts::FULL_BATCH;
 use crate::cost::bill;
 use crate::ground::Ground;
 use crate::statistics::Spread;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::endpoint::Manner;
 use crate::floor_process::Floor;
 use crate::ground::{Ground, SECRET, Taste, handled};
-use crate::statistics::{milliseconds, percentile};
+use crate::statistics::{Percentiles, milliseconds};
 use crate::trouble::{Trouble, must_be};
 use crate::worker::Worker;
 
@@ -18,13 +18,6 @@ const TIMED: usize = 500;
 
 /// How many go before them.
 const WARM_UP: usize = 100;
-
-/// Milliseconds at the middle and at the end of the scale.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Percentiles {
-    pub p50: f64,
-    pub p99: f64,
-}
 
 /// What one process adds to a delivery.
 #[derive(Clone, Debug, Serialize)]
@@ -56,11 +49,7 @@ impl Times {
     }
 
     fn latency(self) -> Latency {
-        let percentiles = |times: Vec<f64>| {
-            let mut timed: Vec<_> = times.into_iter().skip(WARM_UP).collect();
-            timed.sort_by(f64::total_cmp);
-            Percentiles { p50: percentile(&timed, 0.5), p99: percentile(&timed, 0.99) }
-        };
+        let percentiles = |times: Vec<f64>| Percentiles::of(times.into_iter().skip(WARM_UP));
         Latency {
             who: self.who,
             until_sent_ms: percentiles(self.until_sent),

@@ -6,7 +6,7 @@ use hyper::body::Bytes;
 use program::function::Function;
 use serde::Serialize;
 
-use super::drive::FULL_BATCH;
+use crate::alerts::FULL_BATCH;
 use crate::endpoint::Manner;
 use crate::floor_process::Floor;
 use crate::ground::{Ground, SECRET, Taste, handled, retry_batch};
