@@ -181,6 +181,10 @@ impl Aws {
         self.shared.with(|state| state.takes = takes);
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Puts an item into a table, uncounted.
     pub fn put(&self, table: &str, item: Item) {
         self.shared.with(|state| {

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
@@ -22,6 +23,22 @@ impl Process {
     pub fn cpu_time(self) -> io::Result<Duration> {
         let time = clock_getcpuclockid(self.0).and_then(clock_gettime)?;
         Ok(Duration::from(time))
+    }
+
+    /// Stops it where it is, as Lambda does between two invocations.
+    ///
+    /// # Errors
+    /// When there is no such process any more.
+    pub fn freeze(self) -> io::Result<()> {
+        Ok(kill(self.0, Signal::SIGSTOP)?)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When there is no such process any more.
+    pub fn thaw(self) -> io::Result<()> {
+        Ok(kill(self.0, Signal::SIGCONT)?)
     }
 
     /// The most memory that it ever held resident, in bytes.

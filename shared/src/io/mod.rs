@@ -6,6 +6,8 @@ pub mod batch;
 pub mod environment;
 pub mod fault;
 
+mod connections;
+
 mod conditional;
 pub mod deliveries_table;
 pub mod integrations_table;

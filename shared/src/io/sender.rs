@@ -27,9 +27,10 @@ use tokio::time::timeout;
 use crate::address::{self, AllowedNetworks};
 use crate::endpoint_url::EndpointUrl;
 use crate::excerpt::{Extent, MAX_BODY_BYTES, excerpt};
+use crate::io::connections::{Clocks, Pooled};
 use crate::outcome::{Blocked, Outcome, Phase};
 use classify::classify;
-use client::{Client, Clocks, Pool};
+use client::Client;
 use connector::{ConnectFault, ConnectionRules, most_of};
 use stopwatch::Stopwatch;
 
@@ -53,7 +54,7 @@ pub const VETTING_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Sender {
     request_timeout: Duration,
     rules: ConnectionRules,
-    pool: Pool,
+    pool: Pooled<Client>,
 }
 
 /// What a [`Sender`] is told.
@@ -156,7 +157,8 @@ impl Sender {
         let SenderConfig { request_timeout, allowed_networks } = config;
         let connect_limit = CONNECT_TIMEOUT.min(most_of(request_timeout));
         let rules = ConnectionRules::new(allowed_networks, roots, connect_limit);
-        let pool = Pool::new(rules.clone(), Clocks::read());
+        let pooled = rules.clone();
+        let pool = Pooled::new(move || Client::pooled(&pooled), Clocks::read());
         Self { request_timeout, rules, pool }
     }
 
