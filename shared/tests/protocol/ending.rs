@@ -108,6 +108,7 @@ fn is_bound_to_happen(world: &World, action: Action) -> bool {
         Action::LoseAnswer { .. }
         | Action::Throttle { .. }
         | Action::Crash { .. }
+        | Action::Fail { .. }
         | Action::Abort { .. }
         | Action::Redeliver
         | Action::RedeliverySenderDies { .. } => false,

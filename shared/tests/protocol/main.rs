@@ -10,7 +10,8 @@
 //!
 //! - Messages come in any order, early or late, and any number of times.
 //! - A worker dies before or after any of its calls, or is so slow that its lease runs out and others overtake it.
-//! - A call does its work and its answer is lost. The worker then makes it again, or dies.
+//! - A call does its work and its answer is lost. The worker then makes it again, gives up, or dies.
+//! - Something of ours fails before a worker has sent its request. It takes its claim back, and gives its message back.
 //! - Step Functions throttles; executions are aborted by hand; the sweep comes by.
 //! - The endpoint accepts, refuses, or wants no more; `deliver` begins a first attempt itself or hands it off, also one whose
 //!   worker died.
@@ -119,6 +120,10 @@ fn mistakes_that_break_a_promise_are_caught() {
     caught(Mistake::HandOffForgotten, SOMETHING_LEADS_ON);
     caught(Mistake::AlertTakenForNew, SOMETHING_LEADS_ON);
     caught(Mistake::RecordBeforeDisable, GONE_IS_SWITCHED_OFF);
+    caught(Mistake::TakenBackTooLate, DUPLICATES_ARE_LABELLED);
+    caught(Mistake::TakeBackUnconditional, NEVER_BACKWARDS);
+    caught(Mistake::LabelTakenBack, DUPLICATES_ARE_LABELLED);
+    caught(Mistake::TakeBackForgotten, NO_CLAIM_ABANDONED);
 }
 
 #[test]

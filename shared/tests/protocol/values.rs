@@ -17,13 +17,29 @@ pub(crate) const HIGHEST_ATTEMPT: u8 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Ledger {
     Nothing,
-    Waiting { attempt: u8, round_start: u8, due: Due },
-    Sending { attempt: u8, round_start: u8, lease: Lease, claim: Claim, label: Label },
-    Ended { attempt: u8, round_start: u8, ending: Ending },
+    /// The label is there only when a claim was taken back that had it.
+    Waiting {
+        attempt: u8,
+        round_start: u8,
+        due: Due,
+        label: Label,
+    },
+    Sending {
+        attempt: u8,
+        round_start: u8,
+        lease: Lease,
+        claim: Claim,
+        label: Label,
+    },
+    Ended {
+        attempt: u8,
+        round_start: u8,
+        ending: Ending,
+    },
 }
 
-/// How far a delivery has come: its attempt, and within it 0 waiting, 1 sending, 2 over.
-pub(crate) type Place = (u8, u8);
+/// How far a delivery has come: its attempt, and whether that is over.
+pub(crate) type Place = (u8, bool);
 
 /// How far off the due time is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -126,10 +142,10 @@ impl Ledger {
 
     pub(crate) fn place(self) -> Place {
         match self {
-            Self::Nothing => (0, 0),
-            Self::Waiting { attempt, .. } => (attempt, 0),
-            Self::Sending { attempt, .. } => (attempt, 1),
-            Self::Ended { attempt, .. } => (attempt, 2),
+            Self::Nothing => (0, false),
+            // A claim can be taken back.
+            Self::Waiting { attempt, .. } | Self::Sending { attempt, .. } => (attempt, false),
+            Self::Ended { attempt, .. } => (attempt, true),
         }
     }
 
@@ -144,8 +160,8 @@ impl Ledger {
 
     pub(crate) fn label(self) -> Label {
         match self {
-            Self::Sending { label, .. } => label,
-            Self::Nothing | Self::Waiting { .. } | Self::Ended { .. } => Label::Plain,
+            Self::Waiting { label, .. } | Self::Sending { label, .. } => label,
+            Self::Nothing | Self::Ended { .. } => Label::Plain,
         }
     }
 

@@ -65,6 +65,14 @@ pub(crate) enum Mistake {
     AlertTakenForNew,
     /// The integration of an endpoint that is gone is switched off when that is in the ledger already.
     RecordBeforeDisable,
+    /// A claim is taken back when its request was sent, and its outcome could not be recorded.
+    TakenBackTooLate,
+    /// A claim is taken back whoever holds it.
+    TakeBackUnconditional,
+    /// A claim that is taken back forgets that a worker died in the middle of the same attempt.
+    LabelTakenBack,
+    /// A claim that is taken back is left as it is.
+    TakeBackForgotten,
 }
 
 /// Something that happens. Workers are told apart by their place, and may change places between two actions.
@@ -101,6 +109,12 @@ pub(crate) enum Action {
     /// A worker dies, or gives up with a fault; its message returns to the queue.
     Crash {
         worker: usize,
+    },
+    /// Something of ours fails before a worker has sent its request: it takes its claim back, whether or not it knows that
+    /// it was made, and gives its message back.
+    Fail {
+        worker: usize,
+        attempt: u8,
     },
     LeaseRunsOut,
     /// The due time comes closer, or goes by.
@@ -165,6 +179,7 @@ impl Protocol {
                 Worker::Idle => receipts(worker, world, actions),
                 Worker::Holding { message, next } => {
                     actions.push(Action::Crash { worker });
+                    actions.extend(self.taken_back(next).map(|attempt| Action::Fail { worker, attempt }));
                     calls(worker, message, next, world, actions);
                 }
             }
@@ -214,6 +229,11 @@ impl Protocol {
                 world.leave(worker, Claim::Abandoned);
             }
             Action::Crash { worker } => self.crash(&mut world, worker),
+            Action::Fail { worker, attempt } => {
+                if let Worker::Holding { next, .. } = &mut world.workers[worker] {
+                    *next = Step::TakeBack { attempt };
+                }
+            }
             Action::LeaseRunsOut => world.end_lease(),
             Action::TimePasses => world.pass_time(),
             Action::ExecutionSends { attempt } => {
@@ -246,7 +266,9 @@ impl Protocol {
             // Looked at, because it must not be created by asking.
             (Message::Alert(Run::Again), Course::Cancel) => world.ledger,
             (Message::Alert(_), Course::Send) => Ledger::Nothing,
-            (Message::Due(attempt), _) => Ledger::Waiting { attempt, round_start: attempt, due: Due::Near },
+            (Message::Due(attempt), _) => {
+                Ledger::Waiting { attempt, round_start: attempt, due: Due::Near, label: Label::Plain }
+            }
         };
         self.decide(world, worker, message.received(), course, presumed);
     }
@@ -304,7 +326,7 @@ impl Protocol {
                 label: Label::Plain,
             }),
             Step::Create(Beginning::HandedOff) => {
-                world.write(Ledger::Waiting { attempt: 1, round_start: 1, due: Due::Near });
+                world.write(Ledger::Waiting { attempt: 1, round_start: 1, due: Due::Near, label: Label::Plain });
             }
             Step::Claim { from, .. } if !world.ledger.is_still(from) && !self.makes(Mistake::ClaimUnconditional) => {
                 return Reply::Refused;
@@ -318,7 +340,10 @@ impl Protocol {
             }),
             Step::Cancel { from } if !world.ledger.is_still(from) => return Reply::Refused,
             Step::Cancel { from } => {
-                if matches!(from, Prior::Sending { .. }) && !self.makes(Mistake::InterruptionForgotten) {
+                // Of a claim that was taken back, the label says that its attempt may have been sent before.
+                let interrupted =
+                    matches!(from, Prior::Sending { .. }) || world.ledger.label() == Label::PossibleDuplicate;
+                if interrupted && !self.makes(Mistake::InterruptionForgotten) {
                     world.log(from.attempt(), world.ledger.label());
                 }
                 world.write(Ledger::Ended {
@@ -337,6 +362,18 @@ impl Protocol {
                 world.write(self.recorded(attempt, answer));
                 world.log(attempt.number, attempt.label);
             }
+            Step::TakeBack { attempt }
+                if !world.ledger.is_still(Prior::Sending { attempt, claim })
+                    && !self.makes(Mistake::TakeBackUnconditional) =>
+            {
+                return Reply::Refused;
+            }
+            Step::TakeBack { .. } if self.makes(Mistake::TakeBackForgotten) => {}
+            Step::TakeBack { attempt } => {
+                let label = if self.makes(Mistake::LabelTakenBack) { Label::Plain } else { world.ledger.label() };
+                let round_start = world.ledger.round_start();
+                world.write(Ledger::Waiting { attempt, round_start, due: Due::Near, label });
+            }
             Step::Disable(_) => world.switched_off = true,
             // Of the delivery that is handed off, or of one whose worker died: the latter's claim stays as it is.
             Step::HandOff
@@ -354,6 +391,10 @@ impl Protocol {
         let Worker::Holding { message, .. } = world.workers[worker] else { return };
         let found = world.ledger;
         let next = match (step, reply) {
+            (Step::TakeBack { .. }, _) => {
+                self.put_back(world, message);
+                return world.leave(worker, Claim::Abandoned);
+            }
             (Step::Record(..), Reply::Refused) if self.makes(Mistake::RefusedRecordAcknowledged) => None,
             (_, Reply::Refused) => return self.decide(world, worker, message, step.course(), found),
             (Step::Create(Beginning::HandedOff), _) => Some(Step::HandOff),
@@ -409,7 +450,7 @@ impl Protocol {
             NextStep::GiveUp => ended(Ending::Failed),
             NextStep::DisableIntegration => ended(Ending::Gone),
             NextStep::Retry { after } => {
-                Ledger::Waiting { attempt: attempt + 1, round_start, due: Due::of(NOW + after) }
+                Ledger::Waiting { attempt: attempt + 1, round_start, due: Due::of(NOW + after), label: Label::Plain }
             }
         }
     }
@@ -439,6 +480,17 @@ impl Protocol {
         self.makes(Mistake::AcknowledgeOnReceipt) || self.makes(Mistake::AcknowledgeBeforeSchedule) && schedules
     }
 
+    /// The attempt whose claim a worker takes back that cannot go on with that step.
+    fn taken_back(&self, next: Step) -> Option<u8> {
+        match next {
+            Step::Create(_) => Some(1),
+            Step::Claim { from, .. } => Some(from.attempt()),
+            Step::Send(attempt) => Some(attempt.number),
+            Step::Record(attempt, _) if self.makes(Mistake::TakenBackTooLate) => Some(attempt.number),
+            _ => None,
+        }
+    }
+
     fn redeliver(&self, world: &mut World) {
         let round_start = world.ledger.round_start();
         let Some(Ok(attempt)) = world.ledger.state().map(|state| ledger::redeliver(&state, 1, NOW)) else { return };
@@ -447,7 +499,7 @@ impl Protocol {
         if let Some(given_up) = world.ledger.claimed() {
             world.log(given_up.number, given_up.label);
         }
-        world.write(Ledger::Waiting { attempt, round_start, due: Due::Near });
+        world.write(Ledger::Waiting { attempt, round_start, due: Due::Near, label: Label::Plain });
         world.redelivery = Redelivery::AboutToSend(attempt);
     }
 }
@@ -487,7 +539,12 @@ fn calls(worker: usize, message: Message, step: Step, world: &World, actions: &m
                 actions.extend(call(Step::HandOff));
             }
         }
-        Step::Cancel { .. } | Step::Disable(_) | Step::Record(..) | Step::HandOff | Step::Schedule { .. } => {
+        Step::Cancel { .. }
+        | Step::TakeBack { .. }
+        | Step::Disable(_)
+        | Step::Record(..)
+        | Step::HandOff
+        | Step::Schedule { .. } => {
             actions.extend(call(step));
         }
     }

@@ -58,6 +58,8 @@ pub(crate) enum Step {
     Cancel { from: Prior },
     /// Send the request.
     Send(Attempt),
+    /// Take the claim on that attempt back, if there is one: something of ours failed before its request was sent.
+    TakeBack { attempt: u8 },
     /// Switch the integration off: its endpoint is gone.
     Disable(Attempt),
     /// Write the outcome, if the claim is still there.
@@ -212,8 +214,8 @@ impl World {
 
     /// The attempts that are not over.
     fn not_over(&self) -> Attempts {
-        let (attempt, phase) = self.ledger.place();
-        Attempts::from_on(attempt + u8::from(phase == 2))
+        let (attempt, is_over) = self.ledger.place();
+        Attempts::from_on(attempt + u8::from(is_over))
     }
 
     /// Makes equal what differs only in what can make no difference any more: which worker is which, and whatever belongs
@@ -247,9 +249,8 @@ impl World {
     fn oldest_that_matters(&self) -> u8 {
         match self.ledger {
             Ledger::Nothing => 0,
-            // The message of the attempt before schedules this one again.
-            Ledger::Waiting { attempt, .. } => attempt - 1,
-            Ledger::Sending { attempt, .. } => attempt,
+            // The message of the attempt before schedules this one again, also when its claim has been taken back.
+            Ledger::Waiting { attempt, .. } | Ledger::Sending { attempt, .. } => attempt - 1,
             // After a redelivery by hand it is the message of the attempt before.
             Ledger::Ended { attempt, .. } if self.redelivery == Redelivery::NotYet => attempt,
             Ledger::Ended { .. } => u8::MAX,
