@@ -80,13 +80,13 @@ def counted(count):
 
 def group_of(message, body):
     """The message's group, so that one customer's messages go on taking turns with the others'. What a function has put
-    here has none: then it is the one that its sender gives, the organization of an alert, the integration of a retry."""
+    here has none: then it is the organization, as its sender gives it."""
     group = message.get("Attributes", {}).get("MessageGroupId")
     if group:
         return group
     try:
         content = json.loads(body)
-        return str(content.get("integration_id") or content["organization"]["id"])
+        return str(content.get("organization_id") or content["organization"]["id"])
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -11,14 +11,14 @@ mod attempt;
 mod dispatch;
 mod settings;
 
-use std::time::Duration;
-
 use aws_config::SdkConfig;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::deadline::Deadline;
 use crate::delivery::{CancelReason, DeliveryKey, Identity, Record};
 use crate::health::{Health, Lane};
+use crate::ids::OrganizationId;
 use crate::integration::Integration;
 use crate::io::deliveries_table::{DeliveriesTable, Move, Prior, Written};
 use crate::io::fault::Fault;
@@ -38,22 +38,6 @@ pub use settings::{MESSAGES_KEPT, Policy, Settings};
 
 /// How often a delivery may turn out to be in another state than presumed before we stop believing in races.
 const MAX_SURPRISES: usize = 6;
-
-/// When the invocation ends, whether or not we have.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadline(pub Timestamp);
-
-impl Deadline {
-    /// Whether something that takes so long, begun now, ends in time.
-    pub fn leaves(self, duration: Duration, now: Timestamp) -> bool {
-        now.saturating_add(duration).is_ok_and(|end| end <= self.0)
-    }
-
-    /// How much time is left; none when it is over.
-    pub fn left(self, now: Timestamp) -> Duration {
-        Duration::try_from(self.0.duration_since(now)).unwrap_or_default()
-    }
-}
 
 /// What is to become of a delivery.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +91,14 @@ impl Task<'_> {
             Self::Due(message) => {
                 DeliveryKey { integration_id: message.integration_id, delivery_id: message.delivery_id }
             }
+        }
+    }
+
+    /// Whose delivery it has to be.
+    fn owner(&self) -> OrganizationId {
+        match self {
+            Self::Alert(creation) => creation.identity.organization_id,
+            Self::Due(message) => message.organization_id,
         }
     }
 }
@@ -220,6 +212,11 @@ impl Delivering {
         let work = Work { task, course, deadline, own: ClaimId::new(random()) };
         let mut belief = self.first_belief(task).await?;
         for _ in 0..MAX_SURPRISES {
+            if let Belief::Seen(Some(record)) = &belief
+                && record.identity.organization_id != task.owner()
+            {
+                return Err(Fault::Foreign);
+            }
             let state = belief.state()?;
             let decision = decide(state.as_ref(), task.message(), work.own, Timestamp::now());
             match self.execute(decision, state, belief, &work).await? {
@@ -253,7 +250,7 @@ impl Delivering {
     ) -> Result<Step, Fault> {
         let key = work.task.key();
         match (decision, work.course, work.task) {
-            (Decision::Busy, ..) => Err(Fault::Busy),
+            (Decision::Busy { lease_until }, ..) => Err(Fault::Busy { lease_until }),
             (Decision::Impossible, ..) => Err(Fault::Impossible),
             (Decision::Drop(stale), ..) => {
                 log::dropped(key, work.task.message().attempt(), stale);
@@ -264,7 +261,7 @@ impl Delivering {
             }
             // Nothing is created for an integration that does not want it, nor by anything but an alert event.
             (Decision::Create, ..) => Ok(Step::Finished(Left::Nothing)),
-            (_, Course::Cancel(reason), _) => self.cancel(key, state, &belief, reason).await,
+            (_, Course::Cancel(reason), _) => self.cancel(work, state, &belief, reason).await,
             (Decision::HandOff, Course::Send(integration), _) => Ok(hand_off(integration, key)),
             (Decision::Schedule { attempt, due_at }, Course::Send(integration), _) => {
                 self.schedule(&due_attempt(integration, key, attempt, due_at)).await?;
@@ -275,7 +272,8 @@ impl Delivering {
             }
             (Decision::GoOn, Course::Send(integration), _) => {
                 let Belief::Seen(Some(record)) = belief else { return Err(Fault::Contended) };
-                let secrets = self.dispatch.secrets(integration).await?;
+                let secrets = self.dispatch.secrets(integration).await;
+                let secrets = self.or_take_back(work, secrets).await?;
                 self.attempt(work, integration, &secrets, record).await
             }
         }
@@ -310,7 +308,9 @@ impl Delivering {
         if let Kept::Inline(deflated) = creation.kept {
             record.payload = Some(deflated.clone().into());
         }
-        match (self.deliveries.create(record).await?, inline) {
+        let created = self.deliveries.create(record).await;
+        let created = if inline.is_some() { self.or_take_back(work, created).await } else { created };
+        match (created?, inline) {
             (Written::Refused(found), _) => Ok(Step::Surprised(found)),
             (Written::Applied(record), Some((secrets, _))) => self.attempt(work, integration, &secrets, record).await,
             (Written::Applied(_), None) => Ok(hand_off(integration, key)),
@@ -338,15 +338,28 @@ impl Delivering {
             };
         };
         let claim = Move::Claim { claim_id: work.own, lease_until: lease_until(now, self.policy.lease), freshness };
-        match self.deliveries.advance(key, from, &claim).await? {
+        let claimed = self.deliveries.advance(key, work.task.owner(), from, &claim).await;
+        match self.or_take_back(work, claimed).await? {
             Written::Applied(record) => self.attempt(work, integration, &secrets, record).await,
             Written::Refused(found) => Ok(Step::Surprised(found)),
         }
     }
 
+    /// What came of something between a claim and its request. When it is a fault, the claim is taken back, if it was made:
+    /// whoever gets the message next need not wait for its lease. If that fails too, they do.
+    async fn or_take_back<T>(&self, work: &Work<'_>, result: Result<T, Fault>) -> Result<T, Fault> {
+        if result.is_err() {
+            let key = work.task.key();
+            let claim = Prior::Sending { attempt: work.task.message().attempt(), claim_id: work.own };
+            let to = Move::TakeBack { due_at: Timestamp::now(), due_shard: key.due_shard() };
+            let _ = self.deliveries.advance(key, work.task.owner(), claim, &to).await;
+        }
+        result
+    }
+
     async fn cancel(
         &self,
-        key: DeliveryKey,
+        work: &Work<'_>,
         state: Option<State>,
         belief: &Belief,
         reason: CancelReason,
@@ -354,10 +367,11 @@ impl Delivering {
         let from = state.as_ref().and_then(Prior::seen).ok_or(Fault::Contended)?;
         let interrupted = match belief {
             // If it is being sent, its lease is over: whoever made this attempt died, or could not record it.
-            Belief::Seen(Some(record)) => record.with_interrupted_attempt(self.claimed_at(record)),
+            Belief::Seen(Some(record)) => record.with_interrupted_attempt(self.begun_at(record)),
             Belief::Seen(None) | Belief::Presumed(_) => None,
         };
-        match self.deliveries.advance(key, from, &Move::Cancel { reason, interrupted: interrupted.as_deref() }).await? {
+        let to = Move::Cancel { reason, interrupted: interrupted.as_deref() };
+        match self.deliveries.advance(work.task.key(), work.task.owner(), from, &to).await? {
             Written::Applied(record) => {
                 log::cancelled(&record, reason);
                 Ok(Step::Finished(Left::Nothing))
@@ -366,9 +380,10 @@ impl Delivering {
         }
     }
 
-    fn claimed_at(&self, record: &Record) -> Timestamp {
-        let lease_until = record.lease_until.unwrap_or_default();
-        lease_until.saturating_sub(self.policy.lease).unwrap_or(lease_until)
+    /// When an attempt that was interrupted was begun, as far as the record tells: at its claim, or before that was taken back.
+    fn begun_at(&self, record: &Record) -> Timestamp {
+        let claimed_at = record.lease_until.and_then(|lease_until| lease_until.saturating_sub(self.policy.lease).ok());
+        claimed_at.or(record.due_at).unwrap_or_default()
     }
 }
 
@@ -432,15 +447,5 @@ mod tests {
             expires_at: None,
             format: Integration::FORMAT,
         }
-    }
-
-    #[test]
-    fn a_deadline_leaves_only_what_ends_by_it() {
-        let now = Timestamp::from_second(1_736_500_000).unwrap();
-        let deadline = Deadline(Timestamp::from_second(1_736_500_060).unwrap());
-        assert!(deadline.leaves(Duration::from_secs(60), now));
-        assert!(!deadline.leaves(Duration::from_millis(60_001), now));
-        assert!(!deadline.leaves(Duration::MAX, now));
-        assert_eq!((deadline.left(now), Deadline(now).left(deadline.0)), (Duration::from_secs(60), Duration::ZERO));
     }
 }

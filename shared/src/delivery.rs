@@ -187,7 +187,7 @@ pub struct Record {
     pub failed_created_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_reason: Option<CancelReason>,
-    /// The claim of the attempt that is being made took over from a worker that died.
+    /// A worker died in the middle of this attempt before: the claim took over from it, or did and was taken back.
     #[serde(default, skip_serializing_if = "is_false")]
     pub possible_duplicate: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -328,9 +328,11 @@ impl Record {
         if self.possible_duplicate { Freshness::PossibleDuplicate } else { Freshness::First }
     }
 
-    /// All attempts, where the one that is being made was begun at that time, and its worker died; `None` when none is.
+    /// All attempts, where the one that is being made, or was when its claim was taken back, was begun at that time and a worker
+    /// died in it; `None` when there is none such.
     pub fn with_interrupted_attempt(&self, started_at: Timestamp) -> Option<Vec<Attempt>> {
-        if self.status != Status::Sending {
+        let taken_back = self.status == Status::Waiting && self.possible_duplicate;
+        if self.status != Status::Sending && !taken_back {
             return None;
         }
         let mut record = self.clone();
@@ -395,11 +397,15 @@ mod tests {
             let mut record = record(&state);
             record.possible_duplicate = true;
             let attempts = record.with_interrupted_attempt(at(7));
-            assert_eq!(attempts.is_some(), record.status == Status::Sending);
+            assert_eq!(attempts.is_some(), matches!(record.status, Status::Sending | Status::Waiting));
             for attempt in attempts.into_iter().flatten() {
-                assert_eq!((attempt.number, attempt.started_at, attempt.possible_duplicate), (1, at(7), true));
+                let interrupted = (record.attempt, at(7), true);
+                assert_eq!((attempt.number, attempt.started_at, attempt.possible_duplicate), interrupted);
                 assert_eq!(attempt.outcome, Attempt::UNKNOWN);
             }
+            record.possible_duplicate = false;
+            let interrupted = record.with_interrupted_attempt(at(7)).is_some();
+            assert_eq!(interrupted, record.status == Status::Sending, "nothing was sent before a wait");
         }
     }
 

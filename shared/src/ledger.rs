@@ -112,8 +112,8 @@ pub enum Decision {
     HandOff,
     /// Send the message for that attempt (again): the one who recorded it may have died before.
     Schedule { attempt: u32, due_at: Timestamp },
-    /// Somebody else is at it: give the message back to its queue.
-    Busy,
+    /// Somebody else is at it until then: give the message back to its queue.
+    Busy { lease_until: Timestamp },
     /// Nothing is left to do.
     Drop(Stale),
     /// A message from the future: an error that no retry mends.
@@ -153,7 +153,7 @@ pub fn decide(state: Option<&State>, message: Message, own: ClaimId, now: Timest
         State::Sending { attempt, claim_id, .. } if attempt == due && claim_id == own => Decision::GoOn,
         State::Sending { attempt, lease_until, .. } if attempt == due => {
             if now < lease_until {
-                Decision::Busy
+                Decision::Busy { lease_until }
             } else {
                 Decision::Claim(Freshness::PossibleDuplicate)
             }
@@ -170,7 +170,7 @@ pub fn decide(state: Option<&State>, message: Message, own: ClaimId, now: Timest
 pub const MAX_ROUNDS: u32 = 5;
 
 /// How long after the end of its lease an attempt counts as given up: its message, had it one left, would have come back by
-/// then twice.
+/// then, unless faults of ours have hidden it for as long.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// Why a delivery cannot be sent again by hand.
@@ -272,8 +272,9 @@ mod tests {
 
     #[test]
     fn a_claim_holds_until_its_lease_is_over() {
-        check(sending(1, OTHER, 1), ALERT, Decision::Busy);
-        check(sending(3, OTHER, 1), due(3), Decision::Busy);
+        let busy = Decision::Busy { lease_until: at(1) };
+        check(sending(1, OTHER, 1), ALERT, busy);
+        check(sending(3, OTHER, 1), due(3), busy);
         check(sending(3, OTHER, 0), due(3), Decision::Claim(Freshness::PossibleDuplicate));
         check(sending(1, OTHER, -5), ALERT, Decision::Claim(Freshness::PossibleDuplicate));
         check(sending(3, OWN, 1), due(3), Decision::GoOn);

@@ -26,6 +26,8 @@ pub mod retry_after;
 pub mod next_step;
 pub mod schedule;
 
+pub mod backoff;
+pub mod deadline;
 pub mod delivery;
 pub mod ledger;
 pub mod payload;

@@ -3,6 +3,7 @@
 use std::io;
 
 use hyper::body::Bytes;
+use jiff::Timestamp;
 use program::project::Project;
 use serde_json::json;
 
@@ -28,7 +29,7 @@ impl Alerts {
     /// The sample, but for its alert id, and of now: an old event is taken for one that was received before.
     pub fn sample(&mut self) -> String {
         self.made += 1;
-        let now = format!("\"timestamp\": \"{:.0}\"", jiff::Timestamp::now());
+        let now = format!("\"timestamp\": \"{:.0}\"", Timestamp::now());
         let sample = self.sample.replacen(TIMESTAMP, &now, 1);
         sample.replacen(ALERT_ID, &format!("\"id\": {},", 1_000_000 + self.made), 1)
     }
@@ -56,8 +57,13 @@ const MESSAGE: &str = "\"message\": \"";
 /// The messages of a full batch: the template's `BatchSize`.
 pub const FULL_BATCH: usize = 10;
 
-/// The event of a batch of messages, as Lambda hands it over. `queue` is the logical id.
+/// The event of a batch of new messages, as Lambda hands it over. `queue` is the logical id.
 pub fn batch(queue: &str, bodies: &[String]) -> Bytes {
+    received_batch(queue, bodies, 1, Timestamp::now())
+}
+
+/// The same of messages that were received so often, and then for the first time.
+pub fn received_batch(queue: &str, bodies: &[String], receives: u32, first_at: Timestamp) -> Bytes {
     let records: Vec<_> = bodies
         .iter()
         .enumerate()
@@ -67,10 +73,10 @@ pub fn batch(queue: &str, bodies: &[String]) -> Bytes {
                 "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
                 "body": body,
                 "attributes": {
-                    "ApproximateReceiveCount": "1",
+                    "ApproximateReceiveCount": receives.to_string(),
                     "SentTimestamp": "1736504625000",
                     "SenderId": "AIDAIENQZJOLO23YVJ4VO",
-                    "ApproximateFirstReceiveTimestamp": "1736504625001",
+                    "ApproximateFirstReceiveTimestamp": first_at.as_millisecond().to_string(),
                     "MessageGroupId": "1"
                 },
                 "messageAttributes": {},

@@ -19,6 +19,7 @@ use md5::{Digest, Md5};
 use program::template::Template;
 use serde::Serialize;
 use serde_json::{Value, json};
+use shared::ids::DeliveryId;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -93,6 +94,8 @@ pub enum Queue {
 pub struct Sent {
     pub way: Way,
     pub body: String,
+    /// Its `MessageGroupId`, or what the execution sends it with.
+    pub group: Option<String>,
     /// How long its queue holds it back. What waits says its time itself, and it is not looked at here.
     pub delay: Duration,
 }
@@ -104,13 +107,28 @@ struct Table {
     items: BTreeMap<(String, String), Item>,
 }
 
+/// What of AWS fails: it answers 500, unless said otherwise, and does nothing. SQS and Step Functions always work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    None,
+    /// All of DynamoDB and KMS.
+    Tables,
+    /// The same, by throttling.
+    Throttles,
+    /// Reading the payloads that have items of their own.
+    Payloads,
+}
+
 struct State {
     /// How long every call takes.
     takes: Duration,
+    outage: Outage,
     tables: BTreeMap<String, Table>,
     data_key: Vec<u8>,
     tally: Tally,
     sent: Vec<Sent>,
+    /// For how long messages were hidden that were given back.
+    hidden: Vec<Duration>,
     /// What was asked for and is not known here.
     trouble: Option<String>,
 }
@@ -137,6 +155,7 @@ pub struct Aws {
 
 /// Why a call was refused.
 enum Refusal {
+    Failed,
     ConditionFailed(Option<Item>),
     Unknown(String),
 }
@@ -159,10 +178,12 @@ impl Aws {
             tables.iter().map(|(name, resource)| ((*name).to_owned(), table(&resource["Properties"]))).collect();
         let state = State {
             takes: Duration::ZERO,
+            outage: Outage::None,
             tables,
             data_key: data_key.to_vec(),
             tally: Tally::default(),
             sent: Vec::new(),
+            hidden: Vec::new(),
             trouble: None,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), sent: Notify::new() });
@@ -179,6 +200,11 @@ impl Aws {
     /// Lets every call take that long from now on.
     pub fn answer_after(&self, takes: Duration) {
         self.shared.with(|state| state.takes = takes);
+    }
+
+    /// Lets that fail from now on.
+    pub fn set_outage(&self, outage: Outage) {
+        self.shared.with(|state| state.outage = outage);
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -229,6 +255,11 @@ impl Aws {
             }
             self.shared.sent.notified().await;
         }
+    }
+
+    /// For how long each message was hidden that was given back, since this was last asked.
+    pub fn take_hidden(&self) -> Vec<Duration> {
+        self.shared.with(|state| std::mem::take(&mut state.hidden))
     }
 }
 
@@ -296,6 +327,10 @@ impl State {
                 let item = item.filter(|_| wanted);
                 (400, json!({ "__type": kind, "message": "The conditional request failed", "Item": item }))
             }
+            Err(Refusal::Failed) if self.outage == Outage::Throttles => {
+                (400, json!({ "__type": "ThrottlingException", "message": "on purpose" }))
+            }
+            Err(Refusal::Failed) => (500, json!({ "__type": "InternalServerError", "message": "on purpose" })),
             Err(Refusal::Unknown(what)) => {
                 self.trouble.get_or_insert(format!("{operation}: {what}"));
                 (400, json!({ "__type": "UnknownOperationException", "message": what }))
@@ -304,6 +339,10 @@ impl State {
     }
 
     fn call(&mut self, operation: &str, input: &Value) -> Result<Value, Refusal> {
+        if self.fails(operation, input) {
+            self.tally.count(operation);
+            return Err(Refusal::Failed);
+        }
         match operation {
             "Query" => self.query(input),
             "GetItem" => self.get(input),
@@ -325,12 +364,18 @@ impl State {
                     .collect();
                 Ok(json!({ "Successful": sent, "Failed": [] }))
             }
+            "ChangeMessageVisibility" => {
+                self.tally.count(operation);
+                self.hidden.push(Duration::from_secs(input["VisibilityTimeout"].as_u64().unwrap_or_default()));
+                Ok(json!({}))
+            }
             "StartExecution" => {
                 self.tally.count(operation);
                 let input: Value =
                     input["input"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
                 let message = input["message"].as_str().ok_or_else(|| Refusal::Unknown("no message".to_owned()))?;
-                self.sent.push(Sent { way: Way::Wait, body: message.to_owned(), delay: Duration::ZERO });
+                let group = input["organization_id"].as_str().map(str::to_owned);
+                self.sent.push(Sent { way: Way::Wait, body: message.to_owned(), group, delay: Duration::ZERO });
                 Ok(
                     json!({ "executionArn": "arn:aws:states:us-east-1:000000000000:execution:LongWait:1", "startDate": 1.0 }),
                 )
@@ -340,6 +385,19 @@ impl State {
                 Ok(json!({ "KeyId": "SecretsKey", "Plaintext": BASE64.encode(&self.data_key) }))
             }
             _ => Err(Refusal::Unknown("no such operation here".to_owned())),
+        }
+    }
+
+    fn fails(&self, operation: &str, input: &Value) -> bool {
+        match self.outage {
+            Outage::None => false,
+            Outage::Tables | Outage::Throttles => {
+                ["Query", "GetItem", "PutItem", "UpdateItem", "Decrypt"].contains(&operation)
+            }
+            Outage::Payloads => {
+                let sort_key = input["Key"]["delivery_id"]["S"].as_str();
+                operation == "GetItem" && sort_key.is_some_and(|key| !key.starts_with(DeliveryId::PREFIX))
+            }
         }
     }
 
@@ -415,7 +473,8 @@ impl State {
         };
         let body = message["MessageBody"].as_str().unwrap_or_default().to_owned();
         let delay = Duration::from_secs(message["DelaySeconds"].as_u64().unwrap_or_default());
-        self.sent.push(Sent { way: Way::Queue(queue), body, delay });
+        let group = message["MessageGroupId"].as_str().map(str::to_owned);
+        self.sent.push(Sent { way: Way::Queue(queue), body, group, delay });
         Ok(())
     }
 }

@@ -21,8 +21,6 @@ pub(crate) struct Report<'a> {
     pub(crate) alerts: usize,
     pub(crate) alerts_sent_again: usize,
     pub(crate) outage_seconds: u64,
-    /// The same, as many visibility timeouts of production.
-    pub(crate) outage_in_production_minutes: u64,
     /// How many deliveries there must be.
     pub(crate) asked_for: usize,
     /// Whether everything that the run means to provoke must have happened.
@@ -75,13 +73,7 @@ impl Report<'_> {
             vec![row("seed", self.seed), row("calls to the cloud", self.calls), row("faults injected", faults)];
         lines.extend(self.injected.iter().map(|(fault, count)| row(&format!("  {}", fault.name()), count)));
         lines.extend([
-            row(
-                "DynamoDB throttled throughout for",
-                format!(
-                    "{} s, by the visibility timeout {} min of production",
-                    self.outage_seconds, self.outage_in_production_minutes
-                ),
-            ),
+            row("DynamoDB throttled throughout for", format!("{} s", self.outage_seconds)),
             row("workers killed with SIGKILL", self.workers_killed),
             row("  requests cut off in the middle by that", reckoning.cut_off),
             row("alerts", format!("{}, and {} of them sent again", self.alerts, self.alerts_sent_again)),
@@ -168,7 +160,6 @@ mod tests {
             alerts: 1,
             alerts_sent_again: 0,
             outage_seconds: 1,
-            outage_in_production_minutes: 1,
             asked_for: 10,
             is_full: true,
             announced: 0,

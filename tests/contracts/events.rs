@@ -68,5 +68,5 @@ fn sample_retry_message_parses() {
     let body = record["body"].as_str().unwrap_or_default();
     let message = RetryMessage::parse(body).unwrap_or_else(|bad| panic!("{bad}"));
     assert_eq!(message.to_json(), body, "as the functions write it");
-    assert_eq!(record["attributes"]["MessageGroupId"], message.integration_id.to_string());
+    assert_eq!(record["attributes"]["MessageGroupId"], message.organization_id.to_string());
 }

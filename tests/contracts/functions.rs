@@ -1,9 +1,11 @@
 //! The functions as they are deployed: times that keep their order, limits on the sources and not on the functions.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use deliver::NEW_FOR;
 use serde_json::{Value, json};
+use shared::backoff::{self, hidden_for};
 use shared::delivering::{MESSAGES_KEPT, Policy};
 use shared::io::environment::{BadSetting, Environment};
 use shared::ledger::GIVEN_UP_AFTER;
@@ -27,9 +29,15 @@ fn times_hang_together() {
     for queue in ["AlertsQueue", "RetryQueue", "SlowLaneQueue"] {
         assert_eq!(template.properties(queue)["VisibilityTimeout"], reference("VisibilityTimeoutSeconds"), "{queue}");
         let receives = template.properties(queue)["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap();
-        assert!((receives - 1) * visibility > NEW_FOR.as_secs(), "what is moved back is no longer new");
+        let is_old = |time: Duration| assert!(time > NEW_FOR, "what is moved back is no longer new");
+        is_old(Duration::from_secs((receives - 1) * visibility));
+        let by_faults: Duration = (1..receives as u32).map(hidden_for).sum();
+        is_old(by_faults);
+        assert!(by_faults > Duration::from_secs(2 * 60 * 60), "an outage of two hours loses nothing: {by_faults:?}");
     }
+    assert!(backoff::GIVEN_UP_AFTER >= NEW_FOR, "nor is what was given up");
     assert!(GIVEN_UP_AFTER.as_secs() > 2 * visibility, "a message that there is comes back before");
+    assert!(GIVEN_UP_AFTER >= backoff::LONGEST, "also when a fault has hidden it");
     for function in ["DeliverFunction", "RetryFunction"] {
         let variables = &template.properties(function)["Environment"]["Variables"];
         assert_eq!(variables["FUNCTION_TIMEOUT_SECONDS"], template.section("Globals")["Function"]["Timeout"]);

@@ -47,7 +47,9 @@ fn check(role: &str, expected: &[(&str, &[&str])]) {
     assert_eq!(allowed(&template, role), expected, "{role}");
 }
 
-const CONSUME: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+const CONSUME: [&str; 4] =
+    ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"];
+const CONSUME_AND_SEND: [&str; 5] = [CONSUME[0], CONSUME[1], CONSUME[2], CONSUME[3], "sqs:SendMessage"];
 const LOG: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
 
 #[test]
@@ -69,11 +71,8 @@ fn roles_allow_what_the_code_does() {
     check(
         "RetryRole",
         &[
-            ("RetryQueue", &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:SendMessage"]),
-            (
-                "SlowLaneQueue",
-                &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:SendMessage"],
-            ),
+            ("RetryQueue", &CONSUME_AND_SEND),
+            ("SlowLaneQueue", &CONSUME_AND_SEND),
             ("RetryDeadLetterQueue", &["sqs:SendMessage"]),
             ("IntegrationsTable", &["dynamodb:GetItem", "dynamodb:UpdateItem"]),
             ("DeliveriesTable", &["dynamodb:GetItem", "dynamodb:UpdateItem"]),

@@ -25,7 +25,7 @@ fn long_wait_waits_then_sends_fairly_and_tries_again() {
     let arguments = json!({
         "QueueUrl": "${RetryQueueUrl}",
         "MessageBody": "{% $states.input.message %}",
-        "MessageGroupId": "{% $states.input.integration_id %}",
+        "MessageGroupId": "{% $states.input.organization_id %}",
     });
     assert_eq!(send["Arguments"], arguments);
 

@@ -8,7 +8,7 @@ use libtest_mimic::Failed;
 use serde_json::json;
 use shared::alert_event::MAX_EVENT_BYTES;
 use shared::delivery::Status;
-use shared::ids::{DeliveryId, IntegrationId};
+use shared::ids::{DeliveryId, IntegrationId, OrganizationId};
 use shared::io::vault::random;
 use shared::retry_message::RetryMessage;
 use tests::receiver::Answer;
@@ -114,6 +114,27 @@ pub async fn message_ahead_of_its_delivery(scene: Scene) -> Result<(), Failed> {
     scene.stack.send_due(&message.to_json()).await?;
     assert_told(&buried(&scene, Graveyard::Retries, &message.to_json()).await?, "attempt", "ahead");
     // The delivery itself goes its way.
+    let record = scene.record(key, Status::Delivered).await?;
+    assert_eq!(outcomes(&record), [(1, "rejected", Some(429)), (2, "accepted", Some(200))]);
+    Ok(())
+}
+
+pub async fn message_of_another_organization(scene: Scene) -> Result<(), Failed> {
+    let answers = [Answer::with_header(429, "retry-after", "7200"), Answer::Status(200)];
+    let integration = scene.integration_that_meets(answers).await?;
+    let body = scene.raise().await?;
+    let key = scene.delivery(&integration, &body)?;
+    let before = scene.waiting_for(key, 2).await?;
+    let message = RetryMessage {
+        organization_id: OrganizationId::new(u64::MAX).ok_or("it is positive")?,
+        integration_id: key.integration_id,
+        delivery_id: key.delivery_id,
+        attempt: 2,
+    };
+    scene.stack.send_due(&message.to_json()).await?;
+    let letter = buried(&scene, Graveyard::Retries, &message.to_json()).await?;
+    assert_told(&letter, "organization_id", "the delivery belongs to");
+    assert_eq!(scene.stack.record(key).await?, Some(before));
     let record = scene.record(key, Status::Delivered).await?;
     assert_eq!(outcomes(&record), [(1, "rejected", Some(429)), (2, "accepted", Some(200))]);
     Ok(())

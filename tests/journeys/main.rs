@@ -86,7 +86,8 @@ fn journeys() -> Vec<Trial> {
             plain_secret, without_secret, both_secrets_sign_during_a_rotation, failing_neighbour_delays_nobody,
             filters_hold_back, disabled_integration_gets_nothing;
         cancelled: disabled_while_waiting, deleted_while_waiting, alert_that_comes_back;
-        bad_messages: bad_alerts, bad_retry_messages, message_ahead_of_its_delivery, unknown_delivery_is_dropped;
+        bad_messages: bad_alerts, bad_retry_messages, message_ahead_of_its_delivery, message_of_another_organization,
+            unknown_delivery_is_dropped;
         poison: mended_and_moved_back;
         redrive: each_message_once_and_its_group_kept;
         isolation: ailing_endpoint_is_served_apart_until_it_answers, due_attempts_of_an_ailing_endpoint_change_lane,

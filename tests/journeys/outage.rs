@@ -22,11 +22,14 @@ use crate::STAGE;
 use crate::redrive::{Redrive, text};
 use crate::scene::{CANARY, CANARY_IN_BASE64, PATH, SOON, Scene, outcomes};
 
-/// After this a message comes back: a sixtieth of production's, so that an outage of four of them stands for 24 minutes.
-const VISIBILITY_TIMEOUT_SECONDS: u64 = 6;
+/// Production's: whatever is given back would come back too late for this journey by it.
+const VISIBILITY_TIMEOUT_SECONDS: u64 = 360;
 
-/// How often a message is given back before the outage ends.
-const RECEIVES: usize = 4;
+/// How often a message is given back before the outage ends, and how long it is hidden each time.
+const HIDDEN_SECONDS: [u64; 3] = [5, 10, 20];
+
+/// How long a fault lasts that is over soon.
+const MOMENT: Duration = Duration::from_secs(3);
 
 /// After so many receives SQS gives a message up, in the second half. Production's is 20.
 const MAX_RECEIVE_COUNT: u64 = 2;
@@ -58,6 +61,7 @@ pub async fn is_waited_out_and_what_was_given_up_is_moved_back(_: Scene) -> Resu
     let fails_first = outage.scene.create(fails_first).await?;
     outage.scene.stack.change(&works, &json!({ "severities": ["high"] })).await?;
 
+    outage.costs_an_alert_seconds(&works).await?;
     outage.is_waited_out(&works, &fails_first).await?;
     outage.gives_up_and_is_moved_back(&works, &fails_first).await?;
 
@@ -122,28 +126,58 @@ impl Outage {
         Ok(())
     }
 
-    /// How many messages a function has given back so far, by a fault of ours.
-    async fn given_back(&self, function: Function) -> Result<usize, Failed> {
+    /// For how many seconds each message was hidden that a function has given back so far, by a fault of ours.
+    async fn given_back(&self, function: Function) -> Result<Vec<u64>, Failed> {
         let lines = self.scene.stack.log_lines(function).await?;
         let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let given_back =
             |line: &Value| line["level"] == "ERROR" && line["message"] == "message given back to its queue";
-        Ok(lines.filter(given_back).count())
+        let hidden = lines.filter(given_back).map(|line| line["again_in_seconds"].as_u64());
+        Ok(hidden.collect::<Option<_>>().ok_or("a message was left to its queue's visibility timeout")?)
+    }
+
+    /// A fault that is over after three seconds.
+    async fn costs_an_alert_seconds(&self, works: &Integration) -> Result<(), Failed> {
+        self.proxy.set_weather(Weather::TableThrottled);
+        let mut alert = self.scene.alert();
+        alert["alert"]["severity"] = json!("high");
+        let body = alert.to_string();
+        self.scene.send(&body).await?;
+        let sent = Instant::now();
+        sleep(MOMENT).await;
+        self.proxy.set_weather(Weather::Fair);
+        let record = self.scene.record(self.scene.delivery(works, &body)?, Status::Delivered).await?;
+        eprintln!(
+            "journeys: a fault of {} s delayed an alert by {:.1} s",
+            MOMENT.as_secs(),
+            sent.elapsed().as_secs_f64()
+        );
+        assert_eq!(outcomes(&record), [(1, "accepted", Some(200))]);
+        Ok(())
     }
 
     async fn is_waited_out(&self, works: &Integration, fails_first: &Integration) -> Result<(), Failed> {
+        let before = self.given_back(Function::Deliver).await?;
+        let arrived = self.scene.arrivals().len();
         let befallen = self.begin(works, fails_first).await?;
         let started = Instant::now();
-        for function in [Function::Deliver, Function::Retry] {
-            while self.given_back(function).await? < RECEIVES {
-                assert!(started.elapsed() < 2 * SOON, "{function:?} has not given anything back {RECEIVES} times");
+        for (function, before) in [(Function::Deliver, before), (Function::Retry, Vec::new())] {
+            let mut expected = [before, HIDDEN_SECONDS.to_vec()].concat();
+            expected.sort_unstable();
+            loop {
+                let mut hidden = self.given_back(function).await?;
+                hidden.sort_unstable();
+                if hidden == expected {
+                    break;
+                }
+                assert!(started.elapsed() < 2 * SOON, "{function:?} has hidden {hidden:?}, not {expected:?}");
                 sleep(Duration::from_millis(500)).await;
             }
         }
-        assert_eq!(self.scene.arrivals().len(), 0, "nothing is sent that was not claimed");
+        assert_eq!(self.scene.arrivals().len(), arrived, "nothing is sent that was not claimed");
         self.proxy.set_weather(Weather::Fair);
         self.end_well(&befallen).await?;
-        assert_eq!(self.scene.receiver.arrivals_at(PATH).len(), 1);
+        assert_eq!(self.scene.receiver.arrivals_at(PATH).len(), arrived + 1);
         assert_eq!(self.scene.receiver.arrivals_at(FAILS_FIRST).len(), 2);
         assert_eq!(self.scene.stack.dead_letters().await?, []);
         Ok(())

@@ -120,7 +120,7 @@ impl Redelivery {
         let interrupted = record.with_interrupted_attempt(record.lease_until.unwrap_or(now));
         let (due_shard, interrupted) = (key.due_shard(), interrupted.as_deref());
         let to = Move::Redeliver { attempt, due_at, due_shard, rounds, now, expires_at, interrupted };
-        self.deliveries.advance(key, from, &to).await
+        self.deliveries.advance(key, record.identity.organization_id, from, &to).await
     }
 
     /// Sends the messages of rounds that begin later, held back by the queue until then. They take the slow lane, so that

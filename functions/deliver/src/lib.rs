@@ -18,17 +18,17 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::LambdaEvent;
 use shared::alert_event::AlertEvent;
-use shared::delivering::{self, Beginning, Course, Creation, Deadline, Delivering, Left, Task};
+use shared::deadline::Deadline;
+use shared::delivering::{self, Beginning, Course, Creation, Delivering, Left, Task};
 use shared::delivery::{CancelReason, Identity};
 use shared::health::{Health, Lane};
 use shared::ids::{DeliveryId, OrganizationId};
 use shared::integration::{Integration, Standing};
-use shared::io::batch::{Received, each_message};
+use shared::io::batch::{Inbox, Received};
 use shared::io::environment::{BadSetting, Environment};
 use shared::io::fault::Fault;
 use shared::io::integrations_table::Integrations;
-use shared::io::log;
-use shared::io::queues::{DeadLetterQueue, RetryMessages};
+use shared::io::queues::{DeadLetterQueue, RetryMessages, SourceQueues};
 use shared::io::sender::NoTrustedRoots;
 use shared::payload::{Kept, keep};
 use tokio::sync::OnceCell;
@@ -38,8 +38,8 @@ use tokio::sync::OnceCell;
 const FIRST_ATTEMPTS_PER_INVOCATION: usize = 100;
 
 /// How old an event may be for its message to be taken for new when SQS has not handed it out before. One that was moved
-/// back from the dead-letter queue counts as new there; it was received twenty times before, which takes 19 times the
-/// queue's visibility timeout, almost two hours.
+/// back from the dead-letter queue counts as new there; it was received twenty times before, which takes almost two hours at
+/// least, or given up after an hour.
 pub const NEW_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// How many deliveries of one alert event are handed off at once; a batch of messages.
@@ -49,6 +49,7 @@ const HANDED_OFF_AT_ONCE: usize = shared::io::queues::BATCH;
 #[derive(Clone, Debug)]
 pub struct Settings {
     delivering: delivering::Settings,
+    alerts_queue_url: String,
     slow_lane_queue_url: String,
     dead_letter_queue_url: String,
 }
@@ -59,6 +60,7 @@ impl Settings {
     pub fn read(environment: &Environment<'_>) -> Result<Self, BadSetting> {
         Ok(Self {
             delivering: delivering::Settings::read(environment)?,
+            alerts_queue_url: environment.text("ALERTS_QUEUE_URL")?,
             slow_lane_queue_url: environment.text("SLOW_LANE_QUEUE_URL")?,
             dead_letter_queue_url: environment.text("DEAD_LETTER_QUEUE_URL")?,
         })
@@ -69,7 +71,7 @@ impl Settings {
 pub struct Deliver {
     delivering: Delivering,
     slow_lane: RetryMessages,
-    dead_letters: DeadLetterQueue,
+    inbox: Arc<Inbox>,
     retention: Duration,
 }
 
@@ -82,7 +84,10 @@ impl Deliver {
         Ok(Self {
             delivering: Delivering::new(settings.delivering, aws)?,
             slow_lane: RetryMessages::new(sqs.clone(), settings.slow_lane_queue_url),
-            dead_letters: DeadLetterQueue::new(sqs, settings.dead_letter_queue_url),
+            inbox: Arc::new(Inbox::new(
+                SourceQueues::new(sqs.clone(), vec![settings.alerts_queue_url]),
+                DeadLetterQueue::new(sqs, settings.dead_letter_queue_url),
+            )),
             retention,
         })
     }
@@ -94,11 +99,11 @@ impl Deliver {
 /// Never as a whole: the response names the messages that go back to their queue.
 pub async fn handle(deliver: Arc<Deliver>, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Infallible> {
     let invocation = Arc::new(Invocation::new(event.context.deadline()));
-    Ok(each_message(event.payload, |message| {
+    let answer = deliver.inbox.each_message(event.payload, invocation.deadline, |message| {
         let (deliver, invocation) = (Arc::clone(&deliver), Arc::clone(&invocation));
-        async move { deliver.alert(&invocation, message).await }
-    })
-    .await)
+        async move { deliver.alert(&invocation, &message).await }
+    });
+    Ok(answer.await)
 }
 
 /// What the messages of one batch share.
@@ -159,14 +164,10 @@ struct Payload<'a> {
 }
 
 impl Deliver {
-    async fn alert(&self, invocation: &Invocation, message: Received) -> Result<(), Fault> {
+    async fn alert(&self, invocation: &Invocation, message: &Received) -> Result<(), Fault> {
         let event = match AlertEvent::parse(&message.body) {
             Ok(event) => event,
-            Err(bad) => {
-                self.dead_letters.bury(&message, bad.field, &bad.sentence).await?;
-                log::buried(&message.id, bad.field, &bad.sentence);
-                return Ok(());
-            }
+            Err(bad) => return self.inbox.bury(message, bad.field, &bad.sentence).await,
         };
         let received_at = Timestamp::now();
         let run = Run::of(message.receive_count, &event, received_at);
@@ -174,7 +175,7 @@ impl Deliver {
         let ask = || self.delivering.integrations().of_organization(event.organization_id);
         let integrations = organization.get_or_try_init(ask).await?;
 
-        let body = Bytes::from(message.body);
+        let body = Bytes::copy_from_slice(message.body.as_bytes());
         let kept = keep(&body);
         let deliveries = integrations.readable.iter().filter_map(|integration| {
             let course = course(integration, &event, run)?;
@@ -192,12 +193,12 @@ impl Deliver {
         let elsewhere = async {
             let mut result = Ok(());
             for chunk in elsewhere.chunks(HANDED_OFF_AT_ONCE) {
-                result = result.and(self.all(chunk, deadline).await);
+                result = both(result, self.all(chunk, deadline).await);
             }
             result
         };
         let (inline, elsewhere) = tokio::join!(inline, elsewhere);
-        inline.and(elsewhere)?;
+        both(inline, elsewhere)?;
         if integrations.unreadable > 0 {
             return Err(Fault::UnreadableItem { table: "integrations" });
         }
@@ -241,7 +242,15 @@ impl Deliver {
             });
             queue.send_all(&on_this_lane.collect::<Vec<_>>()).await?;
         }
-        ended.into_iter().find_map(Result::err).map_or(Ok(()), Err)
+        ended.into_iter().map(|left| left.map(drop)).fold(Ok(()), both)
+    }
+}
+
+/// What came of two parts of a message. Where both met a fault, the message comes back for the one that may be over first.
+fn both(one: Result<(), Fault>, other: Result<(), Fault>) -> Result<(), Fault> {
+    match (one, other) {
+        (Err(one), Err(other)) => Err(one.or_sooner(other)),
+        (one, other) => one.and(other),
     }
 }
 

@@ -8,15 +8,15 @@ use aws_config::SdkConfig;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
-use shared::delivering::{self, Course, Deadline, Delivering, Left, Task};
+use shared::deadline::Deadline;
+use shared::delivering::{self, Course, Delivering, Left, Task};
 use shared::delivery::CancelReason;
 use shared::health::{Health, Lane};
 use shared::integration::{Integration, Standing};
-use shared::io::batch::{Received, each_message};
+use shared::io::batch::{Inbox, Received};
 use shared::io::environment::{BadSetting, Environment};
 use shared::io::fault::Fault;
-use shared::io::log;
-use shared::io::queues::{DeadLetterQueue, RetryMessages};
+use shared::io::queues::{DeadLetterQueue, RetryMessages, SourceQueues};
 use shared::io::sender::NoTrustedRoots;
 use shared::retry_message::RetryMessage;
 
@@ -45,7 +45,7 @@ impl Settings {
 /// What the function works with, for as long as it lives.
 pub struct Retry {
     delivering: Delivering,
-    dead_letters: DeadLetterQueue,
+    inbox: Arc<Inbox>,
     slow_lane: RetryMessages,
     slow_lane_queue_arn: String,
 }
@@ -55,9 +55,13 @@ impl Retry {
     /// [`NoTrustedRoots`] when the system has no certificate authorities to trust.
     pub fn new(settings: Settings, aws: &SdkConfig) -> Result<Self, NoTrustedRoots> {
         let sqs = aws_sdk_sqs::Client::new(aws);
+        let sources = vec![settings.delivering.retry_queue_url().to_owned(), settings.slow_lane_queue_url.clone()];
         Ok(Self {
             delivering: Delivering::new(settings.delivering, aws)?,
-            dead_letters: DeadLetterQueue::new(sqs.clone(), settings.dead_letter_queue_url),
+            inbox: Arc::new(Inbox::new(
+                SourceQueues::new(sqs.clone(), sources),
+                DeadLetterQueue::new(sqs.clone(), settings.dead_letter_queue_url),
+            )),
             slow_lane: RetryMessages::new(sqs, settings.slow_lane_queue_url),
             slow_lane_queue_arn: settings.slow_lane_queue_arn,
         })
@@ -70,18 +74,18 @@ impl Retry {
 /// Never as a whole: the response names the messages that go back to their queue.
 pub async fn handle(retry: Arc<Retry>, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Infallible> {
     let deadline = Deadline(Timestamp::try_from(event.context.deadline()).unwrap_or(Timestamp::MAX));
-    Ok(each_message(event.payload, |message| {
+    let answer = retry.inbox.each_message(event.payload, deadline, |message| {
         let retry = Arc::clone(&retry);
-        async move { retry.due_attempt(message, deadline).await }
-    })
-    .await)
+        async move { retry.due_attempt(&message, deadline).await }
+    });
+    Ok(answer.await)
 }
 
 impl Retry {
-    async fn due_attempt(&self, received: Received, deadline: Deadline) -> Result<(), Fault> {
+    async fn due_attempt(&self, received: &Received, deadline: Deadline) -> Result<(), Fault> {
         let message = match RetryMessage::parse(&received.body) {
             Ok(message) => message,
-            Err(bad) => return self.bury(&received, &bad.field, &bad.sentence).await,
+            Err(bad) => return self.inbox.bury(received, &bad.field, &bad.sentence).await,
         };
         let integration = self.delivering.integrations().find(message.organization_id, message.integration_id).await?;
         if let Some(integration) = &integration
@@ -93,7 +97,8 @@ impl Retry {
         match self.delivering.carry_out(&Task::Due(message), course, deadline).await {
             Ok(Left::Nothing) => Ok(()),
             Ok(Left::HandOff { message, lane }) => self.lane(lane).send(&message, 0).await,
-            Err(Fault::Impossible) => self.bury(&received, "attempt", AHEAD).await,
+            Err(Fault::Impossible) => self.inbox.bury(received, "attempt", AHEAD).await,
+            Err(Fault::Foreign) => self.inbox.bury(received, "organization_id", FOREIGN).await,
             Err(fault) => Err(fault),
         }
     }
@@ -104,15 +109,10 @@ impl Retry {
             Lane::Slow => &self.slow_lane,
         }
     }
-
-    async fn bury(&self, received: &Received, field: &str, error: &str) -> Result<(), Fault> {
-        self.dead_letters.bury(received, field, error).await?;
-        log::buried(&received.id, field, error);
-        Ok(())
-    }
 }
 
 const AHEAD: &str = "`attempt` is ahead of its delivery: the ledger has not come to that attempt yet.";
+const FOREIGN: &str = "`organization_id` is not the one that the delivery belongs to.";
 
 /// Whether a due attempt goes to the slow lane first, because its endpoint takes long to answer: on the retry queue it would hold up
 /// other endpoints' due attempts.

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
 use serde::Serialize;
-use shared::delivering::Deadline;
+use shared::deadline::Deadline;
 use shared::delivery::DUE_SHARDS;
 use shared::io::deliveries_table::{DeliveriesTable, Overdue};
 use shared::io::environment::{BadSetting, Environment};

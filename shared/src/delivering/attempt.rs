@@ -7,7 +7,6 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::{sleep, timeout};
 
-use super::settings::TIME_TO_ANSWER;
 use super::{Delivering, Left, Step, Task, Work, attempt_made, due_attempt};
 use crate::delivery::{Attempt, Identity, Record};
 use crate::health::{Health, Pace, Sign, suspicion};
@@ -42,15 +41,8 @@ impl Delivering {
         secrets: &OpenSecrets,
         mut record: Box<Record>,
     ) -> Result<Step, Fault> {
-        let body = match work.task {
-            Task::Alert(creation) => creation.body.clone(),
-            Task::Due(_) => self.deliveries.payload(&record).await?.into(),
-        };
-        // Claiming and reading took as long as they took. What cannot be recorded any more must not be sent.
-        if !work.deadline.leaves(self.policy.attempt_takes(), Timestamp::now()) {
-            return Err(Fault::NoTimeLeft);
-        }
-        let made = self.make(integration, secrets, &record, body).await?;
+        let made = self.request(work, integration, secrets, &record).await;
+        let made = self.or_take_back(work, made).await?;
         let state = record.state()?;
         let Some(from @ Prior::Sending { .. }) = Prior::seen(&state) else { return Err(Fault::Contended) };
         let asked_for = made.exchange.retry_after.as_deref().and_then(|value| retry_after::parse(value, made.ended_at));
@@ -83,6 +75,25 @@ impl Delivering {
             self.note_end(work, integration, &record, made).await;
         }
         Ok(next)
+    }
+
+    /// Reads what is to be sent, and sends it if there is time. A fault says that nothing was sent.
+    async fn request(
+        &self,
+        work: &Work<'_>,
+        integration: &Integration,
+        secrets: &OpenSecrets,
+        record: &Record,
+    ) -> Result<Made, Fault> {
+        let body = match work.task {
+            Task::Alert(creation) => creation.body.clone(),
+            Task::Due(_) => self.deliveries.payload(record).await?.into(),
+        };
+        // Claiming and reading took as long as they took. What cannot be recorded any more must not be sent.
+        if !work.deadline.leaves(self.policy.attempt_takes(), Timestamp::now()) {
+            return Err(Fault::NoTimeLeft);
+        }
+        self.make(integration, secrets, record, body).await
     }
 
     /// Sends the request. While it goes unanswered for long, that is noted: the next alerts need not wait for its end.
@@ -159,8 +170,7 @@ impl Delivering {
     async fn note_end(&self, work: &Work<'_>, integration: &Integration, record: &Record, made: Made) {
         let sign = Sign::Over { outcome: &made.exchange.outcome, pace: made.pace };
         let observed = self.integrations.observe(integration, made.health, sign, made.ended_at);
-        let time = work.deadline.left(Timestamp::now()).saturating_sub(TIME_TO_ANSWER);
-        match timeout(time, observed).await {
+        match timeout(work.deadline.left_before_the_answer(Timestamp::now()), observed).await {
             Ok(Ok(_)) => {}
             Ok(Err(fault)) => log::unobserved(record, &fault),
             Err(_elapsed) => log::unobserved(record, &Fault::NoTimeLeft),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::address::AllowedNetworks;
+use crate::deadline::TIME_TO_ANSWER;
 use crate::io::aws::CALL_TIMEOUT;
 use crate::io::environment::{BadSetting, Environment};
 use crate::io::sender::BODY_TIMEOUT;
@@ -17,9 +18,6 @@ pub const MESSAGES_KEPT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// What is left of an invocation's time for what comes before its first claim, where all is well: reading the
 /// integrations and opening secrets takes milliseconds. When it takes longer, attempts are handed off.
 const BEFORE_THE_CLAIM: Duration = Duration::from_secs(2);
-
-/// What is left of an invocation's time for its answer, when all its messages are through.
-pub(super) const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
 
 /// The settings of delivering.
 #[derive(Clone, Debug)]
@@ -44,6 +42,11 @@ impl Settings {
             policy: Policy::read(environment)?,
             allowed_networks: environment.parsed("ALLOW_PRIVATE_NETWORKS")?,
         })
+    }
+
+    /// Where messages about attempts that are due are sent.
+    pub fn retry_queue_url(&self) -> &str {
+        &self.retry_queue_url
     }
 
     /// How long deliveries are kept.

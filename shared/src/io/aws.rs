@@ -31,10 +31,12 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest that one try of a call may take, so that a call has time for another.
 const TRY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often a call is tried, as far as [`CALL_TIMEOUT`] lets it. The pauses between tries are chosen at random, up to 25 ms
-/// before the second one for DynamoDB, 50 ms for other services, and double each time; from a second on when the service
-/// throttles.
+/// How often a call is tried. The pauses between tries are chosen at random, up to 25 ms before the second one for DynamoDB, 50 ms
+/// for other services, and double each time.
 const TRIES: u32 = 5;
+
+/// The longest of these pauses, and the first one where the service throttles: so that all tries fit [`CALL_TIMEOUT`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What all clients are made from: region and credentials of the environment, as Lambda sets them, and one HTTP client.
 /// `AWS_ENDPOINT_URL`, or its like for a single service, leads to another cloud.
@@ -48,7 +50,10 @@ pub fn config(environment: &Environment<'_>) -> Result<SdkConfig, BadSetting> {
         .operation_timeout(CALL_TIMEOUT)
         .build();
     // Without this version the SDK pauses for up to a second before the second try.
-    let retries = RetryConfig::standard().with_retry_spec(RetrySpec::v2_1()).with_max_attempts(TRIES);
+    let retries = RetryConfig::standard()
+        .with_retry_spec(RetrySpec::v2_1())
+        .with_max_attempts(TRIES)
+        .with_max_backoff(LONGEST_PAUSE);
     let mut config = SdkConfig::builder()
         // Pinned: `latest` changes defaults under a deployed function with any update of the SDK.
         .behavior_version(BehaviorVersion::v2026_01_12())

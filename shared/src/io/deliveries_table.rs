@@ -15,7 +15,7 @@ use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::delivery::{Attempt, CancelReason, DeliveryKey, Record, Status};
+use crate::delivery::{Attempt, CancelReason, DeliveryKey, Identity, Record, Status};
 use crate::ids::{DeliveryId, IntegrationId, OrganizationId};
 use crate::io::conditional::{Conditional, conditional};
 use crate::io::fault::Fault;
@@ -88,6 +88,9 @@ impl Prior {
 pub enum Move<'a> {
     /// A worker takes the attempt.
     Claim { claim_id: ClaimId, lease_until: Timestamp, freshness: Freshness },
+    /// A worker gives the attempt up before it has sent a request: somebody else may take it at once. The mark of a possible
+    /// duplicate stays.
+    TakeBack { due_at: Timestamp, due_shard: u8 },
     /// The attempt failed, the next one is to be made.
     /// `expires_at` is there when the delivery has to be kept for longer than it would be.
     Await { attempt: u32, due_at: Timestamp, due_shard: u8, attempts: &'a [Attempt], expires_at: Option<Timestamp> },
@@ -220,12 +223,18 @@ impl DeliveriesTable {
         }
     }
 
-    /// Moves a delivery on, if it is still where it is presumed to be.
+    /// Moves a delivery on, if it is still where it is presumed to be, and of that organization.
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails; whether the move was made is then unknown.
-    pub async fn advance(&self, key: DeliveryKey, from: Prior, to: &Move<'_>) -> Result<Written, Fault> {
-        match self.update(key, from, to, ReturnValue::AllNew).await? {
+    pub async fn advance(
+        &self,
+        key: DeliveryKey,
+        owner: OrganizationId,
+        from: Prior,
+        to: &Move<'_>,
+    ) -> Result<Written, Fault> {
+        match self.update(key, owner, from, to, ReturnValue::AllNew).await? {
             Conditional::Made(output) => Ok(Written::Applied(read(output.attributes.unwrap_or_default())?)),
             Conditional::Refused(found) => refused_with(found),
         }
@@ -237,7 +246,8 @@ impl DeliveriesTable {
     /// # Errors
     /// [`Fault`] when DynamoDB fails; whether the move was made is then unknown.
     pub async fn conclude(&self, record: &Record, from: Prior, to: &Move<'_>, state: &State) -> Result<Written, Fault> {
-        match self.update(record.identity.key(), from, to, ReturnValue::None).await? {
+        let Identity { organization_id: owner, .. } = record.identity;
+        match self.update(record.identity.key(), owner, from, to, ReturnValue::None).await? {
             Conditional::Made(_) => {
                 let mut concluded = Box::new(record.clone());
                 concluded.enter(state);
@@ -250,11 +260,12 @@ impl DeliveriesTable {
     async fn update(
         &self,
         key: DeliveryKey,
+        owner: OrganizationId,
         from: Prior,
         to: &Move<'_>,
         answer: ReturnValue,
     ) -> Result<Conditional<UpdateItemOutput>, Fault> {
-        let Expression { update, condition, names, values } = expression(from, to)?;
+        let Expression { update, condition, names, values } = expression(owner, from, to)?;
         let answer = self
             .client
             .update_item()

@@ -4,6 +4,7 @@
 //! `level` is `ERROR` for what a person should look at: a delivery that ended failed, a buried message, a fault.
 
 use std::io::Write;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -147,12 +148,13 @@ struct BuriedLine<'a> {
     level: Level,
     message: &'static str,
     message_id: &'a str,
-    field: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
     error: &'a str,
 }
 
 /// Logs a message that went to the dead-letter queue.
-pub fn buried(message_id: &str, field: &str, error: &str) {
+pub fn buried(message_id: &str, field: Option<&str>, error: &str) {
     let message = "message sent to the dead-letter queue";
     write(&BuriedLine { level: Level::Error, message, message_id, field, error });
 }
@@ -163,23 +165,21 @@ struct FaultLine<'a> {
     message: &'static str,
     message_id: &'a str,
     error: String,
+    /// Absent when it is left to the queue's visibility timeout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    again_in_seconds: Option<u64>,
 }
 
-/// Logs a message that goes back to its queue.
-pub fn given_back(message_id: &str, fault: &Fault) {
+/// Logs a message that goes back to its queue, and how long that hides it.
+pub fn given_back(message_id: &str, fault: &Fault, hidden: Option<Duration>) {
     let level = match fault {
-        Fault::Busy => Level::Info,
+        Fault::Busy { .. } => Level::Info,
         Fault::NoTimeLeft | Fault::Contended => Level::Warn,
         _ => Level::Error,
     };
     let message = "message given back to its queue";
-    write(&FaultLine { level, message, message_id, error: fault.to_string() });
-}
-
-/// Logs a message whose handling panicked; it goes back to its queue. The panic's text is on standard error.
-pub fn panicked(message_id: &str) {
-    let message = "message given back to its queue";
-    write(&FaultLine { level: Level::Error, message, message_id, error: "a bug: its handling panicked".to_owned() });
+    let again_in_seconds = hidden.map(|hidden| hidden.as_secs());
+    write(&FaultLine { level, message, message_id, error: fault.to_string(), again_in_seconds });
 }
 
 #[derive(Serialize)]

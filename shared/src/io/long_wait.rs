@@ -30,7 +30,8 @@ pub enum Started {
 struct Input {
     /// RFC 3339, whole seconds: what a Wait state's timestamp takes.
     due_at: Timestamp,
-    integration_id: String,
+    /// The message's group: an organization is one tenant.
+    organization_id: String,
     /// The message to send, as the text to send.
     message: String,
 }
@@ -47,7 +48,7 @@ impl LongWait {
     pub async fn start(&self, message: &RetryMessage, due_at: Timestamp) -> Result<Started, Fault> {
         let input = Input {
             due_at: Timestamp::from_second(due_at.as_second()).unwrap_or(due_at),
-            integration_id: message.integration_id.to_string(),
+            organization_id: message.organization_id.to_string(),
             message: message.to_json(),
         };
         let answer = self

@@ -1,5 +1,7 @@
 //! Sending to the queues.
 
+use std::time::Duration;
+
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 
@@ -31,7 +33,7 @@ impl RetryMessages {
             .send_message()
             .queue_url(&self.url)
             .message_body(message.to_json())
-            .message_group_id(message.integration_id.to_string())
+            .message_group_id(group(message))
             .delay_seconds(delay_seconds)
             .send()
             .await
@@ -59,7 +61,7 @@ impl RetryMessages {
                 let entry = SendMessageBatchRequestEntry::builder()
                     .id(index.to_string())
                     .message_body(message.to_json())
-                    .message_group_id(message.integration_id.to_string())
+                    .message_group_id(group(message))
                     .delay_seconds(*delay_seconds)
                     .build()
                     .expect("a batch entry has an id and a body");
@@ -71,6 +73,42 @@ impl RetryMessages {
             }
         }
         Ok(())
+    }
+}
+
+/// The tenant that SQS's fair queues take turns by, on every queue: an organization with fifty integrations is one.
+fn group(message: &RetryMessage) -> String {
+    message.organization_id.to_string()
+}
+
+/// The queues that a function reads from.
+#[derive(Clone, Debug)]
+pub struct SourceQueues {
+    client: Client,
+    urls: Vec<String>,
+}
+
+impl SourceQueues {
+    pub fn new(client: Client, urls: Vec<String>) -> Self {
+        Self { client, urls }
+    }
+
+    /// Has a message's queue hide it for so long from now on, instead of for the rest of its visibility timeout.
+    ///
+    /// # Errors
+    /// [`Fault`] when SQS fails, or the message is of none of the queues.
+    pub async fn hide(&self, message: &Received, time: Duration) -> Result<(), Fault> {
+        let name = message.queue_arn.as_deref().and_then(|arn| arn.rsplit(':').next());
+        let url = self.urls.iter().find(|url| url.rsplit('/').next() == name).ok_or(Fault::UnknownQueue)?;
+        self.client
+            .change_message_visibility()
+            .queue_url(url)
+            .receipt_handle(&message.receipt_handle)
+            .visibility_timeout(i32::try_from(time.as_secs()).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map(drop)
+            .map_err(Fault::of("ChangeMessageVisibility"))
     }
 }
 
@@ -87,23 +125,23 @@ impl DeadLetterQueue {
     }
 
     /// Lays a message to rest: its body untouched, in the group that it came with if any, so that it goes back there when
-    /// it is moved; what is wrong with it as the attributes `field` and `error`.
+    /// it is moved; what is wrong with it as the attributes `error` and, if it is one of its fields, `field`.
     ///
     /// # Errors
     /// [`Fault`] when SQS fails. A message that does not fit with its attributes fails too; it goes back to its queue,
     /// whose redrive policy takes it as it is.
-    pub async fn bury(&self, message: &Received, field: &str, error: &str) -> Result<(), Fault> {
-        self.client
+    pub async fn bury(&self, message: &Received, field: Option<&str>, error: &str) -> Result<(), Fault> {
+        let mut request = self
+            .client
             .send_message()
             .queue_url(&self.url)
             .message_body(&message.body)
             .set_message_group_id(message.group.clone())
-            .message_attributes("field", text(field))
-            .message_attributes("error", text(error))
-            .send()
-            .await
-            .map(drop)
-            .map_err(Fault::of("SendMessage"))
+            .message_attributes("error", text(error));
+        if let Some(field) = field {
+            request = request.message_attributes("field", text(field));
+        }
+        request.send().await.map(drop).map_err(Fault::of("SendMessage"))
     }
 }
 

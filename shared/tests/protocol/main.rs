@@ -39,7 +39,8 @@
 //! # What is not covered
 //!
 //! The text of DynamoDB's condition expressions, expiry (TTL after 30 days, messages after 14), dead-letter queues after 20
-//! receipts, a message purged by hand while its attempt is being made, and batches.
+//! receipts, a message purged by hand while its attempt is being made, batches, and a message that names another organization
+//! than its delivery's: no write's condition holds for it.
 
 #![expect(clippy::print_stdout, reason = "tells the counterexamples")]
 
@@ -124,6 +125,7 @@ fn mistakes_that_break_a_promise_are_caught() {
     caught(Mistake::TakeBackUnconditional, NEVER_BACKWARDS);
     caught(Mistake::LabelTakenBack, DUPLICATES_ARE_LABELLED);
     caught(Mistake::TakeBackForgotten, NO_CLAIM_ABANDONED);
+    caught(Mistake::LabelOverlooked, REQUESTS_ARE_LOGGED);
 }
 
 #[test]

@@ -71,6 +71,8 @@ pub(crate) enum Mistake {
     TakeBackUnconditional,
     /// A claim that is taken back forgets that a worker died in the middle of the same attempt.
     LabelTakenBack,
+    /// A delivery that waits is cancelled without looking whether a claim was taken back before.
+    LabelOverlooked,
     /// A claim that is taken back is left as it is.
     TakeBackForgotten,
 }
@@ -277,7 +279,7 @@ impl Protocol {
     fn decide(&self, world: &mut World, worker: usize, message: Message, course: Course, ledger: Ledger) {
         let from = || ledger.seen().expect("only what is there and not over is moved on");
         let next = match (self.decision(ledger, message, worker), course) {
-            (Decision::Busy, _) => {
+            (Decision::Busy { .. }, _) => {
                 self.put_back(world, message);
                 return world.leave(worker, Claim::Abandoned);
             }
@@ -288,7 +290,7 @@ impl Protocol {
                 return world.leave(worker, Claim::Abandoned);
             }
             (Decision::Create, Course::Send) => Step::Create(Beginning::Claimed),
-            (_, Course::Cancel) => Step::Cancel { from: from() },
+            (_, Course::Cancel) => Step::Cancel { from: from(), label: ledger.label() },
             (Decision::HandOff, Course::Send) => Step::HandOff,
             (Decision::Schedule { attempt, due_at }, Course::Send) => {
                 Step::Schedule { attempt: attempt as u8, due: Due::of(due_at) }
@@ -302,10 +304,12 @@ impl Protocol {
     fn decision(&self, ledger: Ledger, message: Message, worker: usize) -> Decision {
         let decision = decide(ledger.state().as_ref(), message.in_protocol(), Claim::of(worker).id(), NOW);
         match (decision, self.mistake) {
-            (Decision::Busy, Some(Mistake::LeaseNotChecked)) => Decision::Claim(Freshness::PossibleDuplicate),
-            (Decision::Claim(Freshness::PossibleDuplicate), Some(Mistake::LeaseNeverOver)) => Decision::Busy,
+            (Decision::Busy { .. }, Some(Mistake::LeaseNotChecked)) => Decision::Claim(Freshness::PossibleDuplicate),
+            (Decision::Claim(Freshness::PossibleDuplicate), Some(Mistake::LeaseNeverOver)) => {
+                Decision::Busy { lease_until: NOW }
+            }
             (Decision::Claim(_), Some(Mistake::LabelForgotten)) => Decision::Claim(Freshness::First),
-            (Decision::GoOn, Some(Mistake::OwnClaimNotRecognised)) => Decision::Busy,
+            (Decision::GoOn, Some(Mistake::OwnClaimNotRecognised)) => Decision::Busy { lease_until: NOW },
             (Decision::Schedule { .. } | Decision::HandOff, Some(Mistake::DropInsteadOfReschedule)) => {
                 Decision::Drop(Stale::Overtaken)
             }
@@ -338,11 +342,13 @@ impl Protocol {
                 claim,
                 label: label.max(world.ledger.label()),
             }),
-            Step::Cancel { from } if !world.ledger.is_still(from) => return Reply::Refused,
-            Step::Cancel { from } => {
+            Step::Cancel { from, .. } if !world.ledger.is_still(from) => return Reply::Refused,
+            Step::Cancel { label, .. } if label != world.ledger.label() && !self.makes(Mistake::LabelOverlooked) => {
+                return Reply::Refused;
+            }
+            Step::Cancel { from, label } => {
                 // Of a claim that was taken back, the label says that its attempt may have been sent before.
-                let interrupted =
-                    matches!(from, Prior::Sending { .. }) || world.ledger.label() == Label::PossibleDuplicate;
+                let interrupted = matches!(from, Prior::Sending { .. }) || label == Label::PossibleDuplicate;
                 if interrupted && !self.makes(Mistake::InterruptionForgotten) {
                     world.log(from.attempt(), world.ledger.label());
                 }

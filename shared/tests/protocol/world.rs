@@ -54,8 +54,8 @@ pub(crate) enum Step {
     Create(Beginning),
     /// Claim the attempt, if the ledger is still as it was seen.
     Claim { from: Prior, label: Label },
-    /// Cancel the delivery, if the ledger is still as it was seen.
-    Cancel { from: Prior },
+    /// Cancel the delivery, if the ledger is still as it was seen, its label included.
+    Cancel { from: Prior, label: Label },
     /// Send the request.
     Send(Attempt),
     /// Take the claim on that attempt back, if there is one: something of ours failed before its request was sent.
@@ -295,7 +295,9 @@ impl Worker {
 
     /// The claim that it has seen in the ledger, and is about to replace.
     fn claim_seen(&mut self) -> Option<&mut Claim> {
-        let Self::Holding { next: Step::Claim { from, .. } | Step::Cancel { from }, .. } = self else { return None };
+        let Self::Holding { next: Step::Claim { from, .. } | Step::Cancel { from, .. }, .. } = self else {
+            return None;
+        };
         match from {
             Prior::Sending { claim, .. } => Some(claim),
             Prior::Waiting { .. } => None,

@@ -7,13 +7,14 @@ use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 
 use super::{Item, Move, Prior, UNREADABLE, number};
 use crate::delivery::{Attempt, Status};
+use crate::ids::OrganizationId;
 use crate::io::fault::Fault;
 use crate::ledger::{ClaimId, End, Freshness};
 
 /// An update of a delivery's item.
 pub(super) struct Expression {
     pub(super) update: String,
-    pub(super) condition: &'static str,
+    pub(super) condition: String,
     pub(super) names: HashMap<String, String>,
     pub(super) values: Item,
 }
@@ -61,14 +62,18 @@ impl Assignments {
     }
 }
 
-const CLAIM_ATTRIBUTES: [&str; 3] = ["lease_until", "claim_id", "possible_duplicate"];
+const CLAIM_ATTRIBUTES: [&str; 3] = ["lease_until", "claim_id", MARK];
+
+/// Whether an attempt may be a duplicate: stays when a claim is taken back.
+const MARK: &str = "possible_duplicate";
+
 const WAIT_ATTRIBUTES: [&str; 2] = ["due_at", "due_shard"];
 
-/// The update that makes a move, on condition that the delivery is still where it was seen.
+/// The update that makes a move, on condition that the delivery is still where it was seen, and of that organization.
 ///
 /// # Errors
 /// [`Fault`] for attempts that do not become an attribute, which none does.
-pub(super) fn expression(from: Prior, to: &Move<'_>) -> Result<Expression, Fault> {
+pub(super) fn expression(owner: OrganizationId, from: Prior, to: &Move<'_>) -> Result<Expression, Fault> {
     let mut update = Assignments::default();
     match to {
         Move::Claim { claim_id, lease_until, freshness } => {
@@ -78,8 +83,15 @@ pub(super) fn expression(from: Prior, to: &Move<'_>) -> Result<Expression, Fault
                 .set("claim_id", binary(claim_id))
                 .remove(&WAIT_ATTRIBUTES);
             if *freshness == Freshness::PossibleDuplicate {
-                update.set("possible_duplicate", AttributeValue::Bool(true));
+                update.set(MARK, AttributeValue::Bool(true));
             }
+        }
+        Move::TakeBack { due_at, due_shard } => {
+            update
+                .status(Status::Waiting)
+                .set("due_at", number(due_at.as_millisecond()))
+                .set("due_shard", number(due_shard))
+                .remove(&["lease_until", "claim_id"]);
         }
         Move::Await { attempt, due_at, due_shard, attempts, expires_at } => {
             update
@@ -129,7 +141,8 @@ pub(super) fn expression(from: Prior, to: &Move<'_>) -> Result<Expression, Fault
     }
     let Assignments { set, remove, mut names, mut values } = update;
     names.insert("#attempt".to_owned(), "attempt".to_owned());
-    let condition = match from {
+    values.insert(":owner".to_owned(), number(owner));
+    let mut condition = match from {
         Prior::Waiting { attempt } => {
             values.insert(":from_status".to_owned(), AttributeValue::S(Status::Waiting.as_str().to_owned()));
             values.insert(":from_attempt".to_owned(), number(attempt));
@@ -147,7 +160,13 @@ pub(super) fn expression(from: Prior, to: &Move<'_>) -> Result<Expression, Fault
             values.insert(":from_attempt".to_owned(), number(attempt));
             "#status = :from_status AND #attempt = :from_attempt"
         }
-    };
+    }
+    .to_owned();
+    condition.push_str(" AND organization_id = :owner");
+    if let (Prior::Waiting { .. }, Move::Cancel { interrupted: None, .. }) = (from, to) {
+        // With it, the attempt that a worker died in belongs into the log.
+        condition.push_str(" AND attribute_not_exists(possible_duplicate)");
+    }
     let update = format!("SET {} REMOVE {}", set.join(", "), remove.join(", "));
     Ok(Expression { update, condition, names, values })
 }
