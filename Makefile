@@ -42,7 +42,7 @@ isolation: build ## measure what endpoints that hang, a burst and a flood do to 
 	@cargo build -p tests --bin isolation
 	@cargo run -q -p tests --bin isolation -- $(ONLY)
 
-# ONLY chooses parts: starts, work, latency, costs, growth, neighbours.
+# ONLY chooses parts: starts, work, latency, costs, growth, fault, neighbours.
 # Its floor and its Lambda that does nothing are built as the functions are, and so is the benchmark itself on the way.
 bench: build ## measure what a delivery costs in work, money and time, beside its floor; about twelve minutes
 	@tools/bench.sh

@@ -10,7 +10,7 @@ use bench::measure::drive::Workers;
 use bench::measure::neighbours::{self, Condition, Neighbours, Sample};
 use bench::measure::starts::{self, Kind};
 use bench::measure::work::{self, Size};
-use bench::measure::{growth, latency};
+use bench::measure::{fault, growth, latency};
 use bench::report::Report;
 use bench::trouble::Trouble;
 use bench::worker::Worker;
@@ -36,16 +36,18 @@ enum Part {
     Latency,
     Costs,
     Growth,
+    Fault,
     Neighbours,
 }
 
 impl Part {
-    const ALL: [(&'static str, Self); 6] = [
+    const ALL: [(&'static str, Self); 7] = [
         ("starts", Self::Starts),
         ("work", Self::Work),
         ("latency", Self::Latency),
         ("costs", Self::Costs),
         ("growth", Self::Growth),
+        ("fault", Self::Fault),
         ("neighbours", Self::Neighbours),
     ];
 }
@@ -62,6 +64,7 @@ async fn bench(screen: &Screen) -> Result<ExitCode, Trouble> {
             Part::Latency => measure_latency(&mut ground, screen, &mut report).await?,
             Part::Costs => measure_costs(&mut ground, screen, &mut report).await?,
             Part::Growth => measure_growth(&mut ground, screen, &mut report).await?,
+            Part::Fault => measure_fault(&mut ground, screen, &mut report).await?,
             Part::Neighbours => measure_neighbours(&ground, screen, &mut report).await?,
         }
     }
@@ -135,6 +138,15 @@ async fn measure_growth(ground: &mut Ground, screen: &Screen, report: &mut Repor
         let told = format!("growth: {} {}", size.0, size.1);
         let growth = growth::growth(ground, &workers, size);
         report.growth.push(screen.step("measuring growth", growth, |_| told).await?);
+    }
+    Ok(())
+}
+
+async fn measure_fault(ground: &mut Ground, screen: &Screen, report: &mut Report) -> Result<(), Trouble> {
+    for fault in fault::FAULTS {
+        let delay = fault::delay(ground, fault);
+        let done = |_: &fault::Delay| format!("an alert's delay: {}", fault.0);
+        report.faults.push(screen.step("making a fault of ours", delay, done).await?);
     }
     Ok(())
 }

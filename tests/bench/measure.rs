@@ -2,6 +2,7 @@
 
 pub mod costs;
 pub mod drive;
+pub mod fault;
 pub mod growth;
 pub mod latency;
 pub mod neighbours;

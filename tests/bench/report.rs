@@ -5,6 +5,7 @@ use program::screen::Screen;
 use serde::Serialize;
 
 use crate::measure::costs::{Case, Cost};
+use crate::measure::fault::Delay;
 use crate::measure::growth::Growth;
 use crate::measure::latency::Latency;
 use crate::measure::neighbours::{Condition, Neighbours};
@@ -22,6 +23,7 @@ pub struct Report {
     pub latency: Vec<Latency>,
     pub costs: Vec<Cost>,
     pub growth: Vec<Growth>,
+    pub faults: Vec<Delay>,
     pub neighbours: Vec<Neighbours>,
     /// First tries of the baselines, by name.
     pub baselines: Vec<(&'static str, Cost)>,
@@ -67,11 +69,15 @@ impl Report {
                 "ms",
             ),
             budget("`retry` starts, beyond a Lambda that does nothing", wall("retry") - wall("nothing"), 15.0, "ms"),
-            budget("`deliver` zipped", zipped("deliver"), 3.0, "MiB"),
-            budget("`retry` zipped", zipped("retry"), 3.0, "MiB"),
+            budget("`deliver` zipped", zipped("deliver"), 3.25, "MiB"),
+            budget("`retry` zipped", zipped("retry"), 3.25, "MiB"),
             budget("peak memory of `deliver`, ten in flight", memory("deliver") / MIB, 32.0, "MiB"),
             budget("peak memory of `retry`, ten in flight", memory("retry") / MIB, 32.0, "MiB"),
         ];
+        self.budgets.extend(self.faults.iter().map(|delay| {
+            let what = format!("an alert arrives, {}", delay.fault);
+            budget(&what, delay.seconds.most, 10.0, "s")
+        }));
         for Neighbours { per_second, measured } in &self.neighbours {
             // The budget is about endpoints that are known to hang. Until then, sandboxes come into use that nothing is open in.
             let judged = measured.iter().filter(|it| it.condition == Condition::SomeHang);
@@ -99,6 +105,9 @@ impl Report {
         }
         if !self.growth.is_empty() {
             self.show_growth(screen);
+        }
+        if !self.faults.is_empty() {
+            self.show_faults(screen);
         }
         if !self.neighbours.is_empty() {
             self.show_neighbours(screen);
@@ -215,6 +224,13 @@ impl Report {
                     format!("{:.2}", growth.total),
                 ],
             ));
+        }
+    }
+
+    fn show_faults(&self, screen: &Screen) {
+        screen.say(heading("from receive to arrival", &["s", "least–most"]));
+        for Delay { fault, seconds } in &self.faults {
+            screen.say(row(fault, &[format!("{:.2}", seconds.median), range(*seconds, 2)]));
         }
     }
 
