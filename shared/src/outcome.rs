@@ -46,9 +46,15 @@ pub enum Unreachable {
     Tls(TlsFault),
     /// The connection ended before a whole response head had arrived.
     ClosedEarly,
-    /// What arrived is not HTTP/1.
+    /// What arrived is no HTTP.
     NotHttp,
-    /// The response head is larger than [`crate::io::sender::MAX_RESPONSE_HEAD`], or has more than 100 headers.
+    /// The response begins like HTTP, but not with a status line of HTTP/1.
+    BadStatusLine,
+    /// The response's headers are wrong in a way that the HTTP client does not pass over: they say how long the body is and
+    /// contradict themselves, or hold a NUL or a carriage return.
+    BadResponseHead,
+    /// The response head is larger than [`crate::io::sender::MAX_RESPONSE_HEAD`], or has more headers than
+    /// [`crate::io::sender::MAX_RESPONSE_HEADERS`].
     HeadTooLarge,
     /// Something else between us and the endpoint.
     Other,
@@ -84,7 +90,7 @@ pub enum Blocked {
 }
 
 /// Every code a failure can have, for documentation and its tests. Codes are only ever added.
-pub const CODES: [&str; 29] = [
+pub const CODES: [&str; 31] = [
     "redirect",
     "unauthorized",
     "not_found",
@@ -110,6 +116,8 @@ pub const CODES: [&str; 29] = [
     "tls_handshake",
     "closed_early",
     "not_http",
+    "bad_status_line",
+    "bad_response_head",
     "response_head_too_large",
     "connection_failed",
     "blocked_address",
@@ -263,6 +271,8 @@ impl Unreachable {
             Self::Tls(fault) => fault.code(),
             Self::ClosedEarly => "closed_early",
             Self::NotHttp => "not_http",
+            Self::BadStatusLine => "bad_status_line",
+            Self::BadResponseHead => "bad_response_head",
             Self::HeadTooLarge => "response_head_too_large",
             Self::Other => "connection_failed",
         }
@@ -290,7 +300,18 @@ impl Unreachable {
                 "What answers at the host and port of the webhook URL is not an HTTP server: check the port, and use an \
                  https:// URL if the server expects TLS."
             }
-            Self::HeadTooLarge => "Your endpoint's response headers are too large: send fewer or shorter headers.",
+            Self::BadStatusLine => {
+                "Your endpoint's response does not begin with a status line of HTTP/1.1: begin it as in HTTP/1.1 200 OK, \
+                 with single spaces, a status of three digits and no control characters."
+            }
+            Self::BadResponseHead => {
+                "Your endpoint answered, but with headers from which the end of its response cannot be told: send no \
+                 Transfer-Encoding with HTTP/1.0, at most one Content-Length, which is a whole number, and neither a NUL \
+                 nor a lone carriage return in any header."
+            }
+            Self::HeadTooLarge => {
+                "Your endpoint's response headers are too large: send at most 512 headers, of at most 32 KiB together."
+            }
             Self::Other => {
                 "The connection to your endpoint failed: check that the webhook URL is right and publicly reachable."
             }
@@ -366,6 +387,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::io::sender;
 
     const THIRTY_SECONDS: Duration = Duration::from_secs(30);
 
@@ -424,7 +446,7 @@ mod tests {
         check(timed_out(Phase::Response, Duration::from_millis(1500)), "timed_out", "timeout_response", "1500 milli");
     }
 
-    const UNREACHABLE: [Unreachable; 15] = [
+    const UNREACHABLE: [Unreachable; 17] = [
         Unreachable::Dns,
         Unreachable::ConnectionRefused,
         Unreachable::NoRoute,
@@ -438,6 +460,8 @@ mod tests {
         Unreachable::Tls(TlsFault::Handshake),
         Unreachable::ClosedEarly,
         Unreachable::NotHttp,
+        Unreachable::BadStatusLine,
+        Unreachable::BadResponseHead,
         Unreachable::HeadTooLarge,
         Unreachable::Other,
     ];
@@ -451,6 +475,11 @@ mod tests {
         check(Outcome::Unreachable(Unreachable::Dns), "unreachable", "dns_failed", "public DNS");
         check(Outcome::Unreachable(Unreachable::ConnectionRefused), "unreachable", "connection_refused", "firewall");
         check(Outcome::Unreachable(Unreachable::NotHttp), "unreachable", "not_http", "https://");
+        check(Outcome::Unreachable(Unreachable::BadStatusLine), "unreachable", "bad_status_line", "HTTP/1.1 200 OK");
+        check(Outcome::Unreachable(Unreachable::BadResponseHead), "unreachable", "bad_response_head", "HTTP/1.0");
+        let (headers, kib) = (sender::MAX_RESPONSE_HEADERS, sender::MAX_RESPONSE_HEAD / 2 / 1024);
+        let bounds = format!("at most {headers} headers, of at most {kib} KiB");
+        check(Outcome::Unreachable(Unreachable::HeadTooLarge), "unreachable", "response_head_too_large", &bounds);
         check(Outcome::Blocked(Blocked::Address), "blocked", "blocked_address", "public");
         check(UrlRefused::ForbiddenAddress.into(), "blocked", "blocked_address", "public");
         check(UrlRefused::Scheme.into(), "blocked", "blocked_configuration", "https://");

@@ -26,7 +26,8 @@ use crate::certificate::{Certificate, GOOD, Issued, SignedBy, cryptography};
 use crate::endpoint::Wire;
 use shared::endpoint_url::EndpointUrl;
 use shared::io::sender::{
-    Exchange, HostVetting, MAX_RESPONSE_HEAD, OutgoingRequest, Probe, Sender, SenderConfig, Timings, VETTING_TIMEOUT,
+    Exchange, HostVetting, MAX_RESPONSE_HEAD, MAX_RESPONSE_HEADERS, OutgoingRequest, Probe, Sender, SenderConfig,
+    Timings, VETTING_TIMEOUT,
 };
 use shared::outcome::{Blocked, Outcome, Phase, TlsFault, Unreachable};
 
@@ -330,8 +331,9 @@ fn what_is_no_response() {
     let torn = Answer::WriteAndClose(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec());
     check(torn, GENEROUS, unreachable(Unreachable::ClosedEarly), None);
     check(write("220 mail.example.com ESMTP\r\n"), GENEROUS, unreachable(Unreachable::NotHttp), None);
-    check(write("HTTP/2.0 200 OK\r\n\r\n"), GENEROUS, unreachable(Unreachable::NotHttp), None);
-    check(write("HTTP/1.1 abc\r\n\r\n"), GENEROUS, unreachable(Unreachable::NotHttp), None);
+    check(write("HTTP/2.0 200 OK\r\n\r\n"), GENEROUS, unreachable(Unreachable::BadStatusLine), None);
+    check(write("http/1.1 200 OK\r\n\r\n"), GENEROUS, unreachable(Unreachable::BadStatusLine), None);
+    check(write("HTTP/1.1 abc\r\n\r\n"), GENEROUS, unreachable(Unreachable::BadStatusLine), None);
 }
 
 #[test]
@@ -341,7 +343,7 @@ fn response_heads_are_bounded() {
     check(write(&one_header(MAX_RESPONSE_HEAD)), GENEROUS, unreachable(Unreachable::HeadTooLarge), None);
     let endless = Answer::Flood(b"HTTP/1.1 200 OK\r\nX: ".to_vec());
     check(endless, GENEROUS, unreachable(Unreachable::HeadTooLarge), None);
-    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(200));
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(MAX_RESPONSE_HEADERS + 1));
     check(write(&many), GENEROUS, unreachable(Unreachable::HeadTooLarge), None);
 }
 
@@ -582,6 +584,9 @@ fn a_probe_that_fails_tells_the_phases_before() {
         check_probe(&refused, unreachable(Unreachable::ConnectionRefused), Some(&[]));
         let refused = probe(&sender(GENEROUS), &format!("http://localhost:{}/", closed.port())).await;
         check_probe(&refused, unreachable(Unreachable::ConnectionRefused), Some(&["dns"]));
+
+        let not_http = probe(&sender(GENEROUS), &Endpoint::start(write("220 mail\r\n")).named_url("http")).await;
+        check_probe(&not_http, unreachable(Unreachable::NotHttp), Some(&["dns", "connect"]));
 
         let silent = Endpoint::start(Answer::Hang);
         let timed_out = probe(&sender(SHORT), &silent.named_url("http")).await;

@@ -29,8 +29,8 @@ use crate::endpoint_url::EndpointUrl;
 use crate::excerpt::{Extent, MAX_BODY_BYTES, excerpt};
 use crate::io::connections::{Clocks, Pooled};
 use crate::outcome::{Blocked, Outcome, Phase};
-use classify::classify;
-use client::Client;
+use classify::{classify, not_http1};
+use client::{Client, NoResponse};
 use connector::{ConnectFault, ConnectionRules, most_of};
 use stopwatch::Stopwatch;
 
@@ -46,6 +46,9 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// A response head larger than this, in bytes, is refused; one of half the size never is. Common servers send at most
 /// 8 to 16 KiB.
 pub const MAX_RESPONSE_HEAD: usize = 64 * 1024;
+
+/// A response head with more headers than this is refused. Of common clients, Python stops at 100 and Node.js at 2,000.
+pub const MAX_RESPONSE_HEADERS: usize = 512;
 
 /// How long resolving a host's name may take when an integration is created or changed: somebody waits for it.
 pub const VETTING_TIMEOUT: Duration = Duration::from_secs(3);
@@ -250,7 +253,8 @@ impl Sender {
         *request.headers_mut() = outgoing.headers;
         match timeout(self.request_timeout, client.request(request)).await {
             Ok(Ok(response)) => Ok(Ok(response)),
-            Ok(Err(error)) => {
+            Ok(Err(NoResponse::NotHttp1 { beginning })) => Ok(Err(Outcome::Unreachable(not_http1(&beginning)))),
+            Ok(Err(NoResponse::Failed(error))) => {
                 let phase = if error.is_connect() { Phase::Connect } else { Phase::Response };
                 classify(&error, phase, self.rules.limit).map(Err)
             }

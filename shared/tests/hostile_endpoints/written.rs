@@ -27,6 +27,10 @@ fn is_not_http() -> Expected {
     fails(LONG, "not_http", NOT_HTTP)
 }
 
+fn has_a_bad_head() -> Expected {
+    fails(LONG, "bad_response_head", "cannot be told")
+}
+
 fn closes_early() -> Expected {
     fails(LONG, "closed_early", CLOSED)
 }
@@ -187,16 +191,16 @@ fn http_2_that_goes_away() {
             wire.write("HTTP/2.0 200\r\n\r\n")?;
             wire.hold()
         },
-        is_not_http(),
+        fails(LONG, "bad_status_line", "a status line of HTTP/1.1"),
     );
 }
 
 #[test]
 fn lengths_that_are_none() {
-    check(|wire| answer(wire, "Content-Length: -1"), is_not_http());
-    check(|wire| answer(wire, "Content-Length: 99999999999999999999999"), is_not_http());
-    check(|wire| answer(wire, "Content-Length: 2\r\nContent-Length: 3"), is_not_http());
-    check(|wire| answer(wire, "Content Length: 2"), is_not_http());
+    check(|wire| answer(wire, "Content-Length: -1"), has_a_bad_head());
+    check(|wire| answer(wire, "Content-Length: 99999999999999999999999"), has_a_bad_head());
+    check(|wire| answer(wire, "Content-Length: 2\r\nContent-Length: 3"), has_a_bad_head());
+    check(|wire| answer(wire, "Content Length: 2"), is_accepted(LONG));
 }
 
 fn answer(wire: &mut Wire, headers: &str) -> io::Result<()> {

@@ -73,8 +73,12 @@ fn http_fault(error: &hyper::Error) -> Option<Unreachable> {
     if error.is_parse_too_large() {
         return Some(Unreachable::HeadTooLarge);
     }
+    if error.is_parse_status() {
+        return Some(Unreachable::BadStatusLine);
+    }
+    // What is not HTTP/1 at all is no error of the client's: see `not_http1`.
     if error.is_parse() {
-        return Some(Unreachable::NotHttp);
+        return Some(Unreachable::BadResponseHead);
     }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return Some(Unreachable::ClosedEarly);
@@ -82,6 +86,15 @@ fn http_fault(error: &hyper::Error) -> Option<Unreachable> {
     // What spoke before it was asked, as mail servers do. The client has no predicate for it, but it is the only fault
     // left that has no cause.
     (error.source().is_none() && !error.is_user()).then_some(Unreachable::NotHttp)
+}
+
+/// What it was that answered without being HTTP/1, by the beginning of what it said.
+pub(super) fn not_http1(beginning: &[u8]) -> Unreachable {
+    const PREFIX: &[u8] = b"HTTP/";
+    match beginning.get(..PREFIX.len()) {
+        Some(bytes) if bytes.eq_ignore_ascii_case(PREFIX) => Unreachable::BadStatusLine,
+        _ => Unreachable::NotHttp,
+    }
 }
 
 fn network_fault(kind: io::ErrorKind, phase: Phase) -> Option<Unreachable> {
