@@ -1,6 +1,6 @@
 //! The request to an endpoint, before it is sent.
 
-use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
@@ -45,10 +45,22 @@ pub fn headers(
     headers.insert(EVENT, HeaderValue::from_static(subject.event_type.as_str()));
     headers.insert(DELIVERY, ascii(&subject.delivery.to_string()));
     headers.insert(ATTEMPT, HeaderValue::from(subject.attempt));
+    // Some firewalls refuse requests without one.
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     if let Some(secrets) = signing {
         sign(&mut headers, subject, body, secrets);
     }
     headers
+}
+
+/// A header's name as [`crate::io::sender`] writes it: with a capital at the beginning and after each hyphen. HTTP does not
+/// tell names apart by case, but some receivers' maps do.
+pub fn name_on_the_wire(name: &HeaderName) -> String {
+    let parts = name.as_str().split('-').map(|part| match part.split_at_checked(1) {
+        Some((first, rest)) => first.to_ascii_uppercase() + rest,
+        None => String::new(),
+    });
+    parts.collect::<Vec<_>>().join("-")
 }
 
 fn sign(headers: &mut HeaderMap, subject: &Subject, body: &[u8], secrets: &SigningSecrets) {
@@ -100,6 +112,7 @@ mod tests {
         assert_eq!(
             names(&headers),
             [
+                "accept",
                 "content-type",
                 "user-agent",
                 "x-api-key",
@@ -108,11 +121,19 @@ mod tests {
                 "x-roboticks-event"
             ]
         );
+        assert_eq!(headers["accept"], "*/*");
         assert_eq!(headers["x-roboticks-event"], "alert.resolved");
         assert_eq!(headers["x-roboticks-delivery"], "dlv_01JH7VVHV81KJMEKY94GFHBBTY");
         assert_eq!(headers["x-roboticks-attempt"], "3");
         assert_eq!(headers["content-type"], "application/json");
         assert_eq!(headers["user-agent"], concat!("Roboticks-Webhooks/", env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn a_customers_accept_takes_the_place_of_ours() {
+        let customer = CustomerHeaders::parse([("Accept", "text/plain")]).unwrap();
+        let headers = headers(&subject(), BODY, &customer, None);
+        assert_eq!(headers.get_all("accept").iter().collect::<Vec<_>>(), ["text/plain"]);
     }
 
     #[test]

@@ -24,12 +24,16 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::certificate::{Certificate, GOOD, Issued, SignedBy, cryptography};
 use crate::endpoint::Wire;
+use shared::alert_event::EventType;
+use shared::customer_headers::CustomerHeaders;
 use shared::endpoint_url::EndpointUrl;
 use shared::io::sender::{
     Exchange, HostVetting, MAX_RESPONSE_HEAD, MAX_RESPONSE_HEADERS, OutgoingRequest, Probe, Sender, SenderConfig,
     Timings, VETTING_TIMEOUT,
 };
 use shared::outcome::{Blocked, Outcome, Phase, TlsFault, Unreachable};
+use shared::request::{self, Subject};
+use shared::signature::{SigningSecret, SigningSecrets};
 
 /// Enough for anything that is to succeed here, and for the body's own second.
 const GENEROUS: Duration = Duration::from_secs(20);
@@ -285,10 +289,50 @@ fn the_request_is_what_was_given_and_no_more() {
         let mut headers: Vec<_> = headers.split("\r\n").collect();
         headers.sort_unstable();
         assert_eq!(first, "PUT /hook?key=1 HTTP/1.1");
-        let length = format!("content-length: {}", PAYLOAD.len());
-        let host = format!("host: {}", endpoint.address);
-        assert_eq!(headers, ["authorization: Bearer s3cr3t-token", &length, &host, "x-roboticks-attempt: 1"]);
+        let length = format!("Content-Length: {}", PAYLOAD.len());
+        let host = format!("Host: {}", endpoint.address);
+        assert_eq!(headers, ["Authorization: Bearer s3cr3t-token", &length, &host, "X-Roboticks-Attempt: 1"]);
         assert_eq!(body.as_bytes(), PAYLOAD);
+    });
+}
+
+/// To the letter: some receivers' maps tell names apart by case.
+#[test]
+fn a_request_is_what_readme_shows() {
+    let shown = include_str!("../../README.md").split("```").find(|block| block.contains("POST /your/path HTTP/1.1"));
+    let shown: Vec<_> = shown.expect("an example of a request").trim().lines().skip(1).collect();
+    let alert = include_str!("../../events/alert-triggered.json").trim_end();
+    let subject = Subject {
+        event_type: EventType::Triggered,
+        delivery: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().expect("an id"),
+        attempt: 1,
+        sent_at: "2025-01-10T10:23:45Z".parse().expect("a time"),
+    };
+    let customer = CustomerHeaders::parse([("x-API-key", "k")]).expect("valid");
+    let secret = SigningSecret::parse("a-signing-secret").expect("valid");
+    let secrets = SigningSecrets { current: secret, previous: None };
+    let headers = request::headers(&subject, alert.as_bytes(), &customer, Some(&secrets));
+    let mut names: Vec<_> = headers.keys().map(request::name_on_the_wire).collect();
+    run(async {
+        let endpoint = Endpoint::start(write(OK));
+        let outgoing = OutgoingRequest { method: Method::POST, headers, body: Bytes::from(alert) };
+        sender(GENEROUS).send(&endpoint_url(&endpoint.url("http")), outgoing).await.expect("no fault of our own");
+        let request = endpoint.request(0);
+        let (head, body) = request.split_once("\r\n\r\n").expect("a head and a body");
+        assert_eq!(body, alert);
+        let sent: Vec<_> = head.split("\r\n").skip(1).collect();
+        assert_eq!(sent[0], "X-Api-Key: k", "spelled as README says");
+        let name = |line: &str| line.split(": ").next().unwrap_or_default().to_owned();
+        assert_eq!(
+            sent[1..].iter().map(|line| name(line)).collect::<Vec<_>>(),
+            shown.iter().map(|line| name(line)).collect::<Vec<_>>()
+        );
+        for (sent, shown) in sent[1..].iter().zip(&shown) {
+            let differs = ["X-Roboticks-Signature", "Webhook-Signature", "Host"].contains(&name(shown).as_str());
+            assert!(sent == shown || differs, "{sent} is not {shown}");
+        }
+        names.extend(["Host", "Content-Length"].map(str::to_owned));
+        assert_eq!(sent.iter().map(|line| name(line)).collect::<Vec<_>>(), names, "as a Test shows them");
     });
 }
 
@@ -298,7 +342,7 @@ fn secrets_that_an_endpoint_echoes_are_not_kept() {
         let endpoint = Endpoint::start(Answer::Echo);
         let exchange = send(&sender(GENEROUS), &endpoint.url("http")).await;
         let excerpt = exchange.excerpt.clone().expect("an excerpt");
-        assert!(excerpt.contains("authorization: [redacted]") && !excerpt.contains("s3cr3t"), "{excerpt}");
+        assert!(excerpt.contains("Authorization: [redacted]") && !excerpt.contains("s3cr3t"), "{excerpt}");
         assert!(!format!("{exchange:?}").contains("alert.triggered"));
     });
 }
@@ -648,7 +692,7 @@ fn a_probe_keeps_an_excerpt_of_any_answer() {
         let answered = probe(&sender(GENEROUS), &echoing.url("http")).await;
         assert_eq!(answered.exchange.outcome, Outcome::Rejected { status: 400 });
         let excerpt = answered.exchange.excerpt.unwrap_or_default();
-        assert!(excerpt.contains("authorization: [redacted]") && !excerpt.contains("s3cr3t"), "{excerpt}");
+        assert!(excerpt.contains("Authorization: [redacted]") && !excerpt.contains("s3cr3t"), "{excerpt}");
     });
 }
 

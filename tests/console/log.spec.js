@@ -191,11 +191,13 @@ test('a delivery is looked at when its next attempt is due, not more often', asy
 
 test('a delivery shows its attempts, its payload as sent, and a curl without secrets', async ({
   integration,
+  callApi,
   page,
   user,
   receiver,
 }) => {
   receiver.answer = [503, '<h1>Down for maintenance</h1>'];
+  await callApi('PATCH', `/integrations/${integration}`, { headers: { 'x-API-key': 'k-0123456789' } });
   const body = await sendAlert(user.organization, (event) => {
     event.text = `{"event_type":"alert.triggered", "timestamp":"${event.timestamp}","alert":{"id":77,"severity":"critical",
       "name":"It's \\u00fc","value":1.50,"big":12345678901234567890},"project":{"id":10},"organization":{"id":${user.organization}}}`;
@@ -222,6 +224,7 @@ test('a delivery shows its attempts, its payload as sent, and a curl without sec
   await page.getByRole('button', { name: 'Copy curl' }).click();
   const command = await page.evaluate(() => navigator.clipboard.readText());
   expect(command).toContain('X-Roboticks-Signature: sha256=<signature>');
+  expect(command).toContain("'X-Api-Key: ••••6789'");
   // A shell takes it apart into exactly the payload.
   const shell = execFileSync('sh', ['-c', `curl() { for last; do :; done; printf %s "$last"; }\n${command}`]);
   expect(shell.toString()).toBe(body);

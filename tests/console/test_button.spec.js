@@ -13,7 +13,7 @@ test('shows what was sent and what came back, and where the time went', async ({
   const [received] = receiver.received;
   const sent = result.getByRole('region', { name: 'The request' });
   await expect(sent).toContainText(`POST ${receiver.url}`);
-  await expect(sent).toContainText(`x-roboticks-signature: ${received.headers['x-roboticks-signature']}`);
+  await expect(sent).toContainText(`X-Roboticks-Signature: ${received.headers['x-roboticks-signature']}`);
   await expect(sent).toContainText('"name": "Device Offline"');
   await expect(result.getByRole('region', { name: "The response's beginning" })).toHaveText('{"received":true}');
   for (const phase of ['Connect', 'First byte']) {

@@ -7,7 +7,7 @@ export function curl(integration, delivery, payload) {
   const { attempts } = delivery;
   const headers = [
     ['Content-Type', 'application/json'],
-    ...Object.entries(integration.headers).map(([name, { last4 }]) => [name, masked(last4)]),
+    ...Object.entries(integration.headers).map(([name, { last4 }]) => [onTheWire(name), masked(last4)]),
     ['X-Roboticks-Event', delivery.event_type],
     ['X-Roboticks-Delivery', delivery.id],
     ['X-Roboticks-Attempt', String(attempts.at(-1)?.number ?? 1)],
@@ -19,6 +19,11 @@ export function curl(integration, delivery, payload) {
     ...headers.map(([name, value]) => `--header ${quoted(`${name}: ${value}`)}`),
     `--data-binary ${quoted(payload)}`,
   ].join(' \\\n  ');
+}
+
+// As it is sent: with a capital at the beginning and after each hyphen.
+function onTheWire(name) {
+  return name.replace(/(^|-)[a-z]/g, (start) => start.toUpperCase());
 }
 
 // In single quotes a shell takes everything as it is, but the quote itself.

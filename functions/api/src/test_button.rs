@@ -24,7 +24,7 @@ use shared::io::sender::{OutgoingRequest, Probe, Timings};
 use shared::io::vault::random;
 use shared::ledger::{End, Freshness, State as LedgerState};
 use shared::payload::{Kept, keep};
-use shared::request::Subject;
+use shared::request::{Subject, name_on_the_wire};
 use utoipa::ToSchema;
 
 use crate::caller::Caller;
@@ -64,7 +64,7 @@ pub struct TestResult {
 pub struct SentRequest {
     pub method: &'static str,
     pub url: String,
-    /// By name; the values of custom headers are masked.
+    /// By name, spelled as it was sent; the values of custom headers are masked.
     pub headers: BTreeMap<String, String>,
     pub body: String,
 }
@@ -182,11 +182,11 @@ fn shown(integration: &Integration, request: &OutgoingRequest, url: Option<&Endp
         if value.is_sensitive() { MASKED.to_owned() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() }
     };
     let mut headers: BTreeMap<_, _> =
-        request.headers.iter().map(|(name, shown)| (name.to_string(), value(shown))).collect();
+        request.headers.iter().map(|(name, shown)| (name_on_the_wire(name), value(shown))).collect();
     if let Some(authority) = url.and_then(|url| url.uri().authority()) {
-        headers.insert(HOST.to_string(), authority.to_string());
+        headers.insert(name_on_the_wire(&HOST), authority.to_string());
     }
-    headers.insert(CONTENT_LENGTH.to_string(), request.body.len().to_string());
+    headers.insert(name_on_the_wire(&CONTENT_LENGTH), request.body.len().to_string());
     SentRequest {
         method: integration.method.as_str(),
         url: integration.url.clone(),

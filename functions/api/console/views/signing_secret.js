@@ -54,7 +54,7 @@ export function Verification({ integration, of = 'the secret' }) {
   return html`<div class="verification">
     <p>
       Every request carries <code>X-Roboticks-Signature</code>, the HMAC-SHA256 of the raw body, and the three headers of
-      Standard Webhooks, whose libraries verify <code>webhook-signature</code> and refuse replays.${' '}
+      Standard Webhooks, whose libraries verify <code>Webhook-Signature</code> and refuse replays.${' '}
       <${Keys} format=${integration.signing_secret_format} />
     </p>
     <div class="tabs" role="tablist" aria-label="Language, for ${of}" ref=${tabs} onKeyDown=${move}>

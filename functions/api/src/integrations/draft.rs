@@ -47,7 +47,8 @@ pub struct NewIntegration {
     #[serde(default)]
     #[schema(default = false)]
     generate_signing_secret: bool,
-    /// Headers to be sent with each request, for authentication mostly. At most 20.
+    /// Headers to be sent with each request, for authentication mostly. At most 20. Names are sent with a capital at the
+    /// beginning and after each hyphen, however they are written here.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
     headers: Members<String>,

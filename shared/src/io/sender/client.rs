@@ -54,6 +54,7 @@ impl Client {
             .http1_ignore_invalid_headers_in_responses(true)
             // The only way to be told what is not HTTP from what is bad HTTP: the former comes as a response of this version.
             .http09_responses(true)
+            .http1_title_case_headers(true)
             .build(Connector::new(rules, stopwatch.clone()));
         Self { http, stopwatch }
     }
