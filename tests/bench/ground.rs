@@ -99,10 +99,9 @@ impl Ground {
     /// When it is not built.
     pub fn function(&self, function: Function) -> Result<Program, Trouble> {
         let executable = existing(&self.project.bootstrap(function.logical_id()))?;
-        let variables = &self.template.properties(function.logical_id())["Environment"]["Variables"];
-        let variables = variables.as_object().into_iter().flatten();
+        let variables = self.template.variables(function.logical_id()).into_iter();
         let mut environment: BTreeMap<_, _> =
-            variables.map(|(name, value)| (name.clone(), self.resolved(value))).collect();
+            variables.map(|(name, value)| (name.to_owned(), self.resolved(value))).collect();
         environment.insert("ALLOW_PRIVATE_NETWORKS".to_owned(), "127.0.0.0/8".to_owned());
         environment.insert("AWS_ENDPOINT_URL".to_owned(), self.aws.url());
         let folder = self.project.root().to_path_buf();

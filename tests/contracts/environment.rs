@@ -4,15 +4,18 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use shared::io::aws;
 use shared::io::environment::{BadSetting, Environment};
 
 use program::template::Template;
 
+/// What Lambda itself gives every function, of what is read.
+const OF_LAMBDA: (&str, &str) = ("AWS_REGION", "eu-central-1");
+
 /// The variables that the template gives a function, with the values they have when every parameter is left alone.
 fn given(template: &Template, function: &str) -> BTreeMap<String, String> {
-    let variables = &template.properties(function)["Environment"]["Variables"];
-    let variables = variables.as_object().unwrap_or_else(|| panic!("{function} has no variables"));
-    variables.iter().map(|(name, value)| (name.clone(), resolved(template, value))).collect()
+    let variables = template.variables(function);
+    variables.into_iter().map(|(name, value)| (name.to_owned(), resolved(template, value))).collect()
 }
 
 /// A value of the template, when every parameter is left alone.
@@ -56,11 +59,16 @@ fn check<T>(function: &str, read: impl Fn(&Environment<'_>) -> Result<T, BadSett
     let given = given(&template, function);
     let asked_for = RefCell::new(BTreeSet::new());
     let look_up = |name: &str| {
+        if name == OF_LAMBDA.0 {
+            return Some(OF_LAMBDA.1.to_owned());
+        }
         asked_for.borrow_mut().insert(name.to_owned());
         given.get(name).cloned()
     };
-    if let Err(bad) = read(&Environment::new(&look_up)) {
-        panic!("{function} does not start with the template's defaults: {bad}");
+    let environment = Environment::new(&look_up);
+    match (read(&environment), aws::config(&environment)) {
+        (Ok(_), Ok(config)) => assert_eq!(config.endpoint_url(), None, "{function} calls AWS itself"),
+        (Err(bad), _) | (_, Err(bad)) => panic!("{function} does not start with the template's defaults: {bad}"),
     }
     let given: BTreeSet<String> = given.keys().cloned().collect();
     assert_eq!(asked_for.into_inner(), given, "{function}: what it reads, and what the template gives it");

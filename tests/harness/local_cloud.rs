@@ -129,8 +129,8 @@ impl LocalCloud {
     /// # Errors
     /// [`CloudError::Deploy`] with what `sam deploy` printed.
     pub async fn deploy(&self, project: &Project, name: &str, parameters: Parameters) -> Result<Stack, CloudError> {
-        // Users of the page sign in at this cloud's user pool, not at the one on AWS of that name.
-        let parameters = parameters.with("CognitoEndpoint", self.endpoint());
+        // The functions call this cloud, and users of the page sign in at its user pool.
+        let parameters = parameters.with("LocalCloudUrl", self.endpoint());
         let output = tokio::process::Command::new(project.sam())
             .arg("deploy")
             .args(["--stack-name", name, "--capabilities", "CAPABILITY_IAM", "--resolve-s3"])

@@ -33,6 +33,14 @@ impl Template {
         self.section("Resources").get(logical_id).unwrap_or_else(|| panic!("the template has no resource {logical_id}"))
     }
 
+    /// The environment variables of a function, those of all functions included, as the template has them.
+    pub fn variables(&self, function: &str) -> BTreeMap<&str, &Value> {
+        let of_all = &self.section("Globals")["Function"];
+        let declared = [of_all, self.properties(function)].map(|place| place["Environment"]["Variables"].as_object());
+        let declared = declared.into_iter().flatten().flatten();
+        declared.map(|(name, value)| (name.as_str(), value)).collect()
+    }
+
     /// The resources of a type, by logical id.
     pub fn of_type(&self, kind: &str) -> BTreeMap<&str, &Value> {
         let resources = self.section("Resources").iter();

@@ -39,7 +39,7 @@ const TRIES: u32 = 5;
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What all clients are made from: region and credentials of the environment, as Lambda sets them, and one HTTP client.
-/// `AWS_ENDPOINT_URL`, or its like for a single service, leads to another cloud.
+/// `AWS_ENDPOINT_URL`, or its like for a single service, leads to another cloud unless it is empty.
 ///
 /// # Errors
 /// [`BadSetting`] when `AWS_REGION` is not set.
@@ -65,7 +65,7 @@ pub fn config(environment: &Environment<'_>) -> Result<SdkConfig, BadSetting> {
         .service_config(OfOneService);
     // Or DynamoDB's client would set its own number of tries.
     config.insert_origin("retry_config", Origin::shared_config());
-    config.set_endpoint_url(of_this_process("AWS_ENDPOINT_URL"));
+    config.set_endpoint_url(environment.optional("AWS_ENDPOINT_URL"));
     Ok(config.build())
 }
 
@@ -114,6 +114,6 @@ struct OfOneService;
 impl LoadServiceConfig for OfOneService {
     fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
         let service = key.service_id().to_ascii_uppercase().replace(' ', "_");
-        of_this_process(&format!("{}_{service}", key.env()))
+        Environment::new(&of_this_process).optional(&format!("{}_{service}", key.env()))
     }
 }

@@ -26,7 +26,12 @@ impl<'a> Environment<'a> {
     /// # Errors
     /// [`BadSetting::Missing`] when the variable is not set or empty.
     pub fn text(&self, name: &'static str) -> Result<String, BadSetting> {
-        (self.look_up)(name).filter(|value| !value.is_empty()).ok_or(BadSetting::Missing(name))
+        self.optional(name).ok_or(BadSetting::Missing(name))
+    }
+
+    /// A variable that may be left out; empty, it is.
+    pub fn optional(&self, name: &str) -> Option<String> {
+        (self.look_up)(name).filter(|value| !value.is_empty())
     }
 
     /// A value that reads itself from text; the variable may be empty if the value's type allows it.
@@ -85,6 +90,10 @@ mod tests {
         let environment = Environment::new(&look_up);
         assert_eq!(environment.seconds("THIRTY"), Ok(Duration::from_secs(30)));
         assert_eq!(environment.days("THIRTY"), Ok(Duration::from_secs(30 * 86_400)));
+        assert_eq!(
+            ["THIRTY", "EMPTY", "NONE"].map(|name| environment.optional(name)),
+            [Some("30".to_owned()), None, None]
+        );
         let told = |error: BadSetting| error.to_string();
         assert_eq!(told(environment.text("EMPTY").unwrap_err()), "the environment variable EMPTY is not set");
         assert_eq!(told(environment.text("NONE").unwrap_err()), "the environment variable NONE is not set");
