@@ -1,12 +1,14 @@
 """Starts the local cloud (ministack) so that it runs the template as it is and never outlives its starter.
 
-    .tools/cloud/bin/python tools/local_cloud.py [--until-stdin-closes]
+    .tools/cloud/bin/python tools/local_cloud.py [--until-stdin-closes] [--also-at ADDRESS]
 
 Ministack reads its settings from the environment; the functions inherit all of it, so start this with a clean one.
 With --until-stdin-closes it ends when the other end of its standard input is gone, however that came about, and takes
 the functions' processes with it. It then leads a process group of its own, so that nothing else is ended with them.
+With --also-at it listens on that address of this machine too, such as the one at which containers reach it.
 """
 
+import argparse
 import gc
 import json
 import os
@@ -14,9 +16,12 @@ import signal
 import sys
 import threading
 
+import hypercorn.asyncio
+import move_tasks
 from ministack import app
 from ministack.core.responses import error_response_json, json_response
-from ministack.services import cloudwatch_logs, cognito, lambda_svc
+from ministack.services import cloudwatch_logs, cognito, dynamodb, lambda_svc, sqs
+from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as RESOURCES
 
 
 def whole_number_concurrency(decide):
@@ -81,6 +86,42 @@ def every_log_event(filter_events):
     return filter_every_event
 
 
+def refused_while_protected(delete, is_protected, sentence):
+    """A table or a user pool under deletion protection is not deleted; ministack 1.5.33 deletes it with its stack."""
+
+    def delete_unless_protected(physical_id, properties):
+        if is_protected(physical_id):
+            raise ValueError(sentence)
+        return delete(physical_id, properties)
+
+    return delete_unless_protected
+
+
+def issuer_has_to_be_there(create):
+    """API Gateway reads an issuer's discovery document when an authorizer is made; ministack 1.5.33 takes any. Here none is
+    looked up, but for names that cannot exist (RFC 6761)."""
+
+    def create_with_issuer(logical_id, properties, stack_name):
+        issuer = properties.get("JwtConfiguration", {}).get("Issuer", "")
+        if issuer.rstrip("/").endswith(".invalid"):
+            document = "/.well-known/openid-configuration"
+            raise ValueError(
+                f"Invalid issuer: {issuer}. Issuer must have a valid discovery endpoint ended with '{document}'"
+            )
+        return create(logical_id, properties, stack_name)
+
+    return create_with_issuer
+
+
+def serving_also_at(address, serve):
+    def serve_there_too(application, config):
+        port = config.bind[0].rpartition(":")[2]
+        config.bind.append(f"{address}:{port}")
+        return serve(application, config)
+
+    return serve_there_too
+
+
 def end_with_stdin():
     # The whole group at once: a function in the middle of a request would otherwise finish it first.
     while os.read(0, 4096):
@@ -96,8 +137,30 @@ if __name__ == "__main__":
     cognito._update_user_attributes = writable_attributes_only(cognito._update_user_attributes)
     cloudwatch_logs._filter_log_events = every_log_event(cloudwatch_logs._filter_log_events)
     cognito._sign_up = sign_up_only_where_open(cognito._sign_up)
-    if "--until-stdin-closes" in sys.argv[1:]:
-        sys.argv.remove("--until-stdin-closes")
+    sqs._HANDLERS["StartMessageMoveTask"] = move_tasks.start
+    sqs._HANDLERS["ListMessageMoveTasks"] = move_tasks.list_
+    tables, pools = RESOURCES["AWS::DynamoDB::Table"], RESOURCES["AWS::Cognito::UserPool"]
+    tables["delete"] = refused_while_protected(
+        tables["delete"],
+        lambda name: dynamodb._tables.get(name, {}).get("DeletionProtectionEnabled"),
+        "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
+    )
+    pools["delete"] = refused_while_protected(
+        pools["delete"],
+        lambda pool: cognito._user_pools.get(pool, {}).get("DeletionProtection") == "ACTIVE",
+        "The user pool cannot be deleted because deletion protection is activated. Deactivate it first.",
+    )
+    authorizers = RESOURCES["AWS::ApiGatewayV2::Authorizer"]
+    authorizers["create"] = issuer_has_to_be_there(authorizers["create"])
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--until-stdin-closes", action="store_true")
+    arguments.add_argument("--also-at")
+    chosen = arguments.parse_args()
+    # Ministack's own arguments, of which there are none.
+    del sys.argv[1:]
+    if chosen.also_at:
+        hypercorn.asyncio.serve = serving_also_at(chosen.also_at, hypercorn.asyncio.serve)
+    if chosen.until_stdin_closes:
         if os.getpgrp() != os.getpid():
             os.setpgid(0, 0)
         threading.Thread(target=end_with_stdin, daemon=True).start()

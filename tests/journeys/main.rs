@@ -8,12 +8,14 @@ mod access;
 mod afterwards;
 mod at_hand;
 mod bad_messages;
+mod by_hand;
 mod cancelled;
 mod crashes;
 mod delivered;
 mod described;
 mod emulated;
 mod fan_out;
+mod first_deployment;
 mod hostile;
 mod integrations;
 mod isolation;
@@ -96,6 +98,7 @@ fn journeys() -> Vec<Trial> {
         hostile: nine_of_a_batch_mean_harm;
         emulated: bootstraps_answer_the_sample_events;
         described: by_its_own_document;
+        first_deployment: fails_halfway_is_repeated_and_removed;
         access: unauthenticated_calls_start_no_function, expired_token_is_refused, tampered_tokens_are_refused,
             tokens_for_others_are_refused, token_without_an_organization, claim_that_is_no_canonical_integer,
             another_organization_sees_nothing, users_cannot_change_their_organization,
