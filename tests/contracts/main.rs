@@ -10,5 +10,6 @@ mod functions;
 mod names;
 mod permissions;
 mod queues;
+mod readme;
 mod state_machine;
 mod tables;

@@ -30,13 +30,12 @@ const RESOURCES: [(&str, &str); 13] = [
     ("SecretsKey", "AWS::KMS::Key"),
 ];
 
-/// Each output, and the resource that it names.
-const OUTPUTS: [(&str, &str); 10] = [
-    ("AlertsQueueUrl", "AlertsQueue"),
-    ("RetryQueueUrl", "RetryQueue"),
-    ("SlowLaneQueueUrl", "SlowLaneQueue"),
-    ("AlertsDeadLetterQueueUrl", "AlertsDeadLetterQueue"),
-    ("RetryDeadLetterQueueUrl", "RetryDeadLetterQueue"),
+/// Each output of that name with `Url`, and the same with `Arn`.
+const QUEUES: [&str; 5] =
+    ["AlertsQueue", "RetryQueue", "SlowLaneQueue", "AlertsDeadLetterQueue", "RetryDeadLetterQueue"];
+
+/// Each other output, and the resource that it names.
+const OUTPUTS: [(&str, &str); 5] = [
     ("IntegrationsTableName", "IntegrationsTable"),
     ("DeliveriesTableName", "DeliveriesTable"),
     ("LongWaitArn", "LongWait"),
@@ -53,13 +52,16 @@ fn contract_names_are_there() {
     for (logical_id, kind) in RESOURCES {
         assert_eq!(template.resource(logical_id)["Type"], kind, "{logical_id}");
     }
+    let value = |output: &str| &template.section("Outputs")[output]["Value"];
     for (output, logical_id) in OUTPUTS {
-        let value = &template.section("Outputs")[output]["Value"];
-        assert_eq!(*value, reference(logical_id), "{output}");
+        assert_eq!(*value(output), reference(logical_id), "{output}");
     }
-    let url = |output: &str| &template.section("Outputs")[output]["Value"];
-    assert_eq!(*url("ApiUrl"), attribute("HttpApi", "ApiEndpoint"));
-    assert_eq!(*url("ConsoleUrl"), serde_json::json!({ "Fn::Sub": "${HttpApi.ApiEndpoint}/" }));
+    for queue in QUEUES {
+        assert_eq!(*value(&format!("{queue}Url")), reference(queue), "{queue}");
+        assert_eq!(*value(&format!("{queue}Arn")), attribute(queue, "Arn"), "{queue}");
+    }
+    assert_eq!(*value("ApiUrl"), attribute("HttpApi", "ApiEndpoint"));
+    assert_eq!(*value("ConsoleUrl"), serde_json::json!({ "Fn::Sub": "${HttpApi.ApiEndpoint}/" }));
 }
 
 #[test]
