@@ -12,8 +12,11 @@ use std::time::Duration;
 
 use console::style;
 use jiff::Timestamp;
+use program::project::{Project, architecture};
 use tests::api::{PASSWORD, user_of};
+use tests::containers::Containers;
 use tests::local_cloud::{REGION, ROOT_CREDENTIALS};
+use tests::local_variables;
 
 use crate::scenario::{Endpoint, RETRY_SCHEDULE, Scenario};
 use crate::seen::Arrival;
@@ -47,8 +50,11 @@ async fn main() -> ExitCode {
 }
 
 async fn local(screen: &Screen) -> Result<Infallible, Trouble> {
-    let mut stage = Stage::set(screen, "local").await?;
-    explain(screen, &stage)?;
+    let containers = Containers::look().await;
+    let mut stage = Stage::set(screen, "local", containers.address()).await?;
+    let variables = Project::source().local_variables();
+    local_variables::write(&stage.stack, &stage.cloud.other_endpoint(), &variables).await?;
+    explain(screen, &stage, containers)?;
 
     let mut timeline = Timeline::new(Timestamp::now());
     let mut arrivals_told = 0;
@@ -67,7 +73,7 @@ async fn local(screen: &Screen) -> Result<Infallible, Trouble> {
     }
 }
 
-fn explain(screen: &Screen, stage: &Stage) -> Result<(), Trouble> {
+fn explain(screen: &Screen, stage: &Stage, containers: Containers) -> Result<(), Trouble> {
     let heading = |text: &str| screen.say(format!("\n  {}", style(text).bold()));
     let endpoint = stage.cloud.endpoint();
 
@@ -102,6 +108,19 @@ fn explain(screen: &Screen, stage: &Stage) -> Result<(), Trouble> {
     ));
     heading("The settings page, at ConsoleUrl above");
     screen.say(format!("    sign in as {} with the password {PASSWORD}", user_of(ORGANIZATION)));
+    heading("One function, in a container");
+    let what = match containers {
+        Containers::FindItAt(_) => format!(
+            ".tools/sam/bin/sam local invoke DeliverFunction --event events/sqs-alert-triggered.json \\\
+             \n      --env-vars .aws-sam/local-variables.json --parameter-overrides Architecture={}",
+            architecture()
+        ),
+        Containers::AreElsewhere => {
+            "The Docker engine is not on this machine itself, so containers do not find it.".to_owned()
+        }
+        Containers::HaveNoEngine => "No Docker engine answers. Start one, and `make local` again.".to_owned(),
+    };
+    screen.say(format!("    {what}"));
     heading("Or with the AWS command line, if you have it");
     // Named in each line: its first version forgets the variable for SQS, and would call AWS itself.
     let aws = format!("aws --endpoint-url {endpoint}");

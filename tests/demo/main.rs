@@ -55,7 +55,7 @@ enum NoDemo {
 
 async fn demo(screen: &Screen) -> Result<ExitCode, NoDemo> {
     let begun = Instant::now();
-    let mut stage = Stage::set(screen, "demo").await?;
+    let mut stage = Stage::set(screen, "demo", None).await?;
     explain(screen);
 
     let alerts = Alerts::read(&Project::source(), Timestamp::now())?;

@@ -4,7 +4,7 @@ It verifies every request over the raw body, in both ways there are: by `X-Robot
 Webhooks headers with that project's own library. Either is enough in production; the second also refuses replays.
 What does not verify gets 401. Each route then answers as its endpoint in the demo should.
 
-The signing secret comes in WEBHOOK_SECRET. Standard output gets JSON lines: first the port, then every arrival.
+The signing secret comes in WEBHOOK_SECRET, the address to listen at in RECEIVER_HOST. Standard output gets JSON lines: first the port, then every arrival.
 """
 
 import hashlib
@@ -87,7 +87,7 @@ def report(**line) -> None:
 
 
 if __name__ == "__main__":
-    server = create_server(app, host="127.0.0.1", port=0)
+    server = create_server(app, host=os.environ["RECEIVER_HOST"], port=0)
     report(port=int(server.effective_port))
     threading.Thread(target=server.run, daemon=True).start()
     sys.stdin.read()  # serves until whoever started it is gone

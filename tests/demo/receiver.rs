@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +17,7 @@ use crate::seen::Arrival;
 #[derive(Debug)]
 pub struct Receiver {
     _process: Child,
+    address: Ipv4Addr,
     port: u16,
     arrivals: Arc<Mutex<Vec<Arrival>>>,
 }
@@ -27,16 +29,17 @@ struct Listening {
 }
 
 impl Receiver {
-    /// Starts it with that signing secret, and waits until it listens.
+    /// Starts it with that signing secret at an address of this machine, and waits until it listens.
     ///
     /// # Errors
     /// When it does not start; what it said about that is in its log.
-    pub async fn start(project: &Project, secret: &str) -> io::Result<Self> {
+    pub async fn start(project: &Project, secret: &str, address: Ipv4Addr) -> io::Result<Self> {
         std::fs::create_dir_all(project.scratch())?;
         let log = project.scratch().join("receiver.log");
         let mut process = Command::new(project.cloud_python())
             .arg(project.root().join("tests/demo/receiver.py"))
             .env("WEBHOOK_SECRET", secret)
+            .env("RECEIVER_HOST", address.to_string())
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -53,12 +56,12 @@ impl Receiver {
 
         let arrivals = Arc::default();
         tokio::spawn(collect(lines, Arc::clone(&arrivals)));
-        Ok(Self { _process: process, port, arrivals })
+        Ok(Self { _process: process, address, port, arrivals })
     }
 
     /// The URL of one of its paths.
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("http://{}:{}{path}", self.address, self.port)
     }
 
     /// What has arrived so far.

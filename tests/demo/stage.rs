@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::net::Ipv4Addr;
 
 use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -15,6 +16,7 @@ use shared::io::vault::random;
 use shared::signature::SigningSecret;
 use tests::leaks::{Leak, Secrets};
 use tests::local_cloud::{CloudError, LocalCloud, Parameters};
+use tests::local_variables::NotWritten;
 use tests::stack::{DeadLetter, GROUP, Graveyard, NewIntegration, Stack, StackError};
 
 use crate::receiver::Receiver;
@@ -42,6 +44,8 @@ pub enum Trouble {
     Cloud(#[from] CloudError),
     #[error(transparent)]
     Stack(#[from] StackError),
+    #[error(transparent)]
+    Variables(#[from] NotWritten),
     #[error("reading the ledger: {0}")]
     Ledger(String),
     #[error("looking for dead letters: {0}")]
@@ -67,26 +71,28 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Sets everything up, telling each step. `name` is that of the local cloud's log.
+    /// Sets everything up, telling each step. `name` is that of the local cloud's log. With another address of this machine,
+    /// the local cloud is there too, and the receiver only there.
     ///
     /// # Errors
     /// [`Trouble`] when a part does not start.
-    pub async fn set(screen: &Screen, name: &str) -> Result<Self, Trouble> {
+    pub async fn set(screen: &Screen, name: &str, also_at: Option<Ipv4Addr>) -> Result<Self, Trouble> {
         let project = Project::built()?;
         let secret = SigningSecret::generate(random());
 
-        let start = async { Receiver::start(&project, secret.reveal()).await.map_err(Trouble::Receiver) };
+        let address = also_at.unwrap_or(Ipv4Addr::LOCALHOST);
+        let start = async { Receiver::start(&project, secret.reveal(), address).await.map_err(Trouble::Receiver) };
         let receiver = screen
             .step("starting the receiver", start, |receiver| {
                 format!("receiver, written with Flask, listens at {}", receiver.url(""))
             })
             .await?;
         let cloud = screen
-            .step("starting the local cloud", LocalCloud::start(&project, name), |cloud| {
+            .step("starting the local cloud", LocalCloud::start_also_at(&project, name, also_at), |cloud| {
                 format!("local cloud, IAM enforced, answers at {}", cloud.endpoint())
             })
             .await?;
-        let parameters = Parameters::local().with("RetrySchedule", RETRY_SCHEDULE);
+        let parameters = Parameters::local().with("RetrySchedule", RETRY_SCHEDULE).with_endpoints_at(also_at);
         let stack = screen
             .step("deploying template.yaml with sam deploy", cloud.deploy(&project, STACK, parameters), |_| {
                 format!("template.yaml deployed with `sam deploy` as {STACK}")

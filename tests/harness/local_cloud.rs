@@ -77,6 +77,15 @@ impl Parameters {
         ]))
     }
 
+    /// The same with endpoints at another address of this machine too.
+    #[must_use]
+    pub fn with_endpoints_at(self, address: Option<Ipv4Addr>) -> Self {
+        match address {
+            Some(address) => self.with("AllowPrivateNetworks", format!("127.0.0.0/8,{address}/32")),
+            None => self,
+        }
+    }
+
     /// The same with another value for one parameter.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -99,17 +108,26 @@ impl Parameters {
 pub struct LocalCloud {
     emulator: Child,
     port: u16,
+    also_at: Option<Ipv4Addr>,
     log: PathBuf,
     // Held to be removed at the end: the functions' unpacked code and all that the emulator writes.
     data: TempDir,
 }
 
 impl LocalCloud {
-    /// Starts the local cloud and waits until it answers. `name` is that of its log file, under `target/local-cloud/`.
+    /// Starts the local cloud, and waits until it answers. `name` is that of its log file, under `target/local-cloud/`.
     ///
     /// # Errors
     /// [`CloudError`] when it cannot be started or does not answer.
     pub async fn start(project: &Project, name: &str) -> Result<Self, CloudError> {
+        Self::start_also_at(project, name, None).await
+    }
+
+    /// The same, listening at another address of this machine too, such as the one at which containers find it.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn start_also_at(project: &Project, name: &str, also_at: Option<Ipv4Addr>) -> Result<Self, CloudError> {
         let scratch = project.scratch();
         std::fs::create_dir_all(&scratch).map_err(io("creating a folder for the local cloud"))?;
         let data = tempfile::Builder::new()
@@ -118,8 +136,8 @@ impl LocalCloud {
             .map_err(io("creating a folder for the local cloud's data"))?;
         let log = scratch.join(format!("{name}.log"));
         let port = free_port().map_err(io("finding a free port"))?;
-        let emulator = spawn(project, port, data.path(), &log).map_err(io("starting the local cloud"))?;
-        let mut cloud = Self { emulator, port, log, data };
+        let emulator = spawn(project, port, also_at, data.path(), &log).map_err(io("starting the local cloud"))?;
+        let mut cloud = Self { emulator, port, also_at, log, data };
         cloud.wait_until_it_answers().await?;
         Ok(cloud)
     }
@@ -163,6 +181,11 @@ impl LocalCloud {
     /// The one URL of all its services.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The same at its other address, if it has one.
+    pub fn other_endpoint(&self) -> String {
+        format!("http://{}:{}", self.also_at.unwrap_or(Ipv4Addr::LOCALHOST), self.port)
     }
 
     /// The emulator's own log; kept when the cloud is gone.
@@ -227,13 +250,15 @@ pub fn sdk_config(endpoint: &str) -> SdkConfig {
         .build()
 }
 
-fn spawn(project: &Project, port: u16, data: &Path, log: &Path) -> io::Result<Child> {
+fn spawn(project: &Project, port: u16, also_at: Option<Ipv4Addr>, data: &Path, log: &Path) -> io::Result<Child> {
     let temporary = data.join("tmp");
     std::fs::create_dir_all(&temporary)?;
     let log = File::create(log)?;
+    let also_at = also_at.map(|address| ["--also-at".to_owned(), address.to_string()]);
     Command::new(project.cloud_python())
         .arg(project.root().join("tools/local_cloud.py"))
         .arg("--until-stdin-closes")
+        .args(also_at.into_iter().flatten())
         // The functions inherit the emulator's environment: nothing of this shell's may reach them.
         .env_clear()
         .env("PATH", "/usr/bin:/bin")

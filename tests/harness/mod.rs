@@ -5,10 +5,12 @@
 //! listener of this process.
 
 pub mod api;
+pub mod containers;
 pub mod dice;
 pub mod faults;
 pub mod leaks;
 pub mod local_cloud;
+pub mod local_variables;
 pub mod proxy;
 pub mod receiver;
 pub mod stack;

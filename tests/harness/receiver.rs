@@ -82,7 +82,15 @@ impl Receiver {
     /// # Errors
     /// When no port can be had.
     pub async fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::start_at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// The same at another address of this machine.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn start_at(address: Ipv4Addr) -> io::Result<Self> {
+        let listener = TcpListener::bind((address, 0)).await?;
         let address = listener.local_addr()?;
         let script = Arc::new(Mutex::new(Script::default()));
         let app = Router::new().fallback(receive).with_state(Arc::clone(&script));

@@ -36,6 +36,7 @@ use std::time::Instant;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use program::project::Project;
+use tests::containers::Containers;
 use tests::local_cloud::{LocalCloud, Parameters};
 use tests::stack::Stack;
 use tokio::runtime::Runtime;
@@ -97,8 +98,8 @@ fn journeys() -> Vec<Trial> {
             alert_that_comes_back_to_an_ailing_endpoint_is_handed_off, failing_at_once_is_not_ailing, another_url_is_another_endpoint;
         hostile: nine_of_a_batch_mean_harm;
         emulated: bootstraps_answer_the_sample_events;
-        described: by_its_own_document;
         first_deployment: fails_halfway_is_repeated_and_removed;
+        described: by_its_own_document;
         access: unauthenticated_calls_start_no_function, expired_token_is_refused, tampered_tokens_are_refused,
             tokens_for_others_are_refused, token_without_an_organization, claim_that_is_no_canonical_integer,
             another_organization_sees_nothing, users_cannot_change_their_organization,
@@ -185,10 +186,11 @@ fn set_the_stage() -> Result<(), Box<dyn Error>> {
 
 async fn start_and_deploy(project: &Project) -> Result<(LocalCloud, Stack), Box<dyn Error>> {
     let started = Instant::now();
-    let cloud = LocalCloud::start(project, "journeys").await?;
+    let containers = Containers::look().await.address();
+    let cloud = LocalCloud::start_also_at(project, "journeys", containers).await?;
     let log = cloud.log().display();
     eprintln!("journeys: the local cloud is up after {:.1} s; its log is {log}", started.elapsed().as_secs_f32());
-    let stack = cloud.deploy(project, "journeys", parameters()).await?;
+    let stack = cloud.deploy(project, "journeys", parameters().with_endpoints_at(containers)).await?;
     eprintln!("journeys: the template is deployed after {:.1} s", started.elapsed().as_secs_f32());
     Ok((cloud, stack))
 }

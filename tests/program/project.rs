@@ -67,6 +67,11 @@ impl Project {
         self.root.join(".tools/sam/bin/sam")
     }
 
+    /// The file of variables for `sam local invoke` that `make local` writes.
+    pub fn local_variables(&self) -> PathBuf {
+        self.root.join(".aws-sam/local-variables.json")
+    }
+
     /// A folder for what a run leaves behind on purpose, such as logs. Not under version control.
     pub fn scratch(&self) -> PathBuf {
         self.root.join("target/local-cloud")
