@@ -403,17 +403,20 @@ fn due_attempt(integration: &Integration, key: DeliveryKey, attempt: u32, due_at
 
 #[cfg(test)]
 mod tests {
+    use crate::health::{Reason, SLOW};
+
     use super::*;
 
     #[test]
     fn a_first_attempt_is_handed_off_on_the_lane_of_its_endpoint() {
         let now = Timestamp::UNIX_EPOCH;
+        let reason = || Reason { code: SLOW.to_owned(), message: None };
         let lanes = [
             (None, Lane::Usual),
             (Some(Health::Healthy { since: now, slow: 0 }), Lane::Usual),
-            (Some(Health::Failing { since: now, code: "server_error".to_owned(), slow: 0 }), Lane::Usual),
+            (Some(Health::Failing { since: now, reason: reason(), slow: 0 }), Lane::Usual),
             (Some(Health::Healthy { since: now, slow: 1 }), Lane::Slow),
-            (Some(Health::Ailing { since: now, code: "slow".to_owned() }), Lane::Slow),
+            (Some(Health::Ailing { since: now, reason: reason() }), Lane::Slow),
         ];
         for (health, expected) in lanes {
             let integration = integration(health);
@@ -437,6 +440,7 @@ mod tests {
             method: crate::integration::Method::Post,
             enabled: true,
             disabled_reason: None,
+            disabled_at: None,
             filter: crate::filter::Filter::default(),
             secrets: None,
             health,

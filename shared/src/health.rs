@@ -22,6 +22,28 @@ pub const AILING_AFTER: u32 = 3;
 /// The code of what was slow without failing in a way that has a code of its own.
 pub const SLOW: &str = "slow";
 
+/// Why attempts count against their endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// One of [`crate::outcome::CODES`], or [`SLOW`].
+    pub code: String,
+    /// The attempt's own sentence, which its owner can act on. Of [`SLOW`] there is none, nor of what was noted before
+    /// sentences were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Reason {
+    fn slow() -> Self {
+        Self { code: SLOW.to_owned(), message: None }
+    }
+
+    /// Why an attempt failed; `None` of one that was accepted.
+    fn of(outcome: &Outcome) -> Option<Self> {
+        outcome.code().map(|code| Self { code: code.to_owned(), message: outcome.sentence() })
+    }
+}
+
 /// The longest that an attempt goes unanswered without suspicion. Longer than nearly all endpoints that work ever take;
 /// what it bounds is how many workers an endpoint that begins to hang holds before its alerts go elsewhere.
 const MAX_SUSPICION: Duration = Duration::from_secs(5);
@@ -31,8 +53,8 @@ pub fn suspicion(request_timeout: Duration) -> Duration {
     MAX_SUSPICION.min(request_timeout / 2)
 }
 
-/// How an endpoint is doing. An integration that was never delivered to has none. `slow` is how many attempts were slow
-/// since one was accepted quickly: fewer than [`AILING_AFTER`].
+/// How an endpoint is doing. There is none as long as no outcome of an alert at its URL was noted. `slow` is how many
+/// attempts were slow since one was accepted quickly: fewer than [`AILING_AFTER`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Health {
@@ -50,8 +72,9 @@ pub enum Health {
         /// When the first of these failures was seen.
         #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
         since: Timestamp,
-        /// The code of the failure that this was last written for.
-        code: String,
+        /// Why the first of them failed. Another reason later on is no news, so that nobody writes for every attempt.
+        #[serde(flatten)]
+        reason: Reason,
         /// Its name in the table is from when only time-outs counted: a write's condition compares what stands there.
         #[serde(rename = "timeouts")]
         slow: u32,
@@ -60,8 +83,9 @@ pub enum Health {
     Ailing {
         #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
         since: Timestamp,
-        /// The code of a failure, or [`SLOW`] as long as none is known.
-        code: String,
+        /// Why one of them failed, or [`SLOW`] as long as none is known that did.
+        #[serde(flatten)]
+        reason: Reason,
     },
 }
 
@@ -114,7 +138,7 @@ impl Health {
         let next = match sign {
             Sign::Unanswered => Self::slower(health.cloned(), now)?,
             Sign::Over { outcome, pace } => {
-                let over = Self::told(health, outcome.code(), pace, now);
+                let over = Self::told(health, Reason::of(outcome), pace, now);
                 if pace == Pace::Slow { Self::slower(Some(over), now)? } else { over }
             }
         };
@@ -123,25 +147,25 @@ impl Health {
 
     /// One more slow attempt.
     fn slower(health: Option<Self>, now: Timestamp) -> Option<Self> {
-        let (slow, since, code) = match &health {
-            None => (0, now, SLOW),
-            Some(Self::Untried { slow } | Self::Healthy { slow, .. }) => (*slow, now, SLOW),
-            Some(Self::Failing { since, code, slow }) => (*slow, *since, code.as_str()),
+        let (slow, since, reason) = match &health {
+            None => (0, now, Reason::slow()),
+            Some(Self::Untried { slow } | Self::Healthy { slow, .. }) => (*slow, now, Reason::slow()),
+            Some(Self::Failing { since, reason, slow }) => (*slow, *since, reason.clone()),
             Some(Self::Ailing { .. }) => return health,
         };
         if slow + 1 >= AILING_AFTER {
-            return Some(Self::Ailing { since, code: code.to_owned() });
+            return Some(Self::Ailing { since, reason });
         }
         Some(match health {
             Some(Self::Healthy { since, .. }) => Self::Healthy { since, slow: slow + 1 },
-            Some(Self::Failing { since, code, .. }) => Self::Failing { since, code, slow: slow + 1 },
+            Some(Self::Failing { .. }) => Self::Failing { since, reason, slow: slow + 1 },
             _ => Self::Untried { slow: slow + 1 },
         })
     }
 
-    /// The health after an attempt that ended with that code, or was accepted; how slow it was is counted elsewhere.
-    fn told(health: Option<&Self>, code: Option<&str>, pace: Pace, now: Timestamp) -> Self {
-        match (health, code) {
+    /// The health after an attempt that failed, or was accepted; how slow it was is counted elsewhere.
+    fn told(health: Option<&Self>, failure: Option<Reason>, pace: Pace, now: Timestamp) -> Self {
+        match (health, failure) {
             (Some(Self::Healthy { since, .. }), None) if pace == Pace::Quick => {
                 Self::Healthy { since: *since, slow: 0 }
             }
@@ -154,15 +178,15 @@ impl Health {
             }
             (None, None) => Self::Healthy { since: now, slow: 0 },
 
-            (Some(Self::Ailing { since, code: known }), Some(code)) if known == SLOW => {
-                Self::Ailing { since: *since, code: code.to_owned() }
+            (Some(Self::Ailing { since, reason: known }), Some(reason)) if known.code == SLOW => {
+                Self::Ailing { since: *since, reason }
             }
-            // Another code alone is no news.
+            // Another reason alone is no news.
             (Some(known @ (Self::Failing { .. } | Self::Ailing { .. })), Some(_)) => known.clone(),
-            (Some(Self::Untried { slow } | Self::Healthy { slow, .. }), Some(code)) => {
-                Self::Failing { since: now, code: code.to_owned(), slow: *slow }
+            (Some(Self::Untried { slow } | Self::Healthy { slow, .. }), Some(reason)) => {
+                Self::Failing { since: now, reason, slow: *slow }
             }
-            (None, Some(code)) => Self::Failing { since: now, code: code.to_owned(), slow: 0 },
+            (None, Some(reason)) => Self::Failing { since: now, reason, slow: 0 },
         }
     }
 }
@@ -214,12 +238,16 @@ mod tests {
         Some(Health::Healthy { since: at(since), slow })
     }
 
-    fn failing(since: i64, code: &str, slow: u32) -> Option<Health> {
-        Some(Health::Failing { since: at(since), code: code.to_owned(), slow })
+    fn reason(outcome: &Outcome) -> Reason {
+        Reason::of(outcome).expect("it is a failure")
     }
 
-    fn ailing(since: i64, code: &str) -> Option<Health> {
-        Some(Health::Ailing { since: at(since), code: code.to_owned() })
+    fn failing(since: i64, first: &Outcome, slow: u32) -> Option<Health> {
+        Some(Health::Failing { since: at(since), reason: reason(first), slow })
+    }
+
+    fn ailing(since: i64, reason: Reason) -> Option<Health> {
+        Some(Health::Ailing { since: at(since), reason })
     }
 
     #[test]
@@ -234,10 +262,10 @@ mod tests {
         assert_eq!(after([quick(&OK), quick(&OK), quick(&OK)]), (healthy(0, 0), 1));
         let rejections = [Outcome::Rejected { status: 404 }, Outcome::Rejected { status: 429 }];
         let failures = rejections.iter().map(quick);
-        assert_eq!(after([quick(&OK), quick(&BROKEN)].into_iter().chain(failures)), (failing(1, "server_error", 0), 2));
+        assert_eq!(after([quick(&OK), quick(&BROKEN)].into_iter().chain(failures)), (failing(1, &BROKEN, 0), 2));
         // Untried, failing, two more that are slow: ailing, whatever comes then but for a quick one that is accepted.
         let timed_out = timed_out();
-        assert_eq!(after(vec![slow(&timed_out); 100]), (ailing(1, "timeout_response"), 4));
+        assert_eq!(after(vec![slow(&timed_out); 100]), (ailing(1, reason(&timed_out)), 4));
         assert_eq!(after(vec![slow_unnoted(&timed_out); 100]).1, 3);
     }
 
@@ -248,9 +276,9 @@ mod tests {
         assert_eq!(Health::lane(after([unanswered()]).0.as_ref()), Lane::Slow);
         assert_eq!(after([quick(&OK), unanswered()]), (healthy(0, 1), 2));
         assert_eq!(Health::lane(after([quick(&OK), unanswered()]).0.as_ref()), Lane::Slow);
-        assert_eq!(after([quick(&BROKEN), unanswered()]), (failing(0, "server_error", 1), 2));
+        assert_eq!(after([quick(&BROKEN), unanswered()]), (failing(0, &BROKEN, 1), 2));
         // Those that were under way together.
-        assert_eq!(after(vec![unanswered(); 10]), (ailing(2, SLOW), 3));
+        assert_eq!(after(vec![unanswered(); 10]), (ailing(2, Reason::slow()), 3));
     }
 
     #[test]
@@ -266,16 +294,16 @@ mod tests {
         }
         // Its owner sees what it ended with.
         assert_eq!(after([slow(&OK)]).0, healthy(1, 1));
-        assert_eq!(after([slow(&NO_NAME)]).0, failing(1, "dns_failed", 1));
-        assert_eq!(after([slow(&OK), slow(&OK), slow(&OK)]).0, ailing(4, SLOW));
-        assert_eq!(after([slow(&OK), slow(&OK), slow(&OK), slow(&timed_out)]).0, ailing(4, "timeout_response"));
+        assert_eq!(after([slow(&NO_NAME)]).0, failing(1, &NO_NAME, 1));
+        assert_eq!(after([slow(&OK), slow(&OK), slow(&OK)]).0, ailing(4, Reason::slow()));
+        assert_eq!(after([slow(&OK), slow(&OK), slow(&OK), slow(&timed_out)]).0, ailing(4, reason(&timed_out)));
     }
 
     #[test]
     fn an_attempt_counts_once() {
-        assert_eq!(after([slow(&BROKEN)]).0, failing(1, "server_error", 1));
-        assert_eq!(after([slow_unnoted(&BROKEN)]).0, failing(0, "server_error", 1));
-        assert_eq!(after([slow(&BROKEN), slow(&BROKEN)]).0, failing(1, "server_error", 2));
+        assert_eq!(after([slow(&BROKEN)]).0, failing(1, &BROKEN, 1));
+        assert_eq!(after([slow_unnoted(&BROKEN)]).0, failing(0, &BROKEN, 1));
+        assert_eq!(after([slow(&BROKEN), slow(&BROKEN)]).0, failing(1, &BROKEN, 2));
     }
 
     #[test]
@@ -295,7 +323,7 @@ mod tests {
         // What hung before it recovered says nothing about it now; that the attempt failed does.
         let over = vec![Sign::Over { outcome: &timed_out, pace: Pace::NotedAsSlow }];
         let late = after([vec![Sign::Unanswered], quick(&OK), over]).0;
-        assert_eq!((Health::lane(late.as_ref()), late), (Lane::Usual, failing(2, "timeout_response", 0)));
+        assert_eq!((Health::lane(late.as_ref()), late), (Lane::Usual, failing(2, &timed_out, 0)));
     }
 
     #[test]
@@ -310,22 +338,32 @@ mod tests {
     fn ever_changing_failures_are_not_ever_written() {
         let timed_out = timed_out();
         let (health, writes) = after((0..100).flat_map(|_| [slow(&timed_out), quick(&BROKEN)]));
-        assert_eq!((health, writes), (ailing(1, "timeout_response"), 4));
+        assert_eq!((health, writes), (ailing(1, reason(&timed_out)), 4));
     }
 
     #[test]
-    fn what_was_written_before_slow_answers_counted_is_read() {
+    fn a_failure_is_told_in_the_attempts_own_words() {
+        let Some(Health::Failing { reason, .. }) = after([quick(&BROKEN)]).0 else { panic!("it failed") };
+        assert_eq!((reason.code.as_str(), reason.message), ("server_error", BROKEN.sentence()));
+    }
+
+    #[test]
+    fn what_was_written_before_slow_answers_counted_and_sentences_were_kept_is_read() {
         let read = |json: &str| serde_json::from_str::<Health>(json).unwrap();
+        let timed_out = Reason { code: "timeout_response".to_owned(), message: None };
         let older = [
             (
                 r#"{"state":"failing","since":1736500000000,"code":"timeout_response","timeouts":2}"#,
-                failing(0, "timeout_response", 2),
+                Health::Failing { since: at(0), reason: timed_out.clone(), slow: 2 },
             ),
-            (r#"{"state":"healthy","since":1736500000000}"#, healthy(0, 0)),
-            (r#"{"state":"ailing","since":1736500000000,"code":"timeout_response"}"#, ailing(0, "timeout_response")),
+            (r#"{"state":"healthy","since":1736500000000}"#, Health::Healthy { since: at(0), slow: 0 }),
+            (
+                r#"{"state":"ailing","since":1736500000000,"code":"timeout_response"}"#,
+                Health::Ailing { since: at(0), reason: timed_out },
+            ),
         ];
         for (item, health) in older {
-            assert_eq!(Some(read(item)), health);
+            assert_eq!(read(item), health);
             assert_eq!(serde_json::to_string(&health).unwrap(), item, "a condition finds what stands there already");
         }
     }

@@ -88,8 +88,16 @@ pub struct Integration {
     pub url: String,
     pub method: Method,
     pub enabled: bool,
+    /// Why it is off; absent while it is on, and where its owner switched it off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_reason: Option<DisabledReason>,
+    /// Since when it is off; absent while it is on, and where it was switched off before this was kept.
+    #[serde(
+        default,
+        with = "jiff::fmt::serde::timestamp::millisecond::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub disabled_at: Option<Timestamp>,
     #[serde(flatten)]
     pub filter: Filter,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -225,8 +225,8 @@ fn rejection_sentence(status: u16) -> String {
         404 => "so there is nothing at this path: check the webhook URL",
         405 => "so it does not take this method: set the integration's HTTP method to the one it expects",
         410 => {
-            "which says that it wants no more webhooks, so the integration was switched off: switch it on again when \
-                the endpoint is back"
+            "which says that it wants no more webhooks, and switches the integration off when it is the answer to an \
+                alert: let it answer with 200 if it does want them, and switch the integration on if it is off"
         }
         413 => "so the alert is larger than it accepts: raise its limit for request bodies to 256 KiB",
         429 => {
@@ -426,7 +426,7 @@ mod tests {
         check(answered(403), "rejected", "unauthorized", "signing secret");
         check(answered(404), "rejected", "not_found", "check the webhook URL");
         check(answered(405), "rejected", "method_not_allowed", "HTTP method");
-        check(answered(410), "rejected", "gone", "switched off");
+        check(answered(410), "rejected", "gone", "switches the integration off");
         check(answered(413), "rejected", "payload_too_large", "256 KiB");
         check(answered(429), "rejected", "rate_limited", "rate limit");
         check(answered(400), "rejected", "client_error", "answered 400");

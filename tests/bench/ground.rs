@@ -206,6 +206,7 @@ fn integration(organization: u64, number: u64, url: String, taste: Taste) -> Int
         method: Method::Post,
         enabled: true,
         disabled_reason: None,
+        disabled_at: None,
         filter: Filter { project_ids, ..Filter::default() },
         secrets: Some(sealed),
         health: None,

@@ -315,12 +315,16 @@ test('is switched off and on, in the list and on its page', async ({ integration
   await page.getByRole('switch', { name: 'Enabled' }).click();
   await expect(page.getByRole('switch', { name: 'Enabled' })).not.toBeChecked();
   await expect(page.locator('.title .state')).toHaveText('Disabled');
+  const told = /since\s+\d\d:\d\d:\d\d.*It was switched off by hand\./s;
+  await expect(page.locator('.notice')).toContainText(told);
   await page.getByRole('link', { name: 'Integrations' }).click();
   const row = page.getByRole('listitem').filter({ hasText: receiver.url });
   await expect(row).toContainText('Disabled');
+  await expect(row).toContainText(told);
   await row.getByRole('switch', { name: 'Enabled: Operations' }).click();
   await expect(row.getByRole('switch')).toBeChecked();
   await expect(row).not.toContainText('Disabled');
+  await expect(row).toContainText('Awaiting an alert');
 });
 
 test('is deleted after a question', async ({ integration, page }) => {

@@ -11,7 +11,8 @@ test('new deliveries appear without a reload, and their states follow', async ({
   user,
   receiver,
 }) => {
-  await expect(log(page)).toContainText('No deliveries yet');
+  await expect(log(page)).toContainText('No deliveries in the log. Press Test to send a sample.');
+  await expect(page.locator('.title .state')).toHaveText('Awaiting an alert');
   receiver.answer = [500, 'not now'];
   await sendAlert(user.organization, (event) => (event.alert.id = 4711));
   const row = rows(page).filter({ hasText: '4711' });
@@ -22,6 +23,75 @@ test('new deliveries appear without a reload, and their states follow', async ({
   await expect(row).toContainText('Delivered');
   await expect(row).toContainText('Accepted, 200');
   await expect(page.locator('.title .state')).toHaveText('Healthy');
+});
+
+test('a failure is named wherever it is told, and outlives a switch off and on', async ({
+  integration,
+  page,
+  user,
+  receiver,
+}) => {
+  expect(integration).toMatch(/^int_/);
+  receiver.answer = [500, 'not now'];
+  await sendAlert(user.organization);
+  const told = /First failure: Your endpoint answered 500, so it failed while handling the request/;
+  const notice = page.locator('.notice');
+  await expect(notice).toContainText(/^\s*Failing since \d\d:\d\d:\d\d\./);
+  await expect(notice).toContainText(told);
+  const before = await notice.textContent();
+  await page.getByRole('link', { name: 'Integrations' }).click();
+  await expect(page.locator('.integrations .reason')).toContainText(told);
+  for (const state of ['Disabled', 'Failing']) {
+    await page.getByRole('switch', { name: 'Enabled: Operations' }).click();
+    await expect(page.locator('.integrations .state')).toHaveText(state);
+  }
+  await page.getByRole('link', { name: 'Operations' }).click();
+  await expect(notice).toHaveText(before);
+});
+
+test('a test tells nothing of alerts, and a 410 is not forgotten', async ({ integration, page, user, receiver }) => {
+  expect(integration).toMatch(/^int_/);
+  const state = page.locator('.title .state');
+  await page.getByRole('button', { name: 'Test' }).click();
+  await expect(rows(page)).toContainText('Delivered');
+  await page.reload();
+  await expect(state).toHaveText('Awaiting an alert');
+  receiver.answer = [410, 'gone'];
+  await sendAlert(user.organization);
+  await expect(page.locator('.notice')).toContainText(/Disabled since \d\d:\d\d:\d\d\. Your endpoint answered 410/);
+  await page.getByRole('switch', { name: 'Enabled' }).click();
+  await expect(state).toHaveText('Failing');
+  await expect(page.locator('.notice')).toContainText('First failure: Your endpoint answered 410');
+});
+
+test('while an alert goes unanswered, it is not alerts that are awaited', async ({ integration, page }) => {
+  // That is over before the page would look again.
+  const reason = { code: 'slow', message: 'An alert was sent, and is not answered so far.' };
+  await page.route(
+    (url) => url.pathname === `/integrations/${integration}`,
+    async (route) => {
+      const response = await route.fetch({ url: reachable(route.request().url()) });
+      await route.fulfill({
+        response,
+        json: { ...(await response.json()), health: { state: 'unknown', since: null, reason } },
+      });
+    },
+  );
+  await page.reload();
+  await expect(page.locator('.title .state')).toHaveText('Awaiting an answer');
+});
+
+test('an empty log says what keeps alerts away', async ({ integration, page, callApi }) => {
+  const empty = log(page).locator('.empty');
+  await callApi('PATCH', `integrations/${integration}`, { severities: ['critcal'], project_ids: [9999] });
+  await page.reload();
+  await expect(empty).toHaveText(
+    'No deliveries in the log. Only alerts that match its severities and projects are sent. Press Test to send a sample.',
+  );
+  await page.getByRole('switch', { name: 'Enabled' }).click();
+  await expect(empty).toContainText('It is switched off, so no alert is sent.');
+  await log(page).getByLabel('Status').selectOption('failed');
+  await expect(empty).toHaveText('No delivery matches.');
 });
 
 test('filters by status, event, alert and time, in the address too', async ({ integration, page, user }) => {

@@ -7,8 +7,10 @@ use libtest_mimic::Failed;
 use program::function::Function;
 use serde_json::{Value, json};
 use shared::delivery::Status;
+use shared::integration::{DisabledReason, Integration};
 use tests::api::{Api, Content, Response};
 use tests::local_cloud::sdk_config;
+use tests::receiver::Answer;
 
 use crate::at_hand::{ApiAtHand, Link, Weather};
 use crate::scene::{CANARY, PATH, STANDARD_SECRET, Scene, header};
@@ -169,6 +171,50 @@ pub async fn what_changes_nothing_makes_no_version(scene: Scene) -> Result<(), F
         assert_eq!(answer.expect(StatusCode::OK)?.header("etag"), Some("\"1\""));
     }
     assert_eq!(scene.stack.find_integration(scene.organization, &id).await?, before);
+    Ok(())
+}
+
+/// Whoever switched it off; and what is known of its endpoint outlives that.
+pub async fn off_says_since_when_and_why(scene: Scene) -> Result<(), Failed> {
+    scene.receiver.script(PATH, [Answer::with_header(503, "retry-after", "4"), Answer::Status(410)]);
+    let api = scene.api().await?;
+    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
+    let integration = scene.stack.find_integration(scene.organization, &id).await?;
+    let body = scene.raise().await?;
+    let key = scene.delivery(&integration, &body)?;
+    scene.waiting_for(key, 2).await?;
+    let failed = api.delivery(&id, &key.delivery_id.to_string()).await?;
+    scene.record(key, Status::Failed).await?;
+
+    let gone = api.read(&id).await?;
+    let off = |since: &Value, code: &str, health: &Value| {
+        assert_eq!((&health["state"], &health["since"]), (&json!("disabled"), since));
+        assert_eq!(health["reason"]["code"], code);
+        assert!(health["reason"]["message"].as_str().is_some_and(|message| message.contains("are not sent")));
+    };
+    off(&gone["updated_at"], "gone", &gone["health"]);
+    api.change(&id, &json!({"name": "On-call"})).await?;
+    let still = api.change(&id, &json!({"enabled": false, "severities": ["critical"]})).await?;
+    assert_ne!(still["updated_at"], gone["updated_at"]);
+    assert_eq!(still["health"], gone["health"], "whatever else is changed meanwhile");
+
+    let on = api.change(&id, &json!({"enabled": true})).await?;
+    assert_eq!((&on["health"]["state"], &on["health"]["reason"]), (&json!("failing"), &failed["attempts"][0]["error"]));
+    let by_hand = api.change(&id, &json!({"enabled": false})).await?;
+    off(&by_hand["updated_at"], "by_hand", &by_hand["health"]);
+    assert_eq!(api.change(&id, &json!({"enabled": true})).await?["health"], on["health"]);
+
+    let born_off = json!({"name": "Later", "url": scene.receiver.url(PATH), "enabled": false});
+    let born_off = api.create(&born_off).await?;
+    off(&born_off["created_at"], "by_hand", &born_off["health"]);
+
+    // Switched off before its time was kept.
+    let integration = scene.stack.find_integration(scene.organization, &id).await?;
+    let edit = |integration: &mut Integration| {
+        (integration.enabled, integration.disabled_reason) = (false, Some(DisabledReason::Gone));
+    };
+    scene.stack.overwrite(&integration, edit).await?;
+    off(&Value::Null, "gone", &api.read(&id).await?["health"]);
     Ok(())
 }
 

@@ -132,7 +132,8 @@ pub async fn endpoint_that_hangs_is_known_before_its_first_time_out(scene: Scene
     let first = scene.delivery(&integration, &first)?;
     let record = scene.stack.record(first).await?.ok_or("the claim came before the request")?;
     assert_eq!((record.status, record.attempts.len()), (Status::Sending, 0), "its first request goes on");
-    assert_eq!(look(&scene, &integration).await?.state(), "unknown", "nothing is over yet");
+    let seen = look(&scene, &integration).await?;
+    assert_eq!((seen.state(), seen.reason()), ("unknown", "slow"), "nothing is over yet, and one is awaited");
 
     let second = scene.raise().await?;
     let second = scene.delivery(&integration, &second)?;

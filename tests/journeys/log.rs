@@ -85,7 +85,8 @@ pub async fn a_delivery_explains_itself(scene: Scene) -> Result<(), Failed> {
     assert!(
         attempts.iter().all(|attempt| attempt["error"]["message"].as_str().is_some_and(|text| text.ends_with('.')))
     );
-    assert_eq!(api.read(&id).await?["health"]["state"], "failing");
+    let health = &api.read(&id).await?["health"];
+    assert_eq!((&health["state"], &health["reason"]), (&json!("failing"), &attempts[0]["error"]), "in the same words");
 
     let in_flight = api.call(Method::POST, &format!("{path}/redeliver"), Content::none()).await?;
     assert_problem(&in_flight, StatusCode::CONFLICT, &[])?;

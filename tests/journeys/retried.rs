@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 use jiff::SignedDuration;
 use libtest_mimic::Failed;
 use shared::delivery::{Record, Status};
+use shared::health::Health;
 use shared::integration::{DisabledReason, Integration};
 use tests::receiver::Answer;
 use tests::stack::NewIntegration;
@@ -173,6 +174,13 @@ pub async fn gone_disables_the_integration(scene: Scene) -> Result<(), Failed> {
     let after = scene.stack.integration(&integration).await?;
     assert_eq!((after.enabled, after.disabled_reason), (false, Some(DisabledReason::Gone)));
     assert!(after.version > integration.version);
+    let [since, ended] = [after.disabled_at.ok_or("no time")?, ended_at(&record.attempts[0])];
+    assert!((since.duration_since(ended)).abs() < SignedDuration::from_secs(1), "off since {since}, answered {ended}");
+    assert!(
+        matches!(&after.health, Some(Health::Failing { reason, .. }) if reason.code == "gone"),
+        "{:?}",
+        after.health
+    );
 
     // The next alert event finds it disabled.
     let witness = scene.create(NewIntegration::to(scene.receiver.url("/witness"))).await?;

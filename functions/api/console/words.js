@@ -118,7 +118,8 @@ export function outcome({ outcome: kind, status_code: status }) {
 }
 
 const HEALTH = {
-  unknown: ['No deliveries yet', 'quiet'],
+  // Not that there were none: what was sent to another URL before, or as a test, tells nothing.
+  unknown: ['Awaiting an alert', 'quiet'],
   healthy: ['Healthy', 'good'],
   failing: ['Failing', 'bad'],
   ailing: ['Ailing', 'bad'],
@@ -126,8 +127,15 @@ const HEALTH = {
 };
 
 // The state of an integration, as [the word for it, what kind of state that is].
-export function health({ health: { state } }) {
+export function health({ health: { state, reason } }) {
+  if (state === 'unknown' && reason) return ['Awaiting an answer', 'busy'];
   return HEALTH[state] ?? [shown(state), 'quiet'];
+}
+
+// Why it is so. Of failures the first is told: others may have come after it.
+export function why({ health: { state, reason } }) {
+  if (!reason) return '';
+  return state === 'failing' ? `First failure: ${shown(reason.message)}` : shown(reason.message);
 }
 
 // A secret of which at most the end is known.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use shared::delivery::{AttemptError, CancelReason};
+use shared::health::{Reason, SLOW};
 use shared::integration::DisabledReason;
 use shared::outcome::Outcome;
 use utoipa::ToSchema;
@@ -51,15 +52,37 @@ impl From<CancelReason> for ErrorView {
     }
 }
 
-/// Why an integration was switched off.
-impl From<DisabledReason> for ErrorView {
-    fn from(reason: DisabledReason) -> Self {
-        match reason {
-            DisabledReason::Gone => Self::new(
+/// Why an integration is off: without a reason of ours, its owner wanted it so.
+impl From<Option<DisabledReason>> for ErrorView {
+    fn from(reason: Option<DisabledReason>) -> Self {
+        let (code, message) = match reason {
+            None => (
+                "by_hand",
+                "It was switched off by hand. Alerts that come while it is off are not sent, and not kept for later.",
+            ),
+            Some(DisabledReason::Gone) => (
                 "gone",
                 "Your endpoint answered 410, which says that it wants no more webhooks, so the integration was switched \
-                 off: enable it when the endpoint is back.",
+                 off: enable it when the endpoint is back. Alerts that come while it is off are not sent, and not kept \
+                 for later.",
             ),
+        };
+        Self::new(code, message)
+    }
+}
+
+/// Why an endpoint is failing: how the first of its failures was explained.
+impl From<&Reason> for ErrorView {
+    fn from(Reason { code, message }: &Reason) -> Self {
+        match message {
+            Some(message) => Self::new(code, message),
+            None if code == SLOW => Self::new(
+                code,
+                "Your endpoint takes long to answer: answer with 200 as soon as a webhook is received, and process it in \
+                 the background.",
+            ),
+            // Noted before sentences were kept.
+            None => Self::new(code, format!("An attempt failed with the error code {code}.")),
         }
     }
 }

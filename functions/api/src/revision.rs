@@ -94,6 +94,7 @@ impl Api {
             url: String::new(),
             enabled: false,
             disabled_reason: None,
+            disabled_at: None,
             filter: Filter::default(),
             secrets: None,
             health: None,
@@ -111,7 +112,7 @@ impl Api {
     ) -> Result<Integration, Problem> {
         let secrets = self.dispatch.secrets(current).await?;
         let patched = patch
-            .apply(current, &fields::still_valid(&secrets, now), |url| self.dispatch.read_url(url))
+            .apply(current, &fields::still_valid(&secrets, now), now, |url| self.dispatch.read_url(url))
             .map_err(Problem::Invalid)?;
         // The address behind a name may be another by now, even where the name stays.
         if patch.names_url() || (patched.integration.enabled && !current.enabled) {

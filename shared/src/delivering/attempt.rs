@@ -32,6 +32,13 @@ struct Made {
     ended_at: Timestamp,
 }
 
+impl Made {
+    /// What it shows of its endpoint, now that it is over.
+    fn sign(&self) -> Sign<'_> {
+        Sign::Over { outcome: &self.exchange.outcome, pace: self.pace }
+    }
+}
+
 impl Delivering {
     /// Makes an attempt, up to where its message may be acknowledged. The record is the one that holds our claim.
     pub(super) async fn attempt(
@@ -49,7 +56,7 @@ impl Delivering {
         let step = next_step(&made.exchange.outcome, state.index(), &self.policy.schedule, asked_for);
         record.remember(made.attempt.clone());
 
-        let written = self.record(integration, &record, from, step, made.ended_at).await?;
+        let written = self.record(integration, &record, from, step, &made).await?;
         let next = match written {
             Written::Applied(recorded) => {
                 log::attempt(&recorded, &made.attempt);
@@ -70,9 +77,9 @@ impl Delivering {
                 Step::Surprised(found)
             }
         };
-        // An integration that was just switched off has no health.
+        // With the switch it was noted already.
         if step != NextStep::DisableIntegration {
-            self.note_end(work, integration, &record, made).await;
+            self.note_end(work, integration, &record, &made).await;
         }
         Ok(next)
     }
@@ -137,7 +144,7 @@ impl Delivering {
         record: &Record,
         from: Prior,
         step: NextStep,
-        now: Timestamp,
+        made: &Made,
     ) -> Result<Written, Fault> {
         let Record { attempts, attempt, round_start, .. } = record;
         let ended =
@@ -147,11 +154,14 @@ impl Delivering {
             NextStep::GiveUp => ended(End::Failed),
             NextStep::DisableIntegration => {
                 // First: once the delivery has ended, nobody would come back to do it.
-                self.integrations.disable(integration, DisabledReason::Gone, now).await?;
+                let health = Health::after(made.health.as_ref(), made.sign(), made.ended_at);
+                let disabled =
+                    self.integrations.disable(integration, DisabledReason::Gone, health.as_ref(), made.ended_at);
+                disabled.await?;
                 ended(End::Failed)
             }
             NextStep::Retry { after } => {
-                let due_at = whole_milliseconds(now.saturating_add(after).unwrap_or(Timestamp::MAX));
+                let due_at = whole_milliseconds(made.ended_at.saturating_add(after).unwrap_or(Timestamp::MAX));
                 let expires_at = self.policy.kept_until(record.expires_at, due_at);
                 if let Some(expires_at) = expires_at {
                     self.deliveries.extend_payload(record, expires_at).await?;
@@ -167,9 +177,8 @@ impl Delivering {
 
     /// Notes what an attempt that is over tells of its endpoint, in what is left of the invocation's time. The next one
     /// notes it as well; no delivery depends on it.
-    async fn note_end(&self, work: &Work<'_>, integration: &Integration, record: &Record, made: Made) {
-        let sign = Sign::Over { outcome: &made.exchange.outcome, pace: made.pace };
-        let observed = self.integrations.observe(integration, made.health, sign, made.ended_at);
+    async fn note_end(&self, work: &Work<'_>, integration: &Integration, record: &Record, made: &Made) {
+        let observed = self.integrations.observe(integration, made.health.clone(), made.sign(), made.ended_at);
         match timeout(work.deadline.left_before_the_answer(Timestamp::now()), observed).await {
             Ok(Ok(_)) => {}
             Ok(Err(fault)) => log::unobserved(record, &fault),

@@ -210,28 +210,39 @@ impl IntegrationsTable {
         }
     }
 
-    /// Switches an integration off, if it is still the version that was used.
+    /// Switches an integration off, if it is still the version that was used. `health` is what its endpoint's last answer
+    /// makes of its health, if that is news: what is known of the endpoint once the integration is switched on again.
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails.
-    pub async fn disable(&self, used: &Integration, reason: DisabledReason, now: Timestamp) -> Result<Change, Fault> {
-        let answer = self
+    pub async fn disable(
+        &self,
+        used: &Integration,
+        reason: DisabledReason,
+        health: Option<&Health>,
+        now: Timestamp,
+    ) -> Result<Change, Fault> {
+        let news = if health.is_some() { ", health = :health" } else { "" };
+        let mut update = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item_key(used.organization_id, used.id)))
-            .update_expression(
-                "SET enabled = :false, disabled_reason = :reason, updated_at = :now, version = version + :one",
-            )
+            .update_expression(format!(
+                "SET enabled = :false, disabled_reason = :reason, disabled_at = :now, updated_at = :now, \
+                 version = version + :one{news}"
+            ))
             .condition_expression("version = :used")
             .expression_attribute_values(":false", AttributeValue::Bool(false))
             .expression_attribute_values(":reason", to_attribute_value(reason).map_err(|_| UNREADABLE)?)
             .expression_attribute_values(":now", AttributeValue::N(now.as_millisecond().to_string()))
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
-            .expression_attribute_values(":used", AttributeValue::N(used.version.to_string()))
-            .send()
-            .await;
-        Ok(change(&conditional(answer)?))
+            .expression_attribute_values(":used", AttributeValue::N(used.version.to_string()));
+        if let Some(health) = health {
+            let health = to_attribute_value(health).map_err(|_| UNREADABLE)?;
+            update = update.expression_attribute_values(":health", health);
+        }
+        Ok(change(&conditional(update.send().await)?))
     }
 }
 
@@ -275,6 +286,7 @@ mod tests {
             method: Method::Post,
             enabled: true,
             disabled_reason: None,
+            disabled_at: None,
             filter: Filter::default(),
             secrets: None,
             health: None,

@@ -99,7 +99,7 @@ function Timeline({ delivery, children }) {
         </p>
       </li>`
       }
-      ${status === 'failed' && html`<li class="bad"><p>No attempt is left: the delivery has failed.</p></li>`}
+      ${status === 'failed' && html`<li class="bad"><p>No other attempt follows: the delivery has failed.</p></li>`}
       ${status === 'cancelled' && html`<li class="off"><p>Cancelled. ${words.shown(cancelled?.message ?? '')}</p></li>`}
     </ol>
     ${children}

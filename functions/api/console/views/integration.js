@@ -81,7 +81,7 @@ function Body({ integration, etag, query, error, reload }) {
       <h2 id="configuration">Configuration</h2>
       <${Configuration} integration=${integration} onRotate=${() => open('rotate')} onRemove=${() => open('remove')} />
     </section>
-    <${Log} id=${id} query=${query} fresh=${result?.delivery_id} onNews=${reload} isUnreached=${error instanceof api.Unreached} />
+    <${Log} integration=${integration} query=${query} fresh=${result?.delivery_id} onNews=${reload} isUnreached=${error instanceof api.Unreached} />
     ${dialog === 'delete' && html`<${Delete} integration=${integration} onClose=${close} />`}
     ${dialog === 'remove' && html`<${RemoveSecret} integration=${integration} onClose=${close} />`}
     ${
@@ -94,12 +94,12 @@ function Body({ integration, etag, query, error, reload }) {
 // Why it does not work, when it does not.
 function Health({ integration }) {
   const [word, kind] = words.health(integration);
-  const { reason, since } = integration.health;
-  if (!(kind === 'bad' || kind === 'off') || !(reason || since)) return null;
+  const { since } = integration.health;
+  if (!(kind === 'bad' || kind === 'off')) return null;
   return html`<div class="notice ${kind}">
     <p>
       ${since && html`<strong>${word} since <${Time} of=${since} />.</strong>`}${' '}
-      ${reason && words.shown(reason.message)}
+      ${words.why(integration)}
     </p>
   </div>`;
 }

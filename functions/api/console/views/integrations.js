@@ -42,7 +42,7 @@ export function Integrations() {
 
 function Row({ item }) {
   const [word, kind] = words.health(item);
-  const { reason, since } = item.health;
+  const { since } = item.health;
   const troubled = kind === 'bad' || kind === 'off';
   const toggle = useTask(async (enabled) => known.keep(await api.change(item.id, { enabled })));
   return html`<li>
@@ -58,7 +58,7 @@ function Row({ item }) {
       label="Enabled: ${words.shown(item.name)}"
       onChange=${toggle.run}
     />
-    ${troubled && reason && html`<p class="reason">${words.shown(reason.message)}</p>`}
+    ${troubled && html`<p class="reason">${words.why(item)}</p>`}
     <${Trouble} error=${toggle.error} />
   </li>`;
 }

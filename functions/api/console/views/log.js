@@ -20,7 +20,6 @@ const MOST = 100;
 // go.
 const PAGES_AT_ONCE = 8;
 
-const NONE_YET = 'No deliveries yet. Press Test to make the first.';
 const NO_MATCH = 'No delivery matches.';
 const NO_MATCH_YET = 'No delivery matches so far; older ones were not looked at yet.';
 
@@ -30,7 +29,8 @@ const FILTERS = ['status', 'event_type', 'alert_id', 'from', 'to'];
 
 // `fresh` names the newest delivery that is known of: another one is looked for at once. `onNews` is called when a
 // delivery came or went on. `isUnreached` says that the page already tells that nothing can be reached.
-export function Log({ id, query, fresh, onNews, isUnreached }) {
+export function Log({ integration, query, fresh, onNews, isUnreached }) {
+  const { id } = integration;
   const [recovering, recover] = useState(false);
   const given = new URLSearchParams(query);
   const filters = Object.fromEntries(FILTERS.map((name) => [name, given.get(name) ?? '']));
@@ -48,7 +48,7 @@ export function Log({ id, query, fresh, onNews, isUnreached }) {
     <${Filters} filters=${filters} onChange=${filter} filtered=${filtered} />
     <${Deliveries}
       key=${query}
-      id=${id}
+      integration=${integration}
       filters=${filters}
       filtered=${filtered}
       fresh=${fresh}
@@ -109,13 +109,13 @@ function Filter({ label, value, onChange, ...rest }) {
   </label>`;
 }
 
-function Deliveries({ id, filters, filtered, fresh, onNews, isUnreached }) {
-  const { log, error, busy, refresh, showOlder } = useLog(id, filters, onNews);
+function Deliveries({ integration, filters, filtered, fresh, onNews, isUnreached }) {
+  const { log, error, busy, refresh, showOlder } = useLog(integration.id, filters, onNews);
   useEffect(() => {
     if (fresh) refresh();
   }, [fresh]);
   const items = log?.items;
-  const empty = log?.cursor ? NO_MATCH_YET : filtered ? NO_MATCH : NONE_YET;
+  const empty = log?.cursor ? NO_MATCH_YET : filtered ? NO_MATCH : none(integration);
   return html`
     <${Trouble} error=${isUnreached && error instanceof api.Unreached ? null : error} />
     ${!items && !error && html`<${Loading} lines=${6} />`}
@@ -138,6 +138,21 @@ function Deliveries({ id, filters, filtered, fresh, onNews, isUnreached }) {
       html`<p class="more"><${Action} busy=${busy} busyLabel="Loading…" onClick=${showOlder}>Show older<//></p>`
     }
   `;
+}
+
+// Of a log without a delivery: what keeps alerts away, if anything does. That there was none ever would be said too much,
+// since deliveries are kept for a while only.
+function none(integration) {
+  const narrowed = [
+    ['event types', integration.event_types],
+    ['severities', integration.severities],
+    ['projects', integration.project_ids],
+  ].flatMap(([name, wanted]) => (wanted.length > 0 ? [name] : []));
+  const only = new Intl.ListFormat('en-GB').format(narrowed);
+  const why = integration.enabled
+    ? only && ` Only alerts that match its ${only} are sent.`
+    : ' It is switched off, so no alert is sent.';
+  return `No deliveries in the log.${why} Press Test to send a sample.`;
 }
 
 // What the log shows: {items, cursor, deep}. `deep` once older ones were asked for: then all that is shown is read again

@@ -132,6 +132,7 @@ impl Draft {
             method: self.method,
             enabled: self.enabled,
             disabled_reason: None,
+            disabled_at: (!self.enabled).then_some(now),
             filter: self.filter.clone(),
             secrets,
             health: None,
@@ -221,7 +222,7 @@ impl IntegrationPatch {
         self.url != Patch::Keep
     }
 
-    /// Applies the patch. `secrets` are the integration's present ones.
+    /// Applies the patch, made at `now`. `secrets` are the integration's present ones.
     ///
     /// # Errors
     /// Everything that is wrong with it.
@@ -229,10 +230,11 @@ impl IntegrationPatch {
         &self,
         current: &Integration,
         secrets: &OpenSecrets,
+        now: Timestamp,
         read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>,
     ) -> Result<Patched, Vec<FieldError>> {
         let mut errors = Errors::default();
-        let mut integration = self.patched_settings(current, read_url, &mut errors);
+        let mut integration = self.patched_settings(current, now, read_url, &mut errors);
         integration.filter = self.patched_filter(&current.filter, &mut errors);
         let patched_secrets = self.patched_secrets(secrets, &mut errors);
         errors.none()?;
@@ -243,6 +245,7 @@ impl IntegrationPatch {
     fn patched_settings(
         &self,
         current: &Integration,
+        now: Timestamp,
         read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>,
         errors: &mut Errors,
     ) -> Integration {
@@ -264,10 +267,12 @@ impl IntegrationPatch {
             Patch::Set(enabled) => enabled,
         };
         if next.enabled {
-            next.disabled_reason = None;
+            (next.disabled_reason, next.disabled_at) = (None, None);
+        } else if current.enabled {
+            next.disabled_at = Some(now);
         }
-        if next.url != current.url || next.enabled != current.enabled {
-            // What is known is about another endpoint, or about another time.
+        if next.url != current.url {
+            // What is known is about another endpoint.
             next.health = None;
         }
         next
@@ -325,6 +330,8 @@ mod tests {
     use super::*;
     use serde_json::json;
     use shared::address::AllowedNetworks;
+    use shared::health::Health;
+    use shared::integration::DisabledReason;
 
     fn read_url(text: &str) -> Result<EndpointUrl, UrlRefused> {
         EndpointUrl::parse(text, &AllowedNetworks::default())
@@ -370,10 +377,13 @@ mod tests {
         (draft.integration(&owner, None, Timestamp::UNIX_EPOCH), draft.secrets(None))
     }
 
+    /// When the patches are made; it was created at the epoch.
+    const LATER: Timestamp = Timestamp::constant(1_736_500_000, 0);
+
     fn patched(patch: serde_json::Value) -> Result<Patched, Vec<String>> {
         let patch: IntegrationPatch = serde_json::from_value(patch).unwrap();
         let (integration, secrets) = current();
-        let patched = patch.apply(&integration, &secrets, read_url);
+        let patched = patch.apply(&integration, &secrets, LATER, read_url);
         patched.map_err(|errors| errors.into_iter().map(|error| error.field).collect())
     }
 
@@ -415,6 +425,49 @@ mod tests {
         assert!(secrets.signing.is_none() && secrets.headers.is_empty());
     }
 
+    /// When it was switched off, and why, after these patches one after the other, a second apart.
+    #[track_caller]
+    fn check_off(mut integration: Integration, patches: &[serde_json::Value], expected: (Option<i64>, bool)) {
+        let (_, secrets) = current();
+        for (second, patch) in (1..).zip(patches) {
+            let patch: IntegrationPatch = serde_json::from_value(patch.clone()).unwrap();
+            let now = Timestamp::from_second(second).unwrap();
+            integration = patch.apply(&integration, &secrets, now, read_url).unwrap_or_else(|_| panic!()).integration;
+        }
+        let since = integration.disabled_at.map(Timestamp::as_second);
+        assert_eq!((since, integration.disabled_reason.is_some()), expected, "{patches:?}");
+    }
+
+    #[test]
+    fn when_and_why_it_was_switched_off_stays_until_it_is_switched_on() {
+        let (by_hand, _) = current();
+        let [off, on, renamed] = [json!({"enabled": false}), json!({"enabled": true}), json!({"name": "other"})];
+        check_off(by_hand.clone(), &[], (Some(0), false));
+        check_off(by_hand.clone(), &[renamed.clone(), off.clone()], (Some(0), false));
+        check_off(by_hand.clone(), &[on.clone()], (None, false));
+        check_off(by_hand.clone(), &[on.clone(), renamed.clone(), off.clone(), renamed.clone()], (Some(3), false));
+        let gone = Integration { disabled_reason: Some(DisabledReason::Gone), ..by_hand };
+        check_off(gone.clone(), &[renamed, off.clone()], (Some(0), true));
+        check_off(gone.clone(), &[on.clone(), off], (Some(2), false));
+        // Of today's, it is not known when.
+        check_off(Integration { disabled_at: None, ..gone }, &[json!({"url": "https://example.org/"})], (None, true));
+    }
+
+    #[test]
+    fn what_is_known_of_an_endpoint_stays_until_the_url_is_another() {
+        let (integration, secrets) = current();
+        let health = Some(Health::Healthy { since: Timestamp::UNIX_EPOCH, slow: 0 });
+        let integration = Integration { health: health.clone(), ..integration };
+        for (patch, expected) in [
+            (json!({"enabled": true, "url": "https://example.com/"}), &health),
+            (json!({"url": "https://example.com/other"}), &None),
+        ] {
+            let patch: IntegrationPatch = serde_json::from_value(patch).unwrap();
+            let patched = patch.apply(&integration, &secrets, LATER, read_url).unwrap_or_else(|_| panic!());
+            assert_eq!(&patched.integration.health, expected);
+        }
+    }
+
     #[test]
     fn what_must_be_there_cannot_be_removed() {
         assert_eq!(patched(json!({"name": null, "url": null})).err(), Some(vec!["name".to_owned(), "url".to_owned()]));
@@ -434,7 +487,7 @@ mod tests {
             // Members that stand there twice are lost in a `Value`.
             let patch: IntegrationPatch = serde_json::from_str(&format!(r#"{{"headers": {headers}}}"#)).unwrap();
             let (integration, secrets) = current();
-            let errors = patch.apply(&integration, &secrets, read_url).err().unwrap_or_default();
+            let errors = patch.apply(&integration, &secrets, LATER, read_url).err().unwrap_or_default();
             assert_eq!(errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), [field], "{headers}");
             let set = headers.replace("null", "\"v\"");
             let new = format!(r#"{{"name": "n", "url": "https://example.com/", "headers": {set}}}"#);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use shared::health::Health;
+use shared::health::{Health, SLOW};
 use shared::integration::Integration;
 use shared::signature::{SecretFormat, SigningSecret};
 use utoipa::ToSchema;
@@ -23,13 +23,13 @@ pub struct HeaderView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthState {
-    /// Nothing was sent yet.
+    /// No outcome of an alert at its URL is known.
     Unknown,
     /// The last attempt was accepted.
     Healthy,
     /// The last attempt failed.
     Failing,
-    /// It keeps timing out: its alerts take a lane of their own until it accepts one.
+    /// Its attempts take long: its alerts take a slower lane until it accepts one quickly.
     Ailing,
     /// It is switched off.
     Disabled,
@@ -40,8 +40,11 @@ pub enum HealthState {
 #[schema(as = Health)]
 pub struct HealthView {
     pub state: HealthState,
+    /// `null` of `unknown`, and of one that was switched off before its time was kept.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
+    /// Of `failing`, why the first attempt since then failed; of `ailing`, why one did, or `slow`; of `disabled`, `by_hand` or
+    /// `gone`; of `unknown`, `slow` while an alert goes unanswered. `null` when there is nothing to explain.
     #[schema(required = true)]
     pub reason: Option<ErrorView>,
 }
@@ -152,22 +155,28 @@ impl IntegrationList {
 
 fn health(integration: &Integration) -> HealthView {
     if !integration.enabled {
-        let reason = integration.disabled_reason.map(ErrorView::from);
-        return HealthView { state: HealthState::Disabled, since: None, reason };
+        return HealthView {
+            state: HealthState::Disabled,
+            since: integration.disabled_at,
+            reason: Some(integration.disabled_reason.into()),
+        };
     }
     match &integration.health {
-        None | Some(Health::Untried { .. }) => HealthView { state: HealthState::Unknown, since: None, reason: None },
+        None => HealthView { state: HealthState::Unknown, since: None, reason: None },
+        Some(Health::Untried { .. }) => {
+            let message = "An alert was sent, and is not answered so far.";
+            HealthView { state: HealthState::Unknown, since: None, reason: Some(ErrorView::new(SLOW, message)) }
+        }
         Some(Health::Healthy { since, .. }) => {
             HealthView { state: HealthState::Healthy, since: Some(*since), reason: None }
         }
-        Some(Health::Failing { since, code, .. }) => {
-            let message = "The last attempt failed: open the log to see why.";
-            HealthView { state: HealthState::Failing, since: Some(*since), reason: Some(ErrorView::new(code, message)) }
+        Some(Health::Failing { since, reason, .. }) => {
+            HealthView { state: HealthState::Failing, since: Some(*since), reason: Some(reason.into()) }
         }
-        Some(Health::Ailing { since, code }) => {
-            let message = "Your endpoint keeps timing out, so its alerts take a slower lane until it accepts one: answer \
-                           with 200 as soon as a webhook is received, and process it in the background.";
-            HealthView { state: HealthState::Ailing, since: Some(*since), reason: Some(ErrorView::new(code, message)) }
+        Some(Health::Ailing { since, reason }) => {
+            let ErrorView { code, message } = reason.into();
+            let message = format!("{message} Its alerts take a slower lane until it accepts one quickly.");
+            HealthView { state: HealthState::Ailing, since: Some(*since), reason: Some(ErrorView { code, message }) }
         }
     }
 }
