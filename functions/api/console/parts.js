@@ -93,20 +93,21 @@ export function Dialog({ title, busy, onClose, children }) {
   </dialog>`;
 }
 
-// Asks before `task` is run, which cannot be undone. `verb` is what it does, `doing` what is said meanwhile.
+// Asks before `task` is run, which cannot be undone. `verb` is what it does, `doing` what is said meanwhile. Whoever presses
+// Enter without reading has done nothing.
 export function Confirm({ title, verb, doing, task, onClose, children }) {
   return html`<${Dialog} title=${title} busy=${task.busy} onClose=${onClose}>
     ${children}
     <${Trouble} error=${task.error} />
     <footer class="actions">
       <${Action} class="danger" busy=${task.busy} busyLabel=${doing} onClick=${task.run}>${verb}<//>
-      <${Cancel} busy=${task.busy} onClick=${onClose} />
+      <${Cancel} busy=${task.busy} onClick=${onClose} autofocus />
     </footer>
   <//>`;
 }
 
-export function Cancel({ busy, onClick }) {
-  return html`<${Action} busy=${busy} onClick=${onClick}>Cancel<//>`;
+export function Cancel({ busy, ...rest }) {
+  return html`<${Action} busy=${busy} ...${rest}>Cancel<//>`;
 }
 
 // What went wrong, in a box that is read out.
