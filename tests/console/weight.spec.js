@@ -1,6 +1,6 @@
 // Fast: what is transferred, how often, and that nothing jumps when it has come.
 
-import { expect, test } from './scene.js';
+import { expect, rows, test } from './scene.js';
 import { CONSOLE_URL, sendAlert, toTheApi } from './stack.js';
 
 test('all of the page together is less than 100 kB, and is fetched once', async ({ page }) => {
@@ -19,6 +19,18 @@ test('all of the page together is less than 100 kB, and is fetched once', async 
   await expect(page.getByRole('button', { name: 'Sign in' })).toBeVisible();
   // The page itself alone.
   expect(bytes).toBeLessThan(3_000);
+});
+
+test('a log of failures comes compressed', async ({ integration, page, user, receiver }) => {
+  expect(integration).toMatch(/^int_/);
+  receiver.answer = [500, 'not now '.repeat(100)];
+  for (const _ of Array(5)) await sendAlert(user.organization);
+  await expect(rows(page)).toHaveCount(5);
+  const answer = await page.waitForResponse((response) => new URL(response.url()).pathname.endsWith('/deliveries'));
+  const plain = (await answer.body()).length;
+  const { responseBodySize } = await answer.request().sizes();
+  expect(plain).toBeGreaterThan(5000);
+  expect(responseBodySize).toBeLessThan(plain / 5);
 });
 
 // A budget is measured, never asserted tightly: the bound is for what is broken, not for a busy machine.

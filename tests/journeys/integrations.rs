@@ -1,7 +1,11 @@
 //! A customer's settings: creating, reading, changing and deleting integrations, and what is said to bad input.
 
+use std::io::Read;
+
 use aws_sdk_dynamodb::types::AttributeValue;
+use flate2::read::GzDecoder;
 use futures_util::future::join_all;
+use http::header::ACCEPT_ENCODING;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use libtest_mimic::Failed;
 use program::function::Function;
@@ -216,6 +220,43 @@ pub async fn off_says_since_when_and_why(scene: Scene) -> Result<(), Failed> {
     scene.stack.overwrite(&integration, edit).await?;
     off(&Value::Null, "gone", &api.read(&id).await?["health"]);
     Ok(())
+}
+
+/// Each in its own words: what is large and compressed is another representation, with another entity tag.
+pub async fn compressed_for_whoever_takes_that(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH)});
+    let small = created(&api, &body).await?;
+    let large =
+        json!({"name": "Pager", "url": scene.receiver.url(PATH), "project_ids": Vec::from_iter(1_000_000..1_000_100)});
+    let large = created(&api, &large).await?;
+    let [small, large] = [small, large].map(|id| format!("/integrations/{id}"));
+    let accepting = |path, coding| {
+        call(&api, Method::GET, path, Content::none().with(ACCEPT_ENCODING, HeaderValue::from_static(coding)))
+    };
+    let plain = get(&api, &large).await?;
+    let headers = |answer: &Response| {
+        ["content-encoding", "vary", "etag"].map(|name| answer.header(name).unwrap_or_default().to_owned())
+    };
+    assert_eq!(headers(&plain), ["", "accept-encoding", "\"1\""]);
+    for coding in ["identity", "br", "gzip;q=0", ""] {
+        let same = accepting(&large, coding).await?;
+        assert_eq!((headers(&same), &same.body), (headers(&plain), &plain.body), "{coding}");
+    }
+    for coding in ["gzip", "gzip, deflate, br, zstd", "br;q=1.0, GZIP;q=0.8"] {
+        let compressed = accepting(&large, coding).await?;
+        assert_eq!(headers(&compressed), ["gzip", "accept-encoding", "\"1-gzip\""], "{coding}");
+        assert!(2 * compressed.body.len() < plain.body.len(), "{} bytes", compressed.body.len());
+        let mut text = String::new();
+        GzDecoder::new(compressed.body.as_ref()).read_to_string(&mut text)?;
+        assert_eq!(text, plain.text(), "{coding}");
+    }
+    assert_eq!(headers(&accepting(&small, "gzip").await?), ["", "", "\"1\""], "it fits into one packet");
+
+    let renaming = Content::json(&json!({"name": "On-call"})).with(IF_MATCH, HeaderValue::from_static("\"1-gzip\""));
+    let renamed = || call(&api, Method::PATCH, &large, renaming.clone());
+    assert_eq!(renamed().await?.status, StatusCode::OK, "either tag names the version");
+    assert_problem(&renamed().await?, StatusCode::PRECONDITION_FAILED, &["If-Match"])
 }
 
 /// Here, what the names of this machine lead to is allowed: the API is told that it is not.

@@ -12,6 +12,7 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
+use crate::compression::uncompressed_tag;
 use crate::problem::{FieldError, Problem, WHOLE_BODY};
 
 /// The largest body, in bytes. The largest integration, with a URL of 2 KiB and headers of 8 KiB, has about 15 KiB.
@@ -227,8 +228,9 @@ pub fn entity_tag(version: u64) -> String {
     format!("\"{version}\"")
 }
 
+/// The version that a tag names, whichever representation of it that was of.
 fn version(tag: &str) -> Option<u64> {
-    tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+    uncompressed_tag(tag).strip_prefix('"')?.strip_suffix('"')?.parse().ok()
 }
 
 #[cfg(test)]
@@ -324,7 +326,8 @@ mod tests {
         precondition(Some("*"), Precondition::Any);
         precondition(Some("\"3\""), Precondition::OneOf(vec![3]));
         precondition(Some("\"3\", \"4\""), Precondition::OneOf(vec![3, 4]));
-        for strange in ["3", "W/\"3\"", "\"\"", "", "\"three\""] {
+        precondition(Some("\"3-gzip\""), Precondition::OneOf(vec![3]));
+        for strange in ["3", "3-gzip", "\"-gzip\"", "W/\"3\"", "\"\"", "", "\"three\""] {
             precondition(Some(strange), Precondition::OneOf(vec![]));
         }
         assert!(Precondition::OneOf(vec![3]).check(3).is_ok());

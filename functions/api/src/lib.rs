@@ -24,6 +24,7 @@ pub mod pace;
 pub mod recovery;
 pub mod redelivery;
 
+pub(crate) mod compression;
 pub(crate) mod contention;
 pub mod idempotency;
 pub mod io;
@@ -166,6 +167,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(DefaultBodyLimit::max(input::MAX_BODY_BYTES))
         .layer(from_fn(as_it_was_routed))
         .layer(map_response(keep_nothing))
+        .layer(compression::layer())
+        .layer(map_response(compression::tag_apart))
 }
 
 /// API Gateway chooses a route, and with it who may use it, by a path whose escapes it has decoded. Read as a URL's after
