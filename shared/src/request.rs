@@ -140,29 +140,29 @@ mod tests {
     fn during_an_overlap_both_secrets_verify() {
         let subject = subject();
         let secrets = SigningSecrets {
-            current: SigningSecret::parse("the-new-secret").unwrap(),
+            current: SigningSecret::parse_new("the-new-signing-secret").unwrap(),
             previous: Some(PreviousSecret {
-                secret: SigningSecret::parse("the-old-secret").unwrap(),
+                secret: SigningSecret::parse_new("the-old-signing-secret").unwrap(),
                 valid_until: Timestamp::MAX,
             }),
         };
         let headers = headers(&subject, BODY, &CustomerHeaders::default(), Some(&secrets));
-        for secret in ["the-new-secret", "the-old-secret"] {
+        for secret in ["the-new-signing-secret", "the-old-signing-secret"] {
             let library = standardwebhooks::Webhook::from_bytes(secret.as_bytes().to_vec()).unwrap();
             library.verify(BODY, &headers).unwrap();
         }
-        let documented = |secret: &str| SigningSecret::parse(secret).unwrap().documented_signature(BODY);
-        assert_eq!(headers["x-roboticks-signature"], documented("the-new-secret"));
-        assert_eq!(headers["x-roboticks-signature-previous"], documented("the-old-secret"));
+        let documented = |secret: &str| SigningSecret::parse_new(secret).unwrap().documented_signature(BODY);
+        assert_eq!(headers["x-roboticks-signature"], documented("the-new-signing-secret"));
+        assert_eq!(headers["x-roboticks-signature-previous"], documented("the-old-signing-secret"));
     }
 
     #[test]
     fn after_the_overlap_only_the_new_secret_signs() {
         let subject = subject();
         let secrets = SigningSecrets {
-            current: SigningSecret::parse("the-new-secret").unwrap(),
+            current: SigningSecret::parse_new("the-new-signing-secret").unwrap(),
             previous: Some(PreviousSecret {
-                secret: SigningSecret::parse("the-old-secret").unwrap(),
+                secret: SigningSecret::parse_new("the-old-signing-secret").unwrap(),
                 valid_until: subject.sent_at,
             }),
         };

@@ -88,8 +88,9 @@ impl Owner {
     }
 }
 
-/// The shortest secret of which anything is shown, in characters: four of fewer would give too much of it away.
-pub const SHORTEST_HINTED: usize = 12;
+/// The shortest secret of which anything is shown, in characters. Whoever has a signature can try guesses on it, and the
+/// twenty characters that are left are too many for that.
+pub const SHORTEST_HINTED: usize = 24;
 
 /// The last four characters of a secret, by which its owner knows it again; `None` of a short one.
 pub fn last4(secret: &str) -> Option<String> {

@@ -18,11 +18,18 @@ pub const STANDARD_PREFIX: &str = "whsec_";
 /// The length of the key in a generated secret, in bytes. Standard Webhooks asks for 24 to 64.
 pub const GENERATED_KEY_BYTES: usize = 24;
 
-/// The shortest secret that a customer may set, in bytes.
-pub const MIN_SECRET_BYTES: usize = 8;
+/// The shortest key in a `whsec_` secret that a customer may set, in bytes, as Standard Webhooks asks for.
+pub const MIN_KEY_BYTES: usize = 24;
 
-/// The longest secret that a customer may set, in bytes.
-pub const MAX_SECRET_BYTES: usize = 256;
+/// The longest key in a `whsec_` secret that a customer may set, in bytes, as Standard Webhooks asks for.
+pub const MAX_KEY_BYTES: usize = 64;
+
+/// The shortest other secret that a customer may set, in characters. Whoever has a signature can try guesses on it; sixteen
+/// random characters are too many for that.
+pub const MIN_SECRET_CHARS: usize = 16;
+
+/// The longest other secret that a customer may set, in characters.
+pub const MAX_SECRET_CHARS: usize = 256;
 
 /// How the key of the Standard Webhooks signature is made of a secret's text, which receivers have to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,30 +59,67 @@ pub struct SigningSecret {
     standard_key: Zeroizing<Vec<u8>>,
 }
 
-/// Why a text cannot be a signing secret.
+/// Why a text cannot become a signing secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretRefused {
-    #[error("A signing secret must have {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes.")]
-    Length,
-    #[error("After `whsec_` a signing secret must be valid base64, with its padding.")]
+    #[error("The signing secret begins or ends with a space or a line break: remove it.")]
+    BlankAtEnd,
+    #[error("The signing secret must have visible ASCII characters only: leave out spaces, line breaks and others.")]
+    Character,
+    #[error("The signing secret must begin with `whsec_`: leave out the `v1,` before it.")]
+    VersionBefore,
+    #[error("After `whsec_` the signing secret must be valid base64, with its padding.")]
     NotBase64,
+    #[error(
+        "After `whsec_` the signing secret must be the base64 of {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes: use a \
+         random key of such a length."
+    )]
+    KeyLength,
+    #[error("The signing secret must have {MIN_SECRET_CHARS} to {MAX_SECRET_CHARS} characters.")]
+    Length,
 }
 
 impl SigningSecret {
+    /// Reads a secret that a customer sets: `whsec_` and the base64 of [`MIN_KEY_BYTES`] to [`MAX_KEY_BYTES`] bytes, or
+    /// [`MIN_SECRET_CHARS`] to [`MAX_SECRET_CHARS`] visible characters of ASCII.
+    ///
     /// # Errors
-    /// [`SecretRefused`] when its length is out of bounds, or when `whsec_` is not followed by base64.
-    pub fn parse(text: &str) -> Result<Self, SecretRefused> {
-        if !(MIN_SECRET_BYTES..=MAX_SECRET_BYTES).contains(&text.len()) {
-            return Err(SecretRefused::Length);
+    /// [`SecretRefused`], a sentence for the customer.
+    pub fn parse_new(text: &str) -> Result<Self, SecretRefused> {
+        if text.trim() != text {
+            return Err(SecretRefused::BlankAtEnd);
         }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(SecretRefused::Character);
+        }
+        // Signatures are written `v1,…`, and some senders show their secrets so, too.
+        if text.strip_prefix("v1,").is_some_and(|rest| rest.starts_with(STANDARD_PREFIX)) {
+            return Err(SecretRefused::VersionBefore);
+        }
+        let secret = Self::read(text).ok_or(SecretRefused::NotBase64)?;
+        match secret.format() {
+            SecretFormat::Whsec if !(MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&secret.standard_key.len()) => {
+                Err(SecretRefused::KeyLength)
+            }
+            SecretFormat::Raw if !(MIN_SECRET_CHARS..=MAX_SECRET_CHARS).contains(&text.len()) => {
+                Err(SecretRefused::Length)
+            }
+            SecretFormat::Whsec | SecretFormat::Raw => Ok(secret),
+        }
+    }
+
+    /// Reads a secret that was accepted when it was set, by whatever rule there was then: it goes on signing. `None` when
+    /// nothing can be signed with it.
+    pub fn parse_stored(text: &str) -> Option<Self> {
+        Self::read(text).filter(|secret| !secret.standard_key.is_empty())
+    }
+
+    fn read(text: &str) -> Option<Self> {
         let standard_key = match text.strip_prefix(STANDARD_PREFIX) {
-            Some(encoded) => STANDARD.decode(encoded).map_err(|_| SecretRefused::NotBase64)?,
+            Some(encoded) => STANDARD.decode(encoded).ok()?,
             None => text.as_bytes().to_vec(),
         };
-        if standard_key.is_empty() {
-            return Err(SecretRefused::NotBase64);
-        }
-        Ok(Self { text: Zeroizing::new(text.to_owned()), standard_key: Zeroizing::new(standard_key) })
+        Some(Self { text: Zeroizing::new(text.to_owned()), standard_key: Zeroizing::new(standard_key) })
     }
 
     /// A secret of ours, from random bytes.
@@ -157,7 +201,7 @@ mod tests {
     /// GitHub publishes this secret, payload and signature for the same scheme ("Validating webhook deliveries").
     #[test]
     fn the_documented_signature_agrees_with_a_published_vector() {
-        let secret = SigningSecret::parse("It's a Secret to Everybody").unwrap();
+        let secret = SigningSecret::parse_stored("It's a Secret to Everybody").unwrap();
         assert_eq!(
             secret.documented_signature(b"Hello, World!"),
             "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
@@ -167,7 +211,7 @@ mod tests {
     /// The vector of the Standard Webhooks reference libraries.
     #[test]
     fn the_standard_signature_agrees_with_a_published_vector() {
-        let secret = SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let secret = SigningSecret::parse_new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let mut mac = Hmac::<Sha256>::new_from_slice(&secret.standard_key).unwrap();
         mac.update(br#"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}"#);
         let signature = STANDARD.encode(mac.finalize().into_bytes());
@@ -192,31 +236,90 @@ mod tests {
     fn the_official_library_verifies_what_we_sign() {
         let generated = SigningSecret::generate([9; GENERATED_KEY_BYTES]);
         verified_by_the_official_library(&generated, &standardwebhooks::Webhook::new(generated.reveal()).unwrap());
-        let own = SigningSecret::parse("your-signing-secret").unwrap();
+        let own = SigningSecret::parse_new("your-signing-secret").unwrap();
         let library = standardwebhooks::Webhook::from_bytes(b"your-signing-secret".to_vec()).unwrap();
         verified_by_the_official_library(&own, &library);
     }
 
     #[track_caller]
-    fn check(text: &str, expected: Result<(), SecretRefused>) {
-        assert_eq!(SigningSecret::parse(text).map(drop), expected, "{text}");
+    fn new(text: &str, expected: Result<(), SecretRefused>) {
+        assert_eq!(SigningSecret::parse_new(text).map(drop), expected, "{text:?}");
+    }
+
+    fn standard(key_bytes: usize) -> String {
+        format!("{STANDARD_PREFIX}{}", STANDARD.encode(vec![0xab; key_bytes]))
     }
 
     #[test]
-    fn a_secret_must_be_usable() {
-        check("12345678", Ok(()));
-        check("1234567", Err(SecretRefused::Length));
-        check(&"x".repeat(256), Ok(()));
-        check(&"x".repeat(257), Err(SecretRefused::Length));
-        check("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", Ok(()));
-        check("whsec_not base64", Err(SecretRefused::NotBase64));
-        check("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS", Err(SecretRefused::NotBase64));
-        check("whsec_====", Err(SecretRefused::NotBase64));
+    fn a_new_secret_cannot_be_guessed() {
+        new(&"x".repeat(15), Err(SecretRefused::Length));
+        new(&"x".repeat(16), Ok(()));
+        new(&"~".repeat(256), Ok(()));
+        new(&"x".repeat(257), Err(SecretRefused::Length));
+        new("", Err(SecretRefused::Length));
+        new(&standard(23), Err(SecretRefused::KeyLength));
+        new(&standard(24), Ok(()));
+        new(&standard(64), Ok(()));
+        new(&standard(65), Err(SecretRefused::KeyLength));
+        new("whsec_", Err(SecretRefused::KeyLength));
+        new("whsec_AA==", Err(SecretRefused::KeyLength));
+    }
+
+    #[test]
+    fn a_new_secret_is_what_can_be_seen_of_it() {
+        let seen = "your-signing-secret";
+        for blank in [" ", "\n", "\r\n", "\t", "\u{a0}", "\u{3000}"] {
+            new(&format!("{blank}{seen}"), Err(SecretRefused::BlankAtEnd));
+            new(&format!("{seen}{blank}"), Err(SecretRefused::BlankAtEnd));
+            new(&format!("{seen}{blank}{seen}"), Err(SecretRefused::Character));
+            new(&format!("{}{blank}", standard(24)), Err(SecretRefused::BlankAtEnd));
+        }
+        new(&" ".repeat(16), Err(SecretRefused::BlankAtEnd));
+        for hidden in ["\u{0}", "\u{7f}", "\u{200b}", "\u{feff}", "\u{202e}", "ü"] {
+            new(&format!("{seen}{hidden}"), Err(SecretRefused::Character));
+            new(&format!("{hidden}{seen}"), Err(SecretRefused::Character));
+        }
+    }
+
+    #[test]
+    fn a_new_standard_secret_is_canonical_base64_and_nothing_before() {
+        new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", Ok(()));
+        new("whsec_not-base64", Err(SecretRefused::NotBase64));
+        new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS", Err(SecretRefused::NotBase64));
+        new("whsec_====", Err(SecretRefused::NotBase64));
+        // 25 bytes; the last character's spare bits are not zero, or the padding is missing.
+        new("whsec_q6urq6urq6urq6urq6urq6urq6urq6urqw==", Ok(()));
+        new("whsec_q6urq6urq6urq6urq6urq6urq6urq6urqx==", Err(SecretRefused::NotBase64));
+        new("whsec_q6urq6urq6urq6urq6urq6urq6urq6urqw", Err(SecretRefused::NotBase64));
+        new("v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", Err(SecretRefused::VersionBefore));
+        new("v1,a-secret-of-mine", Ok(()));
+    }
+
+    /// Eight to 256 bytes of any kind, and after `whsec_` base64 of any length, could be set once.
+    #[test]
+    fn a_stored_secret_signs_whatever_rule_it_was_set_by() {
+        for text in ["12345678", "whsec_AA==", "        ", "\t\n\r\0abcd", "ein Schlüssel\n", &standard(186)] {
+            let secret = SigningSecret::parse_stored(text).unwrap_or_else(|| panic!("{text:?}"));
+            assert_eq!(secret.reveal(), text);
+            assert!(SigningSecret::parse_new(text).is_err(), "{text:?}");
+        }
+        for text in ["", "whsec_", "whsec_!"] {
+            assert!(SigningSecret::parse_stored(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_a_sentence() {
+        use SecretRefused::*;
+        for refused in [BlankAtEnd, Character, VersionBefore, NotBase64, KeyLength, Length] {
+            let sentence = refused.to_string();
+            assert!(sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
+        }
     }
 
     #[test]
     fn a_secret_says_how_its_key_is_made() {
-        let format = |text| SigningSecret::parse(text).unwrap().format();
+        let format = |text| SigningSecret::parse_new(text).unwrap().format();
         assert_eq!(format("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), SecretFormat::Whsec);
         assert_eq!(format("your-signing-secret"), SecretFormat::Raw);
         assert_eq!(SigningSecret::generate([9; GENERATED_KEY_BYTES]).format(), SecretFormat::Whsec);
@@ -229,8 +332,11 @@ mod tests {
     fn a_previous_secret_signs_until_its_time() {
         let until: Timestamp = "2025-01-10T10:00:00Z".parse().unwrap();
         let secrets = SigningSecrets {
-            current: SigningSecret::parse("new-secret").unwrap(),
-            previous: Some(PreviousSecret { secret: SigningSecret::parse("old-secret").unwrap(), valid_until: until }),
+            current: SigningSecret::parse_new("the-secret-of-now").unwrap(),
+            previous: Some(PreviousSecret {
+                secret: SigningSecret::parse_new("the-secret-before").unwrap(),
+                valid_until: until,
+            }),
         };
         assert!(secrets.previous_at("2025-01-10T09:59:59.999Z".parse().unwrap()).is_some());
         assert!(secrets.previous_at(until).is_none());
@@ -238,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_secret_shows_itself_to_nobody() {
-        let secret = SigningSecret::parse("your-signing-secret").unwrap();
+        let secret = SigningSecret::parse_new("your-signing-secret").unwrap();
         assert_eq!(format!("{secret:?}"), "SigningSecret");
     }
 }

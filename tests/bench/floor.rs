@@ -25,7 +25,7 @@ type Failure = Box<dyn std::error::Error>;
 async fn main() -> Result<(), Failure> {
     let [url, secret] = std::env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "floor URL SECRET")?;
     let http = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let secrets = SigningSecrets { current: SigningSecret::parse(&secret)?, previous: None };
+    let secrets = SigningSecrets { current: SigningSecret::parse_new(&secret)?, previous: None };
     let mut input = BufReader::new(tokio::io::stdin());
     let mut answered = tokio::io::stdout();
     let mut group = Vec::new();

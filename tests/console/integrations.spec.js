@@ -103,7 +103,7 @@ test('edits what was edited, and leaves the rest alone', async ({ signedIn: page
   ]) {
     await page.getByRole('button', { name: 'Add header' }).click();
     await page.getByLabel(`Name of header ${number}`).fill(name);
-    await page.getByLabel(`Value of header ${number}`).fill(`${name}-value-1234`);
+    await page.getByLabel(`Value of header ${number}`).fill(`${name}-of-some-length-1234`);
   }
   await page.getByRole('button', { name: 'Create' }).click();
   await page.getByRole('link', { name: 'Edit' }).click();
@@ -112,13 +112,13 @@ test('edits what was edited, and leaves the rest alone', async ({ signedIn: page
     const names = await page.getByLabel(/^Name of header/).evaluateAll((inputs) => inputs.map((input) => input.value));
     return names.indexOf(name) + 1;
   };
-  await page.getByLabel(`Value of header ${await at('x-changed')}`).fill('another-value-5678');
+  await page.getByLabel(`Value of header ${await at('x-changed')}`).fill('another-of-some-length-5678');
   await page.getByRole('button', { name: `Remove header ${await at('x-removed')}` }).click();
   const request = page.waitForRequest((candidate) => candidate.method() === 'PATCH');
   await page.getByRole('button', { name: 'Save' }).click();
   expect((await request).postDataJSON()).toEqual({
     name: 'After',
-    headers: { 'x-changed': 'another-value-5678', 'x-removed': null },
+    headers: { 'x-changed': 'another-of-some-length-5678', 'x-removed': null },
   });
   const configuration = page.getByRole('region', { name: 'Configuration' });
   await expect(page.getByRole('heading', { level: 1, name: 'After' })).toBeVisible();

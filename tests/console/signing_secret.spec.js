@@ -32,8 +32,12 @@ test('takes a secret of the customer, and tells what is wrong with it', async ({
   await dialog.getByRole('radio', { name: 'Use my own' }).check();
   await dialog.getByLabel('Your signing secret').fill('short');
   await dialog.getByRole('button', { name: 'Rotate' }).click();
-  await expect(dialog.getByLabel('Your signing secret')).toHaveAccessibleDescription(/8 to 256 bytes/);
-  await dialog.getByLabel('Your signing secret').fill('a secret of mine');
+  await expect(dialog.getByLabel('Your signing secret')).toHaveAccessibleDescription(/16 to 256 characters/);
+  await dialog.getByLabel('Your signing secret').fill('v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw');
+  await dialog.getByRole('button', { name: 'Rotate' }).click();
+  await expect(dialog.getByLabel('Your signing secret')).toHaveAccessibleDescription(/leave out the `v1,`/);
+  // As it is pasted.
+  await dialog.getByLabel('Your signing secret').fill(' a-signing-secret-of-mine\t');
   await dialog.getByLabel('Overlap').selectOption('0');
   await dialog.getByRole('button', { name: 'Rotate' }).click();
   await expect(dialog).toHaveCount(0);
@@ -42,7 +46,7 @@ test('takes a secret of the customer, and tells what is wrong with it', async ({
   await page.getByRole('button', { name: 'Test' }).click();
   await expect.poll(() => receiver.received.length).toBe(1);
   expect(receiver.received[0].headers['x-roboticks-signature']).toBe(
-    signed('a secret of mine', receiver.received[0].body),
+    signed('a-signing-secret-of-mine', receiver.received[0].body),
   );
 });
 

@@ -225,7 +225,7 @@ pub async fn another_organization_sees_nothing(scene: Scene) -> Result<(), Faile
         .create(&json!({
             "name": "Mine",
             "url": scene.receiver.url(PATH),
-            "signing_secret": format!("{CANARY}-of-mine"),
+            "signing_secret": format!("{CANARY}-secret-of-mine"),
             "headers": { "x-api-key": format!("{CANARY}-key") },
         }))
         .await?;

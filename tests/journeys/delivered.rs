@@ -5,13 +5,18 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use libtest_mimic::Failed;
+use program::function::Function;
 use serde_json::json;
 use sha2::Sha256;
 use shared::alert_event::EventType;
 use shared::delivery::Status;
 use shared::filter::Filter;
 use shared::integration::Method;
+use shared::io::vault::{OpenSecrets, Vault};
+use shared::sealed::Owner;
+use shared::signature::{SigningSecret, SigningSecrets};
 use standardwebhooks::Webhook;
+use tests::local_cloud::sdk_config;
 use tests::receiver::{Answer, Arrival};
 use tests::stack::NewIntegration;
 
@@ -149,7 +154,7 @@ pub async fn byte_for_byte(scene: Scene) -> Result<(), Failed> {
          \"project\": {{\"id\": 10}}, \"alert\": {{ \"severity\":\"cr\\u0069tical\", \"id\":7, \"unknown\": true }},\n\
          \"timestamp\": \"{timestamp}\" ,\"event_type\":\"alert.resolved\"}}\n  "
     );
-    let secret = "a plain canary secret, ünïcode";
+    let secret = "a-plain-canary-secret";
     // The severity filter must read the escape, the endpoint must get it.
     let filter = Filter { severities: vec!["critical".to_owned()], ..Filter::default() };
     let integration =
@@ -195,6 +200,41 @@ pub async fn plain_secret(scene: Scene) -> Result<(), Failed> {
     let arrival = &scene.arrivals()[0];
     assert_eq!(header(arrival, "x-roboticks-signature"), documented_signature(secret, body.as_bytes()));
     verified_by_standard_webhooks(&Webhook::from_bytes(secret.as_bytes().to_vec())?, arrival)
+}
+
+/// What could be set once and can no longer be signs on, whatever else is changed of its integration.
+pub async fn secrets_of_older_rules(scene: Scene) -> Result<(), Failed> {
+    let key = scene.stack.environment(Function::Api).await?.remove("SECRETS_KEY_ARN").ok_or("no key")?;
+    let vault = Vault::new(aws_sdk_kms::Client::new(&sdk_config(scene.stack.endpoint())));
+    let mut stored = Vec::new();
+    for (path, text) in [("/short", "canary-8"), ("/key", "whsec_AA=="), ("/blank", "eine canary, blaß\n")] {
+        let integration = scene.create(NewIntegration::to(scene.receiver.url(path))).await?;
+        let owner = Owner { organization: scene.organization, integration: integration.id };
+        let current = SigningSecret::parse_stored(text).ok_or("it is not read")?;
+        let secrets =
+            OpenSecrets { signing: Some(SigningSecrets { current, previous: None }), ..OpenSecrets::default() };
+        let sealed = vault.seal(&key, &owner, &secrets).await?;
+        stored.push((path, text, scene.stack.overwrite(&integration, |item| item.secrets = sealed).await?));
+    }
+    let body = scene.raise().await?;
+    let api = scene.api().await?;
+    for (path, text, integration) in &stored {
+        scene.record(scene.delivery(integration, &body)?, Status::Delivered).await?;
+        let id = integration.id.to_string();
+        // Seals it anew.
+        api.change(&id, &json!({"headers": {"X-Tenant": "canary"}})).await?;
+        api.test(&id).await?;
+        api.rotate(&id, &json!({})).await?;
+        api.test(&id).await?;
+
+        let arrivals = scene.receiver.arrivals_at(path);
+        let signatures = ["x-roboticks-signature", "x-roboticks-signature", "x-roboticks-signature-previous"];
+        assert_eq!(arrivals.len(), signatures.len(), "{text:?}");
+        for (arrival, name) in arrivals.iter().zip(signatures) {
+            assert_eq!(header(arrival, name), documented_signature(text, &arrival.body), "{text:?}");
+        }
+    }
+    Ok(())
 }
 
 pub async fn without_secret(scene: Scene) -> Result<(), Failed> {

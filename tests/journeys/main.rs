@@ -86,7 +86,7 @@ fn journeys() -> Vec<Trial> {
             forbidden_addresses_are_blocked;
         fan_out: every_one_of_120_integrations_exactly_once, a_full_batch_of_ten_each_is_made_inline;
         delivered: once, same_event_twice_is_one_delivery, put_and_patch, custom_headers, byte_for_byte, large_payload,
-            plain_secret, without_secret, both_secrets_sign_during_a_rotation, failing_neighbour_delays_nobody,
+            plain_secret, secrets_of_older_rules, without_secret, both_secrets_sign_during_a_rotation, failing_neighbour_delays_nobody,
             filters_hold_back, disabled_integration_gets_nothing;
         cancelled: disabled_while_waiting, deleted_while_waiting, alert_that_comes_back;
         bad_messages: bad_alerts, bad_retry_messages, message_ahead_of_its_delivery, message_of_another_organization,

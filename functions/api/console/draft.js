@@ -54,7 +54,8 @@ export function creation(draft) {
     enabled: draft.enabled,
     headers: Object.fromEntries(draft.headers.filter(({ name, value }) => name || value).map(written)),
     ...(draft.secret === 'generate' && { generate_signing_secret: true }),
-    ...(draft.secret === 'own' && { signing_secret: draft.ownSecret }),
+    // What was pasted often has a line break or a blank around it.
+    ...(draft.secret === 'own' && { signing_secret: draft.ownSecret.trim() }),
   };
 }
 

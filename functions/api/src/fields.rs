@@ -75,12 +75,12 @@ pub fn url_missing() -> FieldError {
     FieldError::new("url", "The webhook URL is missing: it should look like https://example.com/webhook.")
 }
 
-/// A signing secret.
+/// A signing secret that is to be set.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn signing_secret(text: &str) -> Result<SigningSecret, FieldError> {
-    SigningSecret::parse(text).map_err(|refused| FieldError::new("signing_secret", refused.to_string()))
+    SigningSecret::parse_new(text).map_err(|refused| FieldError::new("signing_secret", refused.to_string()))
 }
 
 /// The custom headers, as pairs of name and value.

@@ -39,8 +39,9 @@ pub const MAX_OVERLAP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateSecret {
-    /// The new secret. Generated, and shown once, if absent.
-    #[schema(min_length = 8, max_length = 256)]
+    /// The new secret: `whsec_` and the base64 of 24 to 64 bytes, or 16 to 256 visible characters of ASCII. Generated, and
+    /// shown once, if absent.
+    #[schema(min_length = 16, max_length = 256, pattern = "^[!-~]+$")]
     signing_secret: Option<String>,
     /// For how many seconds the old secret signs too: from 0 to 604800 (a week). A day if absent.
     #[schema(minimum = 0, maximum = 604800, default = 86400)]
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
 
     fn secret(text: &str) -> SigningSecret {
-        SigningSecret::parse(text).unwrap()
+        SigningSecret::parse_new(text).unwrap()
     }
 
     fn with(current: &str) -> OpenSecrets {
@@ -212,37 +213,37 @@ mod tests {
 
     #[test]
     fn the_old_secret_stays_for_the_overlap() {
-        let signing = rotate(&with("the-old-secret"), "the-new-secret", 60).unwrap();
-        assert_eq!(signing.current, secret("the-new-secret"));
+        let signing = rotate(&with("the-old-signing-secret"), "the-new-signing-secret", 60).unwrap();
+        assert_eq!(signing.current, secret("the-new-signing-secret"));
         let previous = signing.previous.unwrap();
-        assert_eq!((previous.secret, previous.valid_until.as_second()), (secret("the-old-secret"), 60));
+        assert_eq!((previous.secret, previous.valid_until.as_second()), (secret("the-old-signing-secret"), 60));
     }
 
     #[test]
     fn a_promised_overlap_ends_early_only_when_told_to() {
         let now = |second| Timestamp::from_second(second).unwrap();
-        let first = rotation("the-new-secret", 60, Previous::Stays);
-        let rotating = rotated(&with("the-old-secret"), &first, now(0)).unwrap();
+        let first = rotation("the-new-signing-secret", 60, Previous::Stays);
+        let rotating = rotated(&with("the-old-signing-secret"), &first, now(0)).unwrap();
         for overlap in [0, 60] {
-            let refused = rotated(&rotating, &rotation("the-newest-secret", overlap, Previous::Stays), now(59));
+            let refused = rotated(&rotating, &rotation("the-newest-signing-secret", overlap, Previous::Stays), now(59));
             let until = now(60);
             assert!(
                 matches!(refused, Err(Problem::Conflict(Conflict::OverlapRunning { until: told })) if told == until)
             );
         }
-        let told_to = rotation("the-newest-secret", 60, Previous::IsReplaced);
+        let told_to = rotation("the-newest-signing-secret", 60, Previous::IsReplaced);
         let signing = rotated(&rotating, &told_to, now(59)).unwrap().signing.unwrap();
-        assert_eq!(signing.current, secret("the-newest-secret"));
-        assert_eq!(signing.previous.map(|previous| previous.secret), Some(secret("the-new-secret")));
-        let afterwards = rotation("the-newest-secret", 60, Previous::Stays);
+        assert_eq!(signing.current, secret("the-newest-signing-secret"));
+        assert_eq!(signing.previous.map(|previous| previous.secret), Some(secret("the-new-signing-secret")));
+        let afterwards = rotation("the-newest-signing-secret", 60, Previous::Stays);
         assert!(rotated(&rotating, &afterwards, now(60)).is_ok());
     }
 
     #[test]
     fn without_overlap_or_old_secret_there_is_no_previous_one() {
-        assert_eq!(rotate(&with("the-old-secret"), "the-new-secret", 0).unwrap().previous, None);
-        assert_eq!(rotate(&OpenSecrets::default(), "the-new-secret", 60).unwrap().previous, None);
-        assert_eq!(rotate(&with("the-old-secret"), "the-old-secret", 60), None);
+        assert_eq!(rotate(&with("the-old-signing-secret"), "the-new-signing-secret", 0).unwrap().previous, None);
+        assert_eq!(rotate(&OpenSecrets::default(), "the-new-signing-secret", 60).unwrap().previous, None);
+        assert_eq!(rotate(&with("the-old-signing-secret"), "the-old-signing-secret", 60), None);
     }
 
     #[test]

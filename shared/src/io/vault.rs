@@ -161,7 +161,7 @@ fn data_key(plaintext: Option<Blob>) -> Result<DataKey, Fault> {
 fn open_all(key: &DataKey, owner: &Owner, sealed: &SealedSecrets) -> Result<OpenSecrets, Fault> {
     let unusable = |what| Fault::UnusableIntegration { integration_id: owner.integration, what };
     let secret_at = |place, value: &[u8]| -> Result<SigningSecret, Fault> {
-        SigningSecret::parse(&open(key, owner, place, value)?).map_err(|_| unusable("signing secret"))
+        SigningSecret::parse_stored(&open(key, owner, place, value)?).ok_or_else(|| unusable("signing secret"))
     };
 
     let current = sealed.signing_secret.as_ref().map(|value| secret_at(Place::SigningSecret, value)).transpose()?;
@@ -179,4 +179,38 @@ fn open_all(key: &DataKey, owner: &Owner, sealed: &SealedSecrets) -> Result<Open
     let headers = CustomerHeaders::parse(values.iter().map(|(name, value)| (*name, value.as_str())))
         .map_err(|_| unusable("header"))?;
     Ok(OpenSecrets { signing: current.map(|current| SigningSecrets { current, previous }), headers })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::OrganizationId;
+
+    /// As items have them whose secrets were set when shorter ones could be.
+    #[test]
+    fn what_was_accepted_once_still_opens_and_signs() {
+        let key = DataKey::new([1; DATA_KEY_BYTES]);
+        let owner = Owner {
+            organization: OrganizationId::new(1).unwrap(),
+            integration: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
+        };
+        let opened = |current: &str, previous: &str| {
+            let item = SealedSecrets {
+                data_key: ByteBuf::new(),
+                signing_secret: Some(seal(&key, &owner, Place::SigningSecret, current, [1; 12])),
+                signing_secret_last4: None,
+                signing_secret_format: None,
+                previous_signing_secret: Some(seal(&key, &owner, Place::PreviousSigningSecret, previous, [2; 12])),
+                previous_valid_until: Some(Timestamp::MAX),
+                headers: Default::default(),
+                header_last4: Default::default(),
+            };
+            open_all(&key, &owner, &item).unwrap().signing.unwrap()
+        };
+        for (current, previous) in [("12345678", "whsec_AA=="), ("whsec_AA==", "ein Schlüssel\n")] {
+            let signing = opened(current, previous);
+            assert_eq!(signing.current.reveal(), current);
+            assert_eq!(signing.previous_at(Timestamp::UNIX_EPOCH).map(SigningSecret::reveal), Some(previous));
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod oracles;
 mod payloads;
 mod responses;
 mod retry_messages;
+mod secrets;
 mod settings;
 mod urls;
 

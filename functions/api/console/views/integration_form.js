@@ -11,7 +11,7 @@ import { Action, Field, Foreign, Loading, Mistake, Switch, Trouble, TryAgain } f
 import * as signIn from '../sign_in.js';
 import { useTask } from '../task.js';
 import * as words from '../words.js';
-import { reveal, SecretChoice } from './signing_secret.js';
+import { OWN_SECRET, reveal, SecretChoice } from './signing_secret.js';
 
 // `start` is what the edits are made to: the integration as it was read, with its ETag; or nothing, for a new one.
 export function IntegrationForm({ id }) {
@@ -208,7 +208,7 @@ function Text({ field, label, hint, value, mistake, onInput, ...rest }) {
 
 const SECRETS = [
   ['generate', 'Generate one', 'Recommended. It is shown once, after you press Create.'],
-  ['own', 'Use my own', 'Between 8 and 256 bytes.'],
+  ['own', 'Use my own', OWN_SECRET],
   ['none', 'None', 'Your endpoint cannot tell our requests from others.'],
 ];
 

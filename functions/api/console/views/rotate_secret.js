@@ -5,11 +5,11 @@ import { html, useRef, useState } from '../html.js';
 import * as known from '../known.js';
 import { Action, Cancel, Dialog, Field, Mistake, Time, Trouble } from '../parts.js';
 import { useTask } from '../task.js';
-import { reveal, SecretChoice } from './signing_secret.js';
+import { OWN_SECRET, reveal, SecretChoice } from './signing_secret.js';
 
 const CHOICES = [
   ['generate', 'Generate one', 'It is shown once.'],
-  ['own', 'Use my own', 'Between 8 and 256 bytes.'],
+  ['own', 'Use my own', OWN_SECRET],
 ];
 
 const OVERLAPS = [
@@ -33,7 +33,7 @@ export function RotateSecret({ integration, etag, onClose, reload }) {
   const has = integration.has_signing_secret;
   const { busy, error, run } = useTask(async () => {
     const fields = {
-      ...(choice === 'own' && { signing_secret: secret }),
+      ...(choice === 'own' && { signing_secret: secret.trim() }),
       overlap_seconds: has ? overlap : 0,
       ...(ending && { replace_previous: true }),
     };

@@ -112,6 +112,8 @@ export function SigningSecret({ integration, onRotate, onRemove }) {
 
 const OWN = 'own';
 
+export const OWN_SECRET = '16 to 256 ASCII characters without spaces, or whsec_ and the base64 of 24 to 64 bytes.';
+
 // Where a secret comes from: `choices` are [name, label, hint]; with `own`, the customer writes it.
 export function SecretChoice({ legend, hint, choices, chosen, secret, mistake, onChoose, onSecret }) {
   const id = useId();

@@ -39,9 +39,10 @@ pub struct NewIntegration {
     #[serde(default = "yes")]
     #[schema(default = true)]
     enabled: bool,
-    /// The secret that requests are signed with.
+    /// The secret that requests are signed with: `whsec_` and the base64 of 24 to 64 bytes, or 16 to 256 visible characters
+    /// of ASCII.
     #[serde(default)]
-    #[schema(min_length = 8, max_length = 256)]
+    #[schema(min_length = 16, max_length = 256, pattern = "^[!-~]+$")]
     signing_secret: Option<String>,
     /// Generates a signing secret, which the answer shows once.
     #[serde(default)]
@@ -192,7 +193,7 @@ pub struct IntegrationPatch {
     /// Takes the current one's place at once, and that of one which still signs beside it; to have both sign for a while,
     /// rotate it instead. `null` removes it.
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 8, max_length = 256)]
+    #[schema(value_type = Option<String>, min_length = 16, max_length = 256, pattern = "^[!-~]+$")]
     signing_secret: Patch<String>,
     /// Headers by name: a text sets one, `null` removes it, those not named stay.
     #[serde(default)]
@@ -292,7 +293,7 @@ impl IntegrationPatch {
             Patch::Keep => current.signing.clone(),
             Patch::Reset => None,
             Patch::Set(text) => errors
-                .note(fields::signing_secret(text).map(Some))
+                .note(set_secret(text, current).map(Some))
                 .map(|current| SigningSecrets { current, previous: None }),
         };
         OpenSecrets { signing, headers: errors.note(self.patched_headers(&current.headers)) }
@@ -316,6 +317,14 @@ impl IntegrationPatch {
 fn are_same(some: &OpenSecrets, others: &OpenSecrets) -> bool {
     let some_headers: BTreeMap<_, _> = some.headers.iter().collect();
     some.signing == others.signing && some_headers == others.headers.iter().collect()
+}
+
+/// A secret that is given. One that is there already is not new, whatever rule it was set by.
+fn set_secret(text: &str, current: &OpenSecrets) -> Result<SigningSecret, FieldError> {
+    match &current.signing {
+        Some(signing) if signing.current.reveal() == text => Ok(signing.current.clone()),
+        Some(_) | None => fields::signing_secret(text),
+    }
 }
 
 fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<String, FieldError> {
@@ -355,11 +364,11 @@ mod tests {
         refused(json!({"name": "n", "url": "https://user@example.com/"}), &["url"]);
         refused(json!({"name": "n", "url": "http://169.254.169.254/"}), &["url"]);
         refused(
-            json!({"name": " ", "url": "x", "signing_secret": "short", "headers": {"Host": "x"}, "severities": [""]}),
+            json!({"name": " ", "url": "x", "signing_secret": "not-long-enough", "headers": {"Host": "x"}, "severities": [""]}),
             &["name", "url", "signing_secret", "headers.Host", "severities"],
         );
         refused(
-            json!({"name": "n", "url": "https://example.com/", "signing_secret": "long enough", "generate_signing_secret": true}),
+            json!({"name": "n", "url": "https://example.com/", "signing_secret": "your-signing-secret", "generate_signing_secret": true}),
             &["generate_signing_secret"],
         );
     }
@@ -367,7 +376,7 @@ mod tests {
     fn current() -> (Integration, OpenSecrets) {
         let draft = draft(json!({
             "name": "n", "url": "https://example.com/", "method": "PUT", "enabled": false,
-            "signing_secret": "the-old-secret", "headers": {"X-A": "a", "X-B": "b"}, "project_ids": [7],
+            "signing_secret": "the-old-signing-secret", "headers": {"X-A": "a", "X-B": "b"}, "project_ids": [7],
         }));
         let draft = draft.unwrap_or_else(|fields| panic!("{fields:?}"));
         let owner = Owner {
@@ -407,7 +416,7 @@ mod tests {
         let (integration, _) = current();
         let patch = json!({
             "name": " n ", "url": "https://example.com/", "method": "PUT", "enabled": false, "project_ids": [7, 7],
-            "signing_secret": "the-old-secret", "headers": {"X-B": "b", "x-a": "a", "x-c": null},
+            "signing_secret": "the-old-signing-secret", "headers": {"X-B": "b", "x-a": "a", "x-c": null},
         });
         let patched = patched(patch).unwrap_or_else(|fields| panic!("{fields:?}"));
         assert_eq!(patched.integration, integration);
@@ -503,8 +512,21 @@ mod tests {
     #[test]
     fn a_secret_that_is_set_takes_the_old_ones_place_at_once() {
         let patched =
-            patched(json!({"signing_secret": "the-new-secret"})).unwrap_or_else(|fields| panic!("{fields:?}"));
+            patched(json!({"signing_secret": "the-new-signing-secret"})).unwrap_or_else(|fields| panic!("{fields:?}"));
         let signing = patched.secrets.unwrap().signing.unwrap();
-        assert_eq!((signing.current.reveal(), signing.previous), ("the-new-secret", None));
+        assert_eq!((signing.current.reveal(), signing.previous), ("the-new-signing-secret", None));
+    }
+
+    #[test]
+    fn a_stored_secret_is_not_new_when_it_is_given_again() {
+        let (integration, mut secrets) = current();
+        let stored = SigningSecret::parse_stored("12345678").unwrap();
+        secrets.signing = Some(SigningSecrets { current: stored, previous: None });
+        let set = |secret: &str| {
+            let patch: IntegrationPatch = serde_json::from_value(json!({ "signing_secret": secret })).unwrap();
+            patch.apply(&integration, &secrets, read_url).map(|patched| patched.secrets.is_some()).map_err(drop)
+        };
+        assert_eq!(set("12345678"), Ok(false));
+        assert_eq!(set("12345679"), Err(()));
     }
 }

@@ -14,7 +14,7 @@ use crate::explanation::ErrorView;
 /// A custom header, of whose value only its end is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HeaderView {
-    /// The last four characters of its value; `null` of a value shorter than twelve.
+    /// The last four characters of its value; `null` of a value shorter than 24.
     #[schema(required = true, example = "4f2a")]
     pub last4: Option<String>,
 }
@@ -64,7 +64,7 @@ pub struct IntegrationView {
     /// The custom headers by name, in lower case. Their values are never returned.
     pub headers: BTreeMap<String, HeaderView>,
     pub has_signing_secret: bool,
-    /// The last four characters of the signing secret; `null` of one shorter than twelve.
+    /// The last four characters of the signing secret; `null` of one shorter than 24.
     #[schema(required = true)]
     pub signing_secret_last4: Option<String>,
     /// How receivers read the signing secret as a key of Standard Webhooks: `whsec` when the key is the decoded base64 after
