@@ -110,6 +110,12 @@ impl EndpointUrl {
         }
     }
 
+    /// Whether requests to it and to `other` go to the same place: over the same scheme, to the same host and port, however
+    /// they are written.
+    pub fn has_origin_of(&self, other: &Self) -> bool {
+        self.url.origin() == other.url.origin()
+    }
+
     /// Scheme, host and port, for logs: the path of a URL is often as secret as its query.
     pub fn redacted(&self) -> String {
         self.url.origin().ascii_serialization()
@@ -362,6 +368,33 @@ mod tests {
             format!("{url} {url:?}"),
             r#"https://hooks.example.com:8443 EndpointUrl("https://hooks.example.com:8443")"#
         );
+    }
+
+    #[track_caller]
+    fn same_place(some: &str, other: &str, expected: bool) {
+        let [some, other] =
+            [some, other].map(|text| parse(text).unwrap_or_else(|refused| panic!("{text}: {refused:?}")));
+        assert_eq!((some.has_origin_of(&other), other.has_origin_of(&some)), (expected, expected), "{some} {other}");
+    }
+
+    #[test]
+    fn an_origin_is_the_same_however_it_is_written() {
+        same_place("https://example.com/a?b", "HTTPS://Example.COM:443/c", true);
+        same_place("http://example.com", "http://example.com:80/", true);
+        same_place("https://bücher.example/", "https://XN--BCHER-KVA.example/", true);
+        same_place("https://exam%70le.com/", "https://ｅｘａｍｐｌｅ.com/", true);
+        same_place("https://8.8.8.8/", "https://0x08080808/", true);
+        same_place("https://[2606:4700:4700::1111]/", "https://[2606:4700:4700:0:0:0:0:1111]/", true);
+    }
+
+    #[test]
+    fn another_scheme_host_or_port_is_another_origin() {
+        same_place("https://example.com/", "http://example.com/", false);
+        same_place("https://example.com/", "http://example.com:443/", false);
+        same_place("https://example.com/", "https://example.com:8443/", false);
+        same_place("https://example.com/", "https://www.example.com/", false);
+        same_place("https://example.com/", "https://example.co/m", false);
+        same_place("https://8.8.8.8/", "https://8.8.4.4/", false);
     }
 
     #[test]

@@ -195,6 +195,77 @@ test('puts edits on top of what somebody else has saved meanwhile', async ({
   await expect(page.getByRole('region', { name: 'Configuration' })).toContainText(receiver.url);
 });
 
+test('asks for header values again when the URL leads elsewhere, at the fields', async ({
+  signedIn: page,
+  receiver,
+}) => {
+  await page.getByRole('link', { name: 'Add', exact: true }).click();
+  await page.getByLabel('Name', { exact: true }).fill('Moved');
+  await page.getByLabel('Webhook URL').fill(receiver.url);
+  for (const [number, name] of [
+    [1, 'authorization'],
+    [2, 'x-tenant'],
+  ]) {
+    await page.getByRole('button', { name: 'Add header' }).click();
+    await page.getByLabel(`Name of header ${number}`).fill(name);
+    await page.getByLabel(`Value of header ${number}`).fill(`${name}-for-the-old-place`);
+  }
+  await page.getByRole('button', { name: 'Create' }).click();
+  await page.getByRole('link', { name: 'Edit' }).click();
+  const url = page.getByLabel('Webhook URL');
+  const [first, second] = [1, 2].map((number) => page.getByLabel(`Value of header ${number}`));
+  const asked = page.getByText('Stored values are not sent there');
+
+  await url.fill(`${receiver.url}/another-path`);
+  await expect(first).not.toHaveAttribute('required');
+  await expect(asked).toHaveCount(0);
+  const elsewhere = 'http://127.0.0.1:1024/elsewhere';
+  await url.fill(elsewhere);
+  await expect(url).toHaveAccessibleDescription(/another scheme, host or port/);
+  await expect(asked).toBeVisible();
+  await expect(first).toHaveAttribute('required');
+  await expect(first).toHaveAttribute('placeholder', '••••lace, write it again');
+
+  // Not all of them: the API says which is missing, and its sentence stands there.
+  await second.fill('a-value-for-the-new-place-9876');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await expect(first).toBeFocused();
+  await expect(first).toHaveAttribute('aria-invalid', 'true');
+  await expect(first).toHaveAccessibleDescription(
+    `The value of the custom header authorization was stored for another scheme, host or port: write it again for ${new URL(elsewhere).origin}, or remove the header.`,
+  );
+  await expect(second).not.toHaveAttribute('aria-invalid');
+  await first.fill('another-for-the-new-place');
+  await page.getByRole('button', { name: 'Save' }).click();
+  const configuration = page.getByRole('region', { name: 'Configuration' });
+  await expect(configuration).toContainText(elsewhere);
+  await expect(configuration).toContainText('x-tenant: ••••9876');
+});
+
+test('header values that were written for one place are not saved for another', async ({
+  signedIn: page,
+  receiver,
+  callApi,
+}) => {
+  await add(page, { name: 'Ours', url: receiver.url, secret: 'None' });
+  const id = page.url().split('/').at(-1);
+  await page.getByRole('link', { name: 'Edit' }).click();
+  await page.getByRole('button', { name: 'Add header' }).click();
+  await page.getByLabel('Name of header 1').fill('x-mine');
+  await page.getByLabel('Value of header 1').fill('a-value-of-mine');
+  await callApi('PATCH', `integrations/${id}`, { url: 'http://127.0.0.1:1024/theirs' });
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByRole('button', { name: 'Load it as it is now' }).click();
+  await expect(page.getByRole('status')).toContainText('The URL leads elsewhere now.');
+  await expect(page.getByLabel('Webhook URL')).toHaveValue('http://127.0.0.1:1024/theirs');
+  await expect(page.getByLabel('Value of header 1')).toHaveValue('');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await expect(page.getByLabel('Value of header 1')).toHaveAccessibleDescription(/Write this value again/);
+  await page.getByLabel('Value of header 1').fill('a-value-for-their-place');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await expect(page.getByRole('region', { name: 'Configuration' })).toContainText('x-mine');
+});
+
 test('what was opened stays open while it is saved and refused', async ({ signedIn: page, receiver }) => {
   await page.getByRole('link', { name: 'Add', exact: true }).click();
   await page.getByLabel('Webhook URL').fill(receiver.url);

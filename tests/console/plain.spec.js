@@ -3,7 +3,7 @@
 import { expect, test } from '@playwright/test';
 
 import { curl } from '../../functions/api/console/curl.js';
-import { changes, creation, draftOf, mistakesIn, rebased } from '../../functions/api/console/draft.js';
+import { changes, creation, draftOf, isElsewhere, mistakesIn, rebased } from '../../functions/api/console/draft.js';
 import { indented, member } from '../../functions/api/console/json_text.js';
 import { lookAgain } from '../../functions/api/console/pace.js';
 import { pause } from '../../functions/api/console/watch.js';
@@ -177,6 +177,7 @@ check('mine where only I changed it', onTop({ name: 'Mine' }, { url: 'https://ot
 check('mine where both did, and it is said', onTop({ name: 'Mine' }, { name: 'Theirs' }), {
   draft: { ...before, name: 'Mine' },
   both: ['name'],
+  lost: false,
 });
 check('no conflict over the same change', onTop({ method: 'PUT' }, { method: 'PUT' }).both, []);
 test('headers: theirs, less what I removed, with what I wrote', () => {
@@ -189,3 +190,41 @@ test('headers: theirs, less what I removed, with what I wrote', () => {
     ['x-mine', 'v'],
   ]);
 });
+
+test('what I wrote for one place does not follow their URL to another', () => {
+  const headers = [
+    { ...before.headers[0], value: 'new' },
+    before.headers[1],
+    header('x-mine', 'v'),
+    header('x-empty', ''),
+  ];
+  const values = ({ draft }) => draft.headers.map(({ name, value }) => [name, value]);
+  const elsewhere = onTop({ headers }, { url: 'https://evil.example/' });
+  expect(elsewhere.lost).toBe(true);
+  expect(values(elsewhere)).toEqual([
+    ['x-a', ''],
+    ['x-b', ''],
+    ['x-mine', ''],
+    ['x-empty', ''],
+  ]);
+  expect(mistakesIn(elsewhere.draft).map(({ field }) => field)).toEqual(['headers.x-mine']);
+  // Here it is the same place, or I say myself where it leads.
+  for (const kept of [
+    onTop({ headers }, { url: 'https://EXAMPLE.com:443/other' }),
+    onTop({ headers, url: 'https://mine.example/' }, { url: 'https://evil.example/' }),
+  ]) {
+    expect(kept.lost).toBe(false);
+    expect(values(kept)).toEqual([
+      ['x-a', 'new'],
+      ['x-b', ''],
+      ['x-mine', 'v'],
+      ['x-empty', ''],
+    ]);
+  }
+});
+
+check('another path is the same place', isElsewhere('https://a.example/1', ' https://A.example:443/2?3'), false);
+check('another port is another place', isElsewhere('https://a.example/', 'https://a.example:8443/'), true);
+check('another scheme is another place', isElsewhere('https://a.example/', 'http://a.example/'), true);
+check('another host is another place', isElsewhere('https://a.example/', 'https://a.example.evil.example/'), true);
+check('no URL is no place yet', isElsewhere('https://a.example/', 'https:/'), false);

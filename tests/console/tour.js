@@ -85,6 +85,18 @@ export async function tour({ page, user, receiver }, visit) {
   await expect(page.getByText('with your changes on top')).toBeVisible();
   await visit('on-top');
 
+  await page.getByLabel('Name', { exact: true }).fill('Operations dashboard');
+  await page.getByRole('button', { name: 'Add header' }).click();
+  await page.getByLabel('Name of header 1').fill('Authorization');
+  await page.getByLabel('Value of header 1').fill('Bearer 0123456789-0123456789');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByRole('link', { name: 'Edit' }).click();
+  await page.getByLabel('Webhook URL').fill('http://127.0.0.1:1024/elsewhere');
+  await visit('elsewhere');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await expect(page.getByLabel('Value of header 1')).toHaveAttribute('aria-invalid', 'true');
+  await visit('elsewhere-refused');
+
   await page.getByRole('link', { name: 'Cancel' }).click();
   await page.getByRole('button', { name: 'Delete' }).click();
   await visit('delete');

@@ -12,9 +12,10 @@ use program::function::Function;
 use serde_json::{Value, json};
 use shared::delivery::Status;
 use shared::integration::{DisabledReason, Integration};
+use standardwebhooks::Webhook;
 use tests::api::{Api, Content, Response};
 use tests::local_cloud::sdk_config;
-use tests::receiver::Answer;
+use tests::receiver::{Answer, Receiver};
 
 use crate::at_hand::{ApiAtHand, Link, Weather};
 use crate::scene::{CANARY, PATH, STANDARD_SECRET, Scene, header};
@@ -257,6 +258,93 @@ pub async fn compressed_for_whoever_takes_that(scene: Scene) -> Result<(), Faile
     let renamed = || call(&api, Method::PATCH, &large, renaming.clone());
     assert_eq!(renamed().await?.status, StatusCode::OK, "either tag names the version");
     assert_problem(&renamed().await?, StatusCode::PRECONDITION_FAILED, &["If-Match"])
+}
+
+/// What one user of an organization wrote for one endpoint, another cannot have sent to an endpoint of theirs.
+pub async fn stored_header_values_stay_home(scene: Scene) -> Result<(), Failed> {
+    let elsewhere = Receiver::start().await?;
+    let (home, away) = (scene.receiver.url(PATH), elsewhere.url(PATH));
+    let api = scene.api().await?;
+    let headers = json!({"Authorization": LONG_VALUE, "X-Tenant": "canary-tenant"});
+    let id =
+        created(&api, &json!({"name": "Pager", "url": home, "signing_secret": STANDARD_SECRET, "headers": headers}))
+            .await?;
+    let before = scene.stack.find_integration(scene.organization, &id).await?;
+    let path = format!("/integrations/{id}");
+    let patch = |body: Value| call(&api, Method::PATCH, &path, Content::json(&body));
+
+    let both = &["headers.authorization", "headers.x-tenant"][..];
+    for (headers, fields) in [
+        (None, both),
+        (Some(json!({})), both),
+        (Some(json!({"X-Other": "canary-other"})), both),
+        (Some(json!({"X-Tenant": "canary-new"})), &["headers.authorization"]),
+        (Some(json!({"X-TENANT": null})), &["headers.authorization"]),
+    ] {
+        let mut body = json!({"url": away, "name": "Moved"});
+        if let Some(headers) = headers {
+            body["headers"] = headers;
+        }
+        let refused = patch(body).await?;
+        assert_problem(&refused, StatusCode::UNPROCESSABLE_ENTITY, fields)?;
+        let place = away.trim_end_matches(PATH);
+        assert!(refused.text().contains(&format!("write it again for {place},")), "{}", refused.text());
+    }
+    assert_eq!(scene.stack.find_integration(scene.organization, &id).await?, before, "nothing is changed");
+    api.test(&id).await?;
+    assert_eq!(elsewhere.arrivals().len(), 0);
+
+    // The same place by another path, and written otherwise.
+    let elsewhere_here = scene.receiver.url("/other/canary").replace("http://127.0.0.1", "HTTP://127.1");
+    patch(json!({ "url": elsewhere_here })).await?.expect(StatusCode::OK)?;
+    api.test(&id).await?;
+    let arrivals = scene.receiver.arrivals();
+    assert_eq!(arrivals.iter().map(|arrival| arrival.path.as_str()).collect::<Vec<_>>(), [PATH, "/other/canary"]);
+    for arrival in &arrivals {
+        assert_eq!((header(arrival, "authorization"), header(arrival, "x-tenant")), (LONG_VALUE, "canary-tenant"));
+    }
+
+    let moved = json!({"url": away, "headers": {"authorization": "canary-2", "X-Tenant": null}});
+    let moved = patch(moved).await?.expect(StatusCode::OK)?.json()?;
+    assert_eq!(moved["headers"], json!({"authorization": {"last4": null}}));
+    api.test(&id).await?;
+    let arrivals = elsewhere.arrivals();
+    assert_eq!(arrivals.len(), 1);
+    assert_eq!(header(&arrivals[0], "authorization"), "canary-2");
+    assert_eq!(arrivals[0].header("x-tenant"), None);
+    // It is never sent, so it may stay.
+    Webhook::new(STANDARD_SECRET)?.verify(&arrivals[0].body, &arrivals[0].headers)?;
+    Ok(())
+}
+
+/// Whoever moves the URL has read the integration before a header was added to it: the value does not go along.
+pub async fn a_value_that_comes_while_the_url_moves_stays_home(scene: Scene) -> Result<(), Failed> {
+    let api = scene.api().await?;
+    let link = Link::to(scene.stack.endpoint(), Weather::DelaysReads).await?;
+    let slow = ApiAtHand::open(&scene, &[], &link.url()).await?;
+    let (home, away) = (scene.receiver.url(PATH), json!({"url": "http://127.0.0.1:1024/canary"}));
+    let round = async || -> Result<Option<StatusCode>, Failed> {
+        let id = created(&api, &json!({"name": "Pager", "url": home})).await?;
+        let path = format!("/integrations/{id}");
+        let added = Content::json(&json!({"headers": {"Authorization": LONG_VALUE}}));
+        let (moved, added) =
+            tokio::join!(slow.call(Method::PATCH, &path, &[], Some(&away)), call(&api, Method::PATCH, &path, added));
+        let (moved, is_first) = (moved?, added?.expect(StatusCode::OK)?.header("etag") == Some("\"2\""));
+        assert_eq!(api.read(&id).await?["url"] == home, moved.status == StatusCode::UNPROCESSABLE_ENTITY);
+        // Where the URL had moved before, the value was given for where it leads.
+        Ok(is_first.then_some(moved.status))
+    };
+    let refused: Vec<_> = join_all((0..6).map(|_| round())).await.into_iter().collect::<Result<_, _>>()?;
+    let refused: Vec<_> = refused.into_iter().flatten().collect();
+    assert!(!refused.is_empty(), "of six reads that are slow, one is slower than a write");
+    assert!(refused.iter().all(|&status| status == StatusCode::UNPROCESSABLE_ENTITY), "{refused:?}");
+
+    // Who names the version that was read is told that it is gone, and not of a header that was not there.
+    let id = created(&api, &json!({"name": "Pager", "url": home})).await?;
+    api.change(&id, &json!({"headers": {"Authorization": LONG_VALUE}})).await?;
+    let late = Content::json(&away).with(IF_MATCH, HeaderValue::from_static("\"1\""));
+    let late = call(&api, Method::PATCH, &format!("/integrations/{id}"), late).await?;
+    assert_problem(&late, StatusCode::PRECONDITION_FAILED, &["If-Match"])
 }
 
 /// Here, what the names of this machine lead to is allowed: the API is told that it is not.

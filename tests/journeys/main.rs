@@ -111,7 +111,8 @@ fn journeys() -> Vec<Trial> {
             asking_often_creates_once, an_organization_has_only_so_many, bad_input_is_told_by_field,
             a_host_is_looked_up_when_it_is_set_or_switched_on, an_unreadable_one_hides_no_other,
             what_changes_nothing_makes_no_version, off_says_since_when_and_why,
-            compressed_for_whoever_takes_that;
+            compressed_for_whoever_takes_that, stored_header_values_stay_home,
+            a_value_that_comes_while_the_url_moves_stays_home;
         test_button: shows_what_was_sent_and_what_came_back, explains_a_failure_and_tries_once, gone_switches_nothing_off,
             a_test_is_not_sent_again, ten_a_minute;
         log: pages_and_filters, a_delivery_explains_itself, sent_again_by_hand, a_large_payload_is_sent_again_too,

@@ -80,7 +80,7 @@ pub async fn explains_a_failure_and_tries_once(scene: Scene) -> Result<(), Faile
     assert_eq!(logged["items"][0]["id"], shown["delivery_id"]);
     assert_eq!(api.recover(&id, &json!({"dry_run": true})).await?["count"], 0, "nor recovered");
 
-    api.change(&id, &json!({"url": "http://127.0.0.1:1024/canary"})).await?;
+    api.change(&id, &json!({"url": "http://127.0.0.1:1024/canary", "headers": headers})).await?;
     let shown = api.test(&id).await?;
     assert_eq!((&shown["error"]["code"], &shown["response"]), (&json!("connection_refused"), &Value::Null));
     Ok(())

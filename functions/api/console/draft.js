@@ -37,12 +37,22 @@ export function draftOf(integration) {
   };
 }
 
-// The mistakes that could not be told to the API: an object cannot hold a name twice, and no event at all means all.
+// Whether a URL leads to another place than the one before it: another scheme, host or port. Stored header values do not
+// follow it there. What is no URL, or not yet, leads nowhere.
+export function isElsewhere(before, after) {
+  const [here, there] = [before, after].map((url) => (URL.canParse(url) ? new URL(url).origin : null));
+  return there !== null && there !== here;
+}
+
+// The mistakes that could not be told to the API: an object cannot hold a name twice, no event at all means all, and an
+// empty value is one.
 export function mistakesIn({ headers, events }) {
   const names = headers.map(({ name }) => name.trim().toLowerCase()).filter(Boolean);
   const twice = names.filter((name, index) => names.indexOf(name) !== index);
+  const lost = headers.filter(({ lost, value }) => lost && !value).map(({ name }) => name.trim().toLowerCase());
   return [
     ...twice.map((name) => ({ field: `headers.${name}`, message: 'This header is listed twice.' })),
+    ...lost.map((name) => ({ field: `headers.${name}`, message: 'Write this value again, or remove the header.' })),
     ...(events.length ? [] : [{ field: 'event_types', message: 'Choose at least one event type.' }]),
   ];
 }
@@ -75,7 +85,8 @@ export function changes(before, after) {
 }
 
 // What was edited from `before` to `mine`, done to `theirs`, which somebody else has saved meanwhile. `both` names the
-// fields that were changed here and there: what is written here stays, until it is looked at.
+// fields that were changed here and there: what is written here stays, until it is looked at. Header values were written
+// for where the URL led: if theirs leads elsewhere, they are `lost`.
 export function rebased(before, mine, theirs) {
   const draft = { ...mine };
   const both = [];
@@ -84,15 +95,19 @@ export function rebased(before, mine, theirs) {
     if (here === was) draft[field] = theirs[field];
     else if (there !== was && there !== here) both.push(field);
   }
+  const moved = isElsewhere(mine.url, draft.url);
+  const lost = moved && mine.headers.some(({ value }) => value);
   const edited = new Map(mine.headers.filter(({ stored }) => stored).map((header) => [header.key, header]));
   const removed = before.headers.filter(({ key }) => !edited.has(key)).map(({ key }) => key);
   draft.headers = [
     ...theirs.headers
       .filter(({ key }) => !removed.includes(key))
-      .map((header) => ({ ...header, value: edited.get(header.key)?.value ?? '' })),
-    ...mine.headers.filter(({ stored }) => !stored),
+      .map((header) => ({ ...header, value: (!moved && edited.get(header.key)?.value) || '' })),
+    ...mine.headers
+      .filter(({ stored }) => !stored)
+      .map((header) => (moved && header.value ? { ...header, value: '', lost: true } : header)),
   ];
-  return { draft, both };
+  return { draft, both, lost };
 }
 
 function plainFields({ name, url, method, events, severities, projects }) {

@@ -6,7 +6,7 @@ use http::HeaderName;
 use jiff::Timestamp;
 use shared::alert_event::{EventType, MAX_SEVERITY_BYTES};
 use shared::customer_headers::{CustomerHeaders, HeaderRefused};
-use shared::endpoint_url::UrlRefused;
+use shared::endpoint_url::{EndpointUrl, UrlRefused};
 use shared::filter::Filter;
 use shared::io::vault::OpenSecrets;
 use shared::signature::{SigningSecret, SigningSecrets};
@@ -120,6 +120,17 @@ pub fn each_header_once<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<
     Ok(())
 }
 
+/// A header's stored value that would go to another place than it was given for.
+pub fn given_for_another_place(name: &str, place: &EndpointUrl) -> FieldError {
+    FieldError::new(
+        format!("headers.{name}"),
+        format!(
+            "The value of the custom header {name} was stored for another scheme, host or port: write it again for \
+             {place}, or remove the header."
+        ),
+    )
+}
+
 fn header_error(written: Option<&str>, refused: &HeaderRefused) -> FieldError {
     let field = written.map_or("headers".to_owned(), |written| format!("headers.{written}"));
     FieldError::new(field, refused.sentence())
@@ -174,6 +185,8 @@ pub fn still_valid(secrets: &OpenSecrets, now: Timestamp) -> OpenSecrets {
 
 #[cfg(test)]
 mod tests {
+    use shared::address::AllowedNetworks;
+
     use super::*;
 
     #[track_caller]
@@ -231,6 +244,15 @@ mod tests {
         at_fault(&[("", "v")], "headers.");
         at_fault(&[("X-Key", &"v".repeat(8_192))], "headers");
         at_fault(&[("x", "v"); 21], "headers.x");
+    }
+
+    #[test]
+    fn a_value_for_another_place_is_told_by_that_place() {
+        let place = EndpointUrl::parse("https://new.example:8443/canary?canary", &AllowedNetworks::none()).unwrap();
+        let error = given_for_another_place("x-key", &place);
+        assert_eq!(error.field, "headers.x-key");
+        assert!(error.message.contains("write it again for https://new.example:8443,"), "{}", error.message);
+        assert!(!error.message.contains("canary"), "{}", error.message);
     }
 
     #[test]

@@ -70,6 +70,8 @@ impl Api {
         precondition: &Precondition,
         revision: &Revision<'_>,
     ) -> Result<Revised, Problem> {
+        // First: what is wrong with a change may depend on what it is made to.
+        precondition.check(current.version)?;
         let now = now();
         let wanted = match revision {
             Revision::Patch(patch) => self.patched(current, patch, now).await?,
@@ -80,8 +82,6 @@ impl Api {
             }
             Revision::Deletion => self.tombstone(current, now),
         };
-        // Only what would be carried out otherwise depends on a condition (RFC 9110, section 13.2.1).
-        precondition.check(current.version)?;
         if wanted == *current {
             return Ok(Revised::Unchanged(wanted));
         }

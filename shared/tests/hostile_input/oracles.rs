@@ -18,6 +18,7 @@ use shared::filter::Filter;
 use shared::payload::{self, Kept, MAX_INLINE_BYTES};
 use shared::retry_after;
 use shared::retry_message::{MAX_ATTEMPT, RetryMessage};
+use url::Url;
 
 const ALERT_FIELDS: [&str; 10] = [
     "$",
@@ -133,6 +134,9 @@ pub(crate) fn endpoint_url(text: &str) -> Option<Destination> {
     let host = uri.host().expect("it has a host").to_owned();
     let literal = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
     assert_eq!(literal, url.ip_literal(), "{normalized}");
+    // Two URLs have the same origin if and only if they are connected to in the same way.
+    let place = Url::parse(&format!("{}://{host}:{port}", uri.scheme_str().expect("it has a scheme")));
+    assert_eq!(place.map(|place| place.origin().ascii_serialization()).as_deref(), Ok(url.redacted().as_str()));
 
     let shown = format!("{url} {url:?}");
     assert!(shown.len() <= 2 * (authority.len() + "https://".len()) + r#" EndpointUrl("")"#.len(), "{shown}");

@@ -3,7 +3,7 @@
 
 import * as address from '../address.js';
 import * as api from '../api.js';
-import { changes, creation, draftOf, mistakesIn, rebased } from '../draft.js';
+import { changes, creation, draftOf, isElsewhere, mistakesIn, rebased } from '../draft.js';
 import { html, useEffect, useRef, useState } from '../html.js';
 import { keepDraft, takeDraft } from '../kept_draft.js';
 import * as known from '../known.js';
@@ -43,8 +43,8 @@ export function IntegrationForm({ id }) {
 function Form({ name, start: first, draft: written }) {
   const [start, setStart] = useState(first);
   const [draft, setDraft] = useState(written);
-  // The fields that somebody else has changed as well, when the edits were put on top of theirs.
-  const [both, setBoth] = useState(null);
+  // What became of the edits when they were put on top of what somebody else has saved.
+  const [onTop, setOnTop] = useState(null);
   const { current, etag } = start;
   const put = (fields) => setDraft((before) => ({ ...before, ...fields }));
   const attempt = useRef(crypto.randomUUID());
@@ -66,10 +66,10 @@ function Form({ name, start: first, draft: written }) {
   });
   const rebasing = useTask(async () => {
     const { value, etag } = await api.integration(current.id);
-    const onTop = rebased(draftOf(current), draft, draftOf(value));
+    const { draft: merged, ...told } = rebased(draftOf(current), draft, draftOf(value));
     setStart({ current: value, etag });
-    setDraft(onTop.draft);
-    setBoth(onTop.both);
+    setDraft(merged);
+    setOnTop(told);
   });
   const problem = saving.error;
   const mistake = (field) => problem?.about?.(field);
@@ -77,10 +77,12 @@ function Form({ name, start: first, draft: written }) {
   useEffect(() => form.current.querySelector('[aria-invalid="true"]')?.focus(), [problem]);
   const submit = (event) => {
     event.preventDefault();
-    setBoth(null);
+    setOnTop(null);
     saving.run();
   };
-  const outdated = problem?.status === 412 && !both;
+  const outdated = problem?.status === 412 && !onTop;
+  // Stored header values are not sent to another place than they were given for.
+  const moved = draft.headers.some(({ stored }) => stored) && isElsewhere(current.url, draft.url);
 
   return html`<form class="card form" ref=${form} onSubmit=${submit} novalidate>
     <${Text} field="name" label="Name" value=${draft.name} mistake=${mistake('name')} onInput=${put} />
@@ -88,7 +90,7 @@ function Form({ name, start: first, draft: written }) {
       <${Text}
         field="url"
         label="Webhook URL"
-        hint="Your endpoint. HTTPS is recommended."
+        hint=${moved ? MOVED : 'Your endpoint. HTTPS is recommended.'}
         placeholder="https://"
         type="url"
         value=${draft.url}
@@ -115,7 +117,7 @@ function Form({ name, start: first, draft: written }) {
     />`
     }
     <${Events} chosen=${draft.events} onChange=${(events) => put({ events })} mistake=${mistake('event_types')} />
-    <${Headers} headers=${draft.headers} onChange=${(headers) => put({ headers })} problem=${problem} />
+    <${Headers} headers=${draft.headers} moved=${moved} onChange=${(headers) => put({ headers })} problem=${problem} />
     <${Narrower} draft=${draft} put=${put} mistake=${mistake} />
     ${
       !current &&
@@ -124,14 +126,14 @@ function Form({ name, start: first, draft: written }) {
       <${Switch} on=${draft.enabled} label="Enabled" onChange=${(enabled) => put({ enabled })} />
     </div>`
     }
-    <${Trouble} error=${both ? null : unmarked(problem, draft)}>
+    <${Trouble} error=${onTop ? null : unmarked(problem, draft)}>
       ${
         outdated &&
         html`<${Action} busy=${rebasing.busy} busyLabel="Loading…" onClick=${rebasing.run}>Load it as it is now<//>`
       }
     <//>
     <${Trouble} error=${rebasing.error} />
-    ${both && html`<${OnTop} both=${both} current=${current} />`}
+    ${onTop && html`<${OnTop} ...${onTop} current=${current} />`}
     <footer class="actions">
       <${Action} type="submit" class="primary" busy=${saving.busy} busyLabel=${current ? 'Saving…' : 'Creating…'}>
         ${current ? 'Save' : 'Create'}
@@ -169,7 +171,7 @@ const THEIRS = {
   projects: ['Project ids', (theirs) => theirs.project_ids.join(', ') || 'all'],
 };
 
-function OnTop({ both, current }) {
+function OnTop({ both, lost, current }) {
   return html`<div class="notice info" role="status">
     <p>This is the webhook as it is now, with your changes on top. Look it over, and save.</p>
     ${
@@ -182,8 +184,17 @@ function OnTop({ both, current }) {
           })}
         </ul>`
     }
+    ${
+      lost &&
+      html`<p>
+        The URL leads elsewhere now. The header values that you wrote were for the place before, and are gone: write
+        again those that are for the new one.
+      </p>`
+    }
   </div>`;
 }
+
+const MOVED = 'Leads to another scheme, host or port than before: write the values of the custom headers below again.';
 
 const MARKED = ['name', 'url', 'method', 'signing_secret', 'event_types', 'severities', 'project_ids', 'headers'];
 
@@ -233,7 +244,7 @@ function Events({ chosen, onChange, mistake }) {
   </fieldset>`;
 }
 
-function Headers({ headers, onChange, problem }) {
+function Headers({ headers, moved, onChange, problem }) {
   const box = useRef();
   const focus = (selector) => requestAnimationFrame(() => box.current.querySelector(selector).focus());
   const put = (index, fields) =>
@@ -251,12 +262,22 @@ function Headers({ headers, onChange, problem }) {
     <p class="hint">
       Sent with every request, for example to authenticate. Values are stored encrypted and not shown again.
     </p>
+    ${
+      moved &&
+      html`<div class="notice info" role="status">
+        <p>
+          The new URL leads to another scheme, host or port. Stored values are not sent there: write them again, or
+          remove the headers.
+        </p>
+      </div>`
+    }
     <ul class="headers">
       ${headers.map(
         (header, index) => html`<${Header}
           key=${header.key}
           number=${index + 1}
           header=${header}
+          isMissing=${moved && header.stored}
           mistake=${aboutHeader(problem, header.name)}
           onInput=${(fields) => put(index, fields)}
           onRemove=${() => remove(index)}
@@ -268,10 +289,11 @@ function Headers({ headers, onChange, problem }) {
   </fieldset>`;
 }
 
-function Header({ number, header, mistake, onInput, onRemove }) {
+function Header({ number, header, isMissing, mistake, onInput, onRemove }) {
   // Both are marked, unless the name is stored and cannot be at fault.
   const described = mistake && { 'aria-invalid': 'true', 'aria-describedby': `header-${number}-mistake` };
   const inputs = { class: 'mono', autocomplete: 'off', spellcheck: false };
+  const stored = `${words.masked(header.last4)}, ${isMissing ? 'write it again' : 'unchanged'}`;
   return html`<li>
     <input
       ...${inputs}
@@ -285,7 +307,8 @@ function Header({ number, header, mistake, onInput, onRemove }) {
     <input
       ...${inputs}
       aria-label="Value of header ${number}"
-      placeholder=${header.stored ? `${words.masked(header.last4)}, unchanged` : 'Value'}
+      placeholder=${header.stored ? stored : 'Value'}
+      required=${isMissing}
       value=${header.value}
       ...${described}
       onInput=${(event) => onInput({ value: event.target.value })}

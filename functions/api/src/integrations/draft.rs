@@ -181,6 +181,8 @@ pub struct IntegrationPatch {
     #[serde(default)]
     #[schema(value_type = String, min_length = 1, max_length = 100)]
     name: Patch<String>,
+    /// Stored header values go to no other scheme, host or port than they were given for: where it changes any of these, the
+    /// same change gives each header again, or removes it.
     #[serde(default)]
     #[schema(value_type = String, max_length = 2048)]
     url: Patch<String>,
@@ -235,9 +237,14 @@ impl IntegrationPatch {
         read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>,
     ) -> Result<Patched, Vec<FieldError>> {
         let mut errors = Errors::default();
-        let mut integration = self.patched_settings(current, now, read_url, &mut errors);
+        let mut integration = self.patched_settings(current, now, &read_url, &mut errors);
         integration.filter = self.patched_filter(&current.filter, &mut errors);
         let patched_secrets = self.patched_secrets(secrets, &mut errors);
+        if let Some(place) = self.moved_to(current, read_url) {
+            for name in secrets.headers.names().filter(|name| self.keeps_header(name)) {
+                errors.push(fields::given_for_another_place(name, &place));
+            }
+        }
         errors.none()?;
         let secrets = (!are_same(&patched_secrets, secrets)).then_some(patched_secrets);
         Ok(Patched { integration, secrets })
@@ -279,6 +286,18 @@ impl IntegrationPatch {
         next
     }
 
+    /// The new URL, if it leads to another place than the present one. One that can no longer be read leads nowhere.
+    fn moved_to(
+        &self,
+        current: &Integration,
+        read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>,
+    ) -> Option<EndpointUrl> {
+        let Patch::Set(text) = &self.url else { return None };
+        let next = read_url(text).ok()?;
+        let stays = read_url(&current.url).is_ok_and(|current| current.has_origin_of(&next));
+        (!stays).then_some(next)
+    }
+
     fn patched_filter(&self, current: &Filter, errors: &mut Errors) -> Filter {
         fields::filter(
             self.event_types.or(&current.event_types),
@@ -305,11 +324,19 @@ impl IntegrationPatch {
             Patch::Reset => return Ok(CustomerHeaders::default()),
             Patch::Set(Members(patch)) => patch,
         };
-        let named = || patch.iter().map(|(name, _)| name.as_str());
-        fields::each_header_once(named())?;
-        let kept = current.iter().filter(|(name, _)| !named().any(|written| written.eq_ignore_ascii_case(name)));
+        fields::each_header_once(patch.iter().map(|(name, _)| name.as_str()))?;
+        let kept = current.iter().filter(|(name, _)| self.keeps_header(name));
         let set = patch.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)));
         fields::headers(&kept.chain(set).collect::<Vec<_>>())
+    }
+
+    /// Whether a stored header stays as it is.
+    fn keeps_header(&self, name: &str) -> bool {
+        match &self.headers {
+            Patch::Keep => true,
+            Patch::Reset => false,
+            Patch::Set(Members(patch)) => !patch.iter().any(|(written, _)| written.eq_ignore_ascii_case(name)),
+        }
     }
 }
 
@@ -507,6 +534,45 @@ mod tests {
         check(r#"{"X-C": "1", "X-C": "1"}"#, "headers.X-C");
         check(r#"{"X-C": "1", "x-c": "2"}"#, "headers.x-c");
         check(r#"{"X-A": "new", "x-a": null}"#, "headers.x-a");
+    }
+
+    #[track_caller]
+    fn moved(patch: serde_json::Value, fields: &[&str]) {
+        assert_eq!(patched(patch.clone()).err().unwrap_or_default(), fields, "{patch}");
+    }
+
+    #[test]
+    fn stored_header_values_go_to_no_other_place() {
+        for url in ["http://example.com/", "https://example.com:8443/", "https://example.com.evil.example/"] {
+            moved(json!({"url": url}), &["headers.x-a", "headers.x-b"]);
+            moved(json!({"url": url, "headers": {}}), &["headers.x-a", "headers.x-b"]);
+            moved(json!({"url": url, "headers": {"X-A": "again", "X-C": "new"}}), &["headers.x-b"]);
+            moved(json!({"url": url, "headers": {"X-A": "again", "x-b": "b"}}), &[]);
+            moved(json!({"url": url, "headers": {"X-A": "again", "x-b": null}}), &[]);
+            moved(json!({"url": url, "headers": null}), &[]);
+        }
+        for url in ["https://example.com/elsewhere?token=1", "HTTPS://EXAMPLE.com:443/"] {
+            moved(json!({"url": url}), &[]);
+            moved(json!({"url": url, "headers": {"X-A": "new"}}), &[]);
+        }
+        // Where it leads is not known.
+        moved(json!({"url": "https://10.0.0.1/"}), &["url"]);
+        let errors = patched(json!({"url": "http://example.com/", "headers": {"X-A": "a\n"}})).err();
+        assert_eq!(errors, Some(vec!["headers.X-A".to_owned(), "headers.x-b".to_owned()]));
+    }
+
+    /// The network that it leads to was allowed once, say.
+    #[test]
+    fn a_url_that_can_no_longer_be_read_leads_nowhere() {
+        let (mut integration, secrets) = current();
+        integration.url = "https://10.0.0.1/".to_owned();
+        let apply = |patch| {
+            let patch: IntegrationPatch = serde_json::from_value(patch).unwrap();
+            patch.apply(&integration, &secrets, read_url).map(drop).map_err(|errors| errors.len())
+        };
+        assert_eq!(apply(json!({"url": "https://example.com/"})), Err(2));
+        assert_eq!(apply(json!({"url": "https://example.com/", "headers": null})), Ok(()));
+        assert_eq!(apply(json!({"name": "renamed"})), Ok(()));
     }
 
     #[test]
