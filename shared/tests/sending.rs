@@ -309,7 +309,7 @@ fn a_request_is_what_readme_shows() {
         sent_at: "2025-01-10T10:23:45Z".parse().expect("a time"),
     };
     let customer = CustomerHeaders::parse([("x-API-key", "k")]).expect("valid");
-    let secret = SigningSecret::parse("a-signing-secret").expect("valid");
+    let secret = SigningSecret::parse_new("a-signing-secret").expect("valid");
     let secrets = SigningSecrets { current: secret, previous: None };
     let headers = request::headers(&subject, alert.as_bytes(), &customer, Some(&secrets));
     let mut names: Vec<_> = headers.keys().map(request::name_on_the_wire).collect();

@@ -480,7 +480,7 @@ mod tests {
         let [off, on, renamed] = [json!({"enabled": false}), json!({"enabled": true}), json!({"name": "other"})];
         check_off(by_hand.clone(), &[], (Some(0), false));
         check_off(by_hand.clone(), &[renamed.clone(), off.clone()], (Some(0), false));
-        check_off(by_hand.clone(), &[on.clone()], (None, false));
+        check_off(by_hand.clone(), std::slice::from_ref(&on), (None, false));
         check_off(by_hand.clone(), &[on.clone(), renamed.clone(), off.clone(), renamed.clone()], (Some(3), false));
         let gone = Integration { disabled_reason: Some(DisabledReason::Gone), ..by_hand };
         check_off(gone.clone(), &[renamed, off.clone()], (Some(0), true));
@@ -568,7 +568,7 @@ mod tests {
         integration.url = "https://10.0.0.1/".to_owned();
         let apply = |patch| {
             let patch: IntegrationPatch = serde_json::from_value(patch).unwrap();
-            patch.apply(&integration, &secrets, read_url).map(drop).map_err(|errors| errors.len())
+            patch.apply(&integration, &secrets, LATER, read_url).map(drop).map_err(|errors| errors.len())
         };
         assert_eq!(apply(json!({"url": "https://example.com/"})), Err(2));
         assert_eq!(apply(json!({"url": "https://example.com/", "headers": null})), Ok(()));
@@ -590,7 +590,7 @@ mod tests {
         secrets.signing = Some(SigningSecrets { current: stored, previous: None });
         let set = |secret: &str| {
             let patch: IntegrationPatch = serde_json::from_value(json!({ "signing_secret": secret })).unwrap();
-            patch.apply(&integration, &secrets, read_url).map(|patched| patched.secrets.is_some()).map_err(drop)
+            patch.apply(&integration, &secrets, LATER, read_url).map(|patched| patched.secrets.is_some()).map_err(drop)
         };
         assert_eq!(set("12345678"), Ok(false));
         assert_eq!(set("12345679"), Err(()));
