@@ -267,7 +267,7 @@ test('a delivery shows its attempts, its payload as sent, and a curl without sec
   receiver,
 }) => {
   receiver.answer = [503, '<h1>Down for maintenance</h1>'];
-  await callApi('PATCH', `/integrations/${integration}`, { headers: { 'x-API-key': 'k-0123456789' } });
+  await callApi('PATCH', `/integrations/${integration}`, { headers: { 'x-API-key': 'k-0123456789-0123456789-6789' } });
   const body = await sendAlert(user.organization, (event) => {
     event.text = `{"event_type":"alert.triggered", "timestamp":"${event.timestamp}","alert":{"id":77,"severity":"critical",
       "name":"It's \\u00fc","value":1.50,"big":12345678901234567890},"project":{"id":10},"organization":{"id":${user.organization}}}`;

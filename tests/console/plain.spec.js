@@ -118,7 +118,7 @@ test('a quotation mark does not end the argument', () => {
   );
   expect(command).toContain(`--data-binary '{"a":"'\\''; rm -rf ~"}'`);
   expect(command).toContain(`curl --globoff --request POST 'https://example.com/'\\'''`);
-  expect(command).toContain("'x-key: ••••'");
+  expect(command).toContain("'X-Key: ••••'");
   expect(command).not.toContain('Signature');
 });
 
