@@ -21,7 +21,7 @@ use shared::sealed::Owner;
 use shared::signature::SigningSecret;
 
 use draft::Draft;
-pub use draft::{IntegrationPatch, NewIntegration, SecretOrigin};
+pub use draft::{IntegrationPatch, NewIntegration, PatchRefused, SecretOrigin};
 pub use view::{IntegrationList, IntegrationView, IntegrationWithSecret};
 
 use crate::caller::Caller;

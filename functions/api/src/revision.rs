@@ -15,7 +15,7 @@ use crate::caller::Caller;
 use crate::contention::{MAX_COLLISIONS, give_way};
 use crate::fields;
 use crate::input::Precondition;
-use crate::integrations::IntegrationPatch;
+use crate::integrations::{IntegrationPatch, PatchRefused};
 use crate::problem::Problem;
 use crate::rotation::{Rotation, rotated};
 use crate::{Api, now};
@@ -70,11 +70,9 @@ impl Api {
         precondition: &Precondition,
         revision: &Revision<'_>,
     ) -> Result<Revised, Problem> {
-        // First: what is wrong with a change may depend on what it is made to.
-        precondition.check(current.version)?;
         let now = now();
         let wanted = match revision {
-            Revision::Patch(patch) => self.patched(current, patch, now).await?,
+            Revision::Patch(patch) => self.patched(current, precondition, patch, now).await?,
             Revision::Rotation(rotation) => {
                 let secrets = self.dispatch.secrets(current).await?;
                 let sealed = self.seal(current, &rotated(&secrets, rotation, now)?).await?;
@@ -82,6 +80,8 @@ impl Api {
             }
             Revision::Deletion => self.tombstone(current, now),
         };
+        // Only what would be carried out otherwise depends on a condition (RFC 9110, section 13.2.1).
+        precondition.check(current.version)?;
         if wanted == *current {
             return Ok(Revised::Unchanged(wanted));
         }
@@ -107,13 +107,21 @@ impl Api {
     async fn patched(
         &self,
         current: &Integration,
+        precondition: &Precondition,
         patch: &IntegrationPatch,
         now: Timestamp,
     ) -> Result<Integration, Problem> {
         let secrets = self.dispatch.secrets(current).await?;
-        let patched = patch
-            .apply(current, &fields::still_valid(&secrets, now), now, |url| self.dispatch.read_url(url))
-            .map_err(Problem::Invalid)?;
+        let secrets = fields::still_valid(&secrets, now);
+        let patched = match patch.apply(current, &secrets, now, |url| self.dispatch.read_url(url)) {
+            Ok(patched) => patched,
+            Err(PatchRefused::Invalid(errors)) => return Err(Problem::Invalid(errors)),
+            Err(PatchRefused::MovesHeaderValues(errors)) => {
+                // Whoever means another version may know nothing of these headers.
+                precondition.check(current.version)?;
+                return Err(Problem::Invalid(errors));
+            }
+        };
         // The address behind a name may be another by now, even where the name stays.
         if patch.names_url() || (patched.integration.enabled && !current.enabled) {
             self.vet(&patched.integration.url).await?;

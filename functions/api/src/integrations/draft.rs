@@ -219,6 +219,15 @@ pub struct Patched {
     pub secrets: Option<OpenSecrets>,
 }
 
+/// Why a patch is not applied.
+pub enum PatchRefused {
+    /// It breaks rules.
+    Invalid(Vec<FieldError>),
+    /// It would take these stored header values to another place than they were given for. To another version of the
+    /// integration, with other headers, it might do well.
+    MovesHeaderValues(Vec<FieldError>),
+}
+
 impl IntegrationPatch {
     /// Whether it says anything of the URL, be it what stands there already.
     pub fn names_url(&self) -> bool {
@@ -228,24 +237,23 @@ impl IntegrationPatch {
     /// Applies the patch, made at `now`. `secrets` are the integration's present ones.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// [`PatchRefused`], with everything that is wrong with it.
     pub fn apply(
         &self,
         current: &Integration,
         secrets: &OpenSecrets,
         now: Timestamp,
         read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>,
-    ) -> Result<Patched, Vec<FieldError>> {
+    ) -> Result<Patched, PatchRefused> {
         let mut errors = Errors::default();
         let mut integration = self.patched_settings(current, now, &read_url, &mut errors);
         integration.filter = self.patched_filter(&current.filter, &mut errors);
         let patched_secrets = self.patched_secrets(secrets, &mut errors);
-        if let Some(place) = self.moved_to(current, read_url) {
-            for name in secrets.headers.names().filter(|name| self.keeps_header(name)) {
-                errors.push(fields::given_for_another_place(name, &place));
-            }
+        let moved = self.moved_header_values(current, &secrets.headers, read_url);
+        errors.none().map_err(|wrong| PatchRefused::Invalid([wrong, moved.clone()].concat()))?;
+        if !moved.is_empty() {
+            return Err(PatchRefused::MovesHeaderValues(moved));
         }
-        errors.none()?;
         let secrets = (!are_same(&patched_secrets, secrets)).then_some(patched_secrets);
         Ok(Patched { integration, secrets })
     }
@@ -286,16 +294,21 @@ impl IntegrationPatch {
         next
     }
 
-    /// The new URL, if it leads to another place than the present one. One that can no longer be read leads nowhere.
-    fn moved_to(
+    /// The stored header values that would go to another place than they were given for. A present URL that can no longer be
+    /// read leads nowhere.
+    fn moved_header_values(
         &self,
         current: &Integration,
+        headers: &CustomerHeaders,
         read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>,
-    ) -> Option<EndpointUrl> {
-        let Patch::Set(text) = &self.url else { return None };
-        let next = read_url(text).ok()?;
-        let stays = read_url(&current.url).is_ok_and(|current| current.has_origin_of(&next));
-        (!stays).then_some(next)
+    ) -> Vec<FieldError> {
+        let Patch::Set(text) = &self.url else { return Vec::new() };
+        let Ok(next) = read_url(text) else { return Vec::new() };
+        if read_url(&current.url).is_ok_and(|current| current.has_origin_of(&next)) {
+            return Vec::new();
+        }
+        let kept = headers.names().filter(|name| self.keeps_header(name));
+        kept.map(|name| fields::given_for_another_place(name, &next)).collect()
     }
 
     fn patched_filter(&self, current: &Filter, errors: &mut Errors) -> Filter {
@@ -420,7 +433,12 @@ mod tests {
         let patch: IntegrationPatch = serde_json::from_value(patch).unwrap();
         let (integration, secrets) = current();
         let patched = patch.apply(&integration, &secrets, LATER, read_url);
-        patched.map_err(|errors| errors.into_iter().map(|error| error.field).collect())
+        patched.map_err(|refused| at_fault(&refused))
+    }
+
+    fn at_fault(refused: &PatchRefused) -> Vec<String> {
+        let (PatchRefused::Invalid(errors) | PatchRefused::MovesHeaderValues(errors)) = refused;
+        errors.iter().map(|error| error.field.clone()).collect()
     }
 
     fn header_names(patch: serde_json::Value) -> Vec<String> {
@@ -523,8 +541,8 @@ mod tests {
             // Members that stand there twice are lost in a `Value`.
             let patch: IntegrationPatch = serde_json::from_str(&format!(r#"{{"headers": {headers}}}"#)).unwrap();
             let (integration, secrets) = current();
-            let errors = patch.apply(&integration, &secrets, LATER, read_url).err().unwrap_or_default();
-            assert_eq!(errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), [field], "{headers}");
+            let refused = patch.apply(&integration, &secrets, LATER, read_url).err();
+            assert_eq!(refused.as_ref().map(at_fault), Some(vec![field.to_owned()]), "{headers}");
             let set = headers.replace("null", "\"v\"");
             let new = format!(r#"{{"name": "n", "url": "https://example.com/", "headers": {set}}}"#);
             let errors =
@@ -557,8 +575,8 @@ mod tests {
         }
         // Where it leads is not known.
         moved(json!({"url": "https://10.0.0.1/"}), &["url"]);
-        let errors = patched(json!({"url": "http://example.com/", "headers": {"X-A": "a\n"}})).err();
-        assert_eq!(errors, Some(vec!["headers.X-A".to_owned(), "headers.x-b".to_owned()]));
+        // With whatever else is wrong.
+        moved(json!({"url": "http://example.com/", "headers": {"X-A": "a\n"}}), &["headers.X-A", "headers.x-b"]);
     }
 
     /// The network that it leads to was allowed once, say.
@@ -568,7 +586,7 @@ mod tests {
         integration.url = "https://10.0.0.1/".to_owned();
         let apply = |patch| {
             let patch: IntegrationPatch = serde_json::from_value(patch).unwrap();
-            patch.apply(&integration, &secrets, LATER, read_url).map(drop).map_err(|errors| errors.len())
+            patch.apply(&integration, &secrets, LATER, read_url).map(drop).map_err(|refused| at_fault(&refused).len())
         };
         assert_eq!(apply(json!({"url": "https://example.com/"})), Err(2));
         assert_eq!(apply(json!({"url": "https://example.com/", "headers": null})), Ok(()));
