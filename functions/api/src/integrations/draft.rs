@@ -504,7 +504,11 @@ mod tests {
         check_off(gone.clone(), &[renamed, off.clone()], (Some(0), true));
         check_off(gone.clone(), &[on.clone(), off], (Some(2), false));
         // Of today's, it is not known when.
-        check_off(Integration { disabled_at: None, ..gone }, &[json!({"url": "https://example.org/"})], (None, true));
+        check_off(
+            Integration { disabled_at: None, ..gone },
+            &[json!({"url": "https://example.com/other"})],
+            (None, true),
+        );
     }
 
     #[test]
