@@ -13,10 +13,11 @@ use shared::delivering::{self, Course, Delivering, Left, Task};
 use shared::delivery::CancelReason;
 use shared::health::{Health, Lane};
 use shared::integration::{Integration, Standing};
-use shared::io::batch::{Inbox, Received};
+use shared::io::batch::Inbox;
 use shared::io::environment::{BadSetting, Environment};
 use shared::io::fault::Fault;
 use shared::io::queues::{DeadLetterQueue, RetryMessages, SourceQueues};
+use shared::io::received::Received;
 use shared::io::sender::NoTrustedRoots;
 use shared::retry_message::RetryMessage;
 

@@ -13,6 +13,7 @@ pub mod deliveries_table;
 pub mod integrations_table;
 pub mod long_wait;
 pub mod queues;
+pub mod received;
 pub mod scheduler;
 pub mod sender;
 pub mod vault;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 
-use crate::io::batch::Received;
 use crate::io::fault::Fault;
+use crate::io::received::Received;
 use crate::retry_message::RetryMessage;
 
 /// The most messages that SQS takes in one batch.
