@@ -342,9 +342,9 @@ pub async fn a_value_that_comes_while_the_url_moves_stays_home(scene: Scene) -> 
     // Who names the version that was read is told that it is gone, and not of a header that was not there.
     let id = created(&api, &json!({"name": "Pager", "url": home})).await?;
     api.change(&id, &json!({"headers": {"Authorization": LONG_VALUE}})).await?;
-    let late = Content::json(&away).with(IF_MATCH, HeaderValue::from_static("\"1\""));
-    let late = call(&api, Method::PATCH, &format!("/integrations/{id}"), late).await?;
-    assert_problem(&late, StatusCode::PRECONDITION_FAILED, &["If-Match"])
+    let late = slow.call(Method::PATCH, &format!("/integrations/{id}"), &[("if-match", "\"1\"")], Some(&away)).await?;
+    assert_eq!(late.status, StatusCode::PRECONDITION_FAILED, "{}", late.body);
+    Ok(())
 }
 
 /// Here, what the names of this machine lead to is allowed: the API is told that it is not.
