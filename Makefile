@@ -81,7 +81,7 @@ lint: tools rust ## check formatting, code, template, state machine and page
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
-	CARGO_TARGET_DIR=target/fuzz/lint cargo clippy --quiet --manifest-path fuzz/Cargo.toml --lib --bins -- -D warnings
+	CARGO_TARGET_DIR=target/fuzz/lint cargo clippy --quiet --manifest-path fuzz/Cargo.toml --bins -- -D warnings
 	$(SAM) validate --lint --region us-east-1
 	$(SAM_BIN)/cfn-lint --non-zero-exit-code informational template.yaml
 	tests/console/lint

@@ -3,7 +3,7 @@
 #![no_main]
 
 #[allow(dead_code, reason = "each target uses one of them")]
-#[path = "../../shared/tests/hostile_input/oracles.rs"]
+#[path = "../../shared/domain/tests/hostile_input/oracles.rs"]
 mod oracles;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {

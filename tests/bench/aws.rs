@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use domain::ids::DeliveryId;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -19,7 +20,6 @@ use md5::{Digest, Md5};
 use program::template::Template;
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::ids::DeliveryId;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 

@@ -5,6 +5,11 @@
 //! once all that came before a length of zero. When all of them are answered it writes a line.
 
 use bytes::Bytes;
+use domain::alert::event::AlertEvent;
+use domain::endpoint::headers::CustomerHeaders;
+use domain::ids::{DeliveryId, IntegrationId};
+use domain::request::signature::{SigningSecret, SigningSecrets};
+use domain::request::{Subject, headers};
 use futures_util::future::join_all;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -12,11 +17,6 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
-use shared::alert_event::AlertEvent;
-use shared::customer_headers::CustomerHeaders;
-use shared::ids::{DeliveryId, IntegrationId};
-use shared::request::{Subject, headers};
-use shared::signature::{SigningSecret, SigningSecrets};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 type Failure = Box<dyn std::error::Error>;

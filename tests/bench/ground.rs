@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use aws::kms::seal::{DataKey, seal};
+use domain::alert::filter::Filter;
+use domain::ids::{IntegrationId, OrganizationId};
+use domain::integration::health::Health;
+use domain::integration::secrets::{Owner, Place, SealedSecrets};
+use domain::integration::{Integration, Method};
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use program::function::Function;
 use program::project::Project;
 use program::template::Template;
 use serde_json::Value;
-use shared::filter::Filter;
-use shared::health::Health;
-use shared::ids::{IntegrationId, OrganizationId};
-use shared::integration::{Integration, Method};
-use shared::sealed::{DataKey, Owner, Place, SealedSecrets, seal};
 
 use crate::alerts::{Alerts, batch};
 use crate::aws::{Aws, Item, Queue, Sent, Way};

@@ -1,7 +1,7 @@
 //! A sandbox that was frozen: whatever became of its connections to AWS meanwhile, the next alert does not notice.
 //!
 //! The process is stopped, as Lambda freezes it, but for its clocks: both go on here. That they may drift apart is a unit
-//! test's, in `shared/src/io/connections.rs`.
+//! test's, in `shared/sender/src/connections.rs`.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -14,7 +14,7 @@ pub enum Trouble {
     #[error(transparent)]
     NoSuchPart(#[from] program::parts::NoSuchPart),
     #[error("an alert of the benchmark's own: {0}")]
-    Alert(#[from] shared::alert_event::BadAlert),
+    Alert(#[from] domain::alert::event::BadAlert),
     #[error("an integration in the table: {0}")]
     Item(#[from] serde_dynamo::Error),
     #[error("{path} does not exist: run `make bench`, which builds it")]

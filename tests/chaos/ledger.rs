@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use aws::fault::Fault;
 use aws_sdk_sqs::types::QueueAttributeName;
+use domain::delivery::{DeliveryKey, Record, Status};
 use program::function::Function;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use serde_json::Value;
-use shared::delivery::{DeliveryKey, Record, Status};
-use shared::io::fault::Fault;
 use tests::stack::StackError;
 
 use crate::stage::{QUEUES, Stage, Trouble, aws};

@@ -5,8 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use ::tests::proxy::Concern;
+use domain::attempt::Attempt;
+use domain::delivery::{DeliveryKey, Record, Status};
 use jiff::Timestamp;
-use shared::delivery::{Attempt, DeliveryKey, Record, Status};
 
 use crate::endpoints::Arrival;
 use crate::plan::{Fate, MOST_ATTEMPTS, REQUEST_TIMEOUT_SECONDS};
@@ -335,10 +336,11 @@ mod tests {
     use super::*;
     use crate::endpoints::Answered;
     use bytes::Bytes;
-    use shared::alert_event::EventType;
-    use shared::delivery::{AttemptError, Identity};
-    use shared::ids::OrganizationId;
-    use shared::ledger::{End, State};
+    use domain::alert::event::EventType;
+    use domain::attempt::AttemptError;
+    use domain::delivery::Identity;
+    use domain::delivery::ledger::{End, State};
+    use domain::ids::OrganizationId;
 
     const DELIVERY: &str = "dlv_01JH7VVHV81KJMEKY94GFHBBTY";
     const BODY: &str = "{}";

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use aws::config::CALL_TIMEOUT;
+use domain::endpoint::headers::MAX_HEADERS;
 use serde_json::{Value, json};
-use shared::customer_headers::MAX_HEADERS;
-use shared::io::aws::CALL_TIMEOUT;
 
 use program::template::{Template, attribute, reference};
 

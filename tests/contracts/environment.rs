@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws::config;
+use aws::environment::{BadSetting, Environment};
 use serde_json::Value;
-use shared::io::aws;
-use shared::io::environment::{BadSetting, Environment};
 
 use program::template::Template;
 
@@ -66,7 +66,7 @@ fn check<T>(function: &str, read: impl Fn(&Environment<'_>) -> Result<T, BadSett
         given.get(name).cloned()
     };
     let environment = Environment::new(&look_up);
-    match (read(&environment), aws::config(&environment)) {
+    match (read(&environment), config::sdk_config(&environment)) {
         (Ok(_), Ok(config)) => assert_eq!(config.endpoint_url(), None, "{function} calls AWS itself"),
         (Err(bad), _) | (_, Err(bad)) => panic!("{function} does not start with the template's defaults: {bad}"),
     }

@@ -1,9 +1,9 @@
 //! The files of `events/`: what producers send, and the same wrapped as Lambda gets it.
 
+use domain::alert::event::{AlertEvent, EventType};
+use domain::delivery::retry_message::RetryMessage;
 use program::project::Project;
 use serde_json::Value;
-use shared::alert_event::{AlertEvent, EventType};
-use shared::retry_message::RetryMessage;
 
 fn wrapped(name: &str) -> Value {
     let path = Project::source().event(name);

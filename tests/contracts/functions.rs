@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aws::delivering::{MESSAGES_KEPT, Policy};
+use aws::environment::{BadSetting, Environment};
 use deliver::NEW_FOR;
+use domain::backoff::{self, hidden_for};
+use domain::delivery::ledger::GIVEN_UP_AFTER;
 use serde_json::{Value, json};
-use shared::backoff::{self, hidden_for};
-use shared::delivering::{MESSAGES_KEPT, Policy};
-use shared::io::environment::{BadSetting, Environment};
-use shared::ledger::GIVEN_UP_AFTER;
 use sweep::SWEEPS_EVERY;
 use tests::local_cloud::Parameters;
 

@@ -1,7 +1,7 @@
 //! The tables: keys and indexes as the code names them, and what keeps their content safe.
 
+use aws::dynamodb::deliveries_table::{FAILED_INDEX, WAITING_INDEX};
 use serde_json::{Value, json};
-use shared::io::deliveries_table::{FAILED_INDEX, WAITING_INDEX};
 
 use program::template::Template;
 

@@ -60,8 +60,8 @@ fn spoiled(event: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use domain::alert::event::AlertEvent;
     use program::project::Project;
-    use shared::alert_event::AlertEvent;
 
     use super::*;
 

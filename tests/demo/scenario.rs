@@ -2,7 +2,7 @@
 //!
 //! Every alert finds all five; filters, the switch and the endpoints make the difference.
 
-use shared::alert_event::EventType;
+use domain::alert::event::EventType;
 
 /// The delays between attempts. SQS delays run in real time in the local cloud, so the two that SQS can hold are short;
 /// the two that need the state machine are the documented ones, whose time is scaled: 30 m take 3.6 s, 2 h 14.4 s.

@@ -1,9 +1,9 @@
 //! What was seen so far, from both ends: at the receiver, and in the local cloud.
 
+use domain::delivery::Record;
+use domain::ids::DeliveryId;
 use jiff::Timestamp;
 use serde::Deserialize;
-use shared::delivery::Record;
-use shared::ids::DeliveryId;
 use tests::stack::DeadLetter;
 
 use crate::scenario::Scenario;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use ::tests::local_cloud::WAIT_SCALE;
 use ::tests::stack::DeadLetter;
 use console::{Style, style};
+use domain::attempt::Attempt;
+use domain::delivery::wait::{Wait, wait_until};
+use domain::delivery::{Record, Status};
+use domain::ids::DeliveryId;
 use jiff::Timestamp;
-use shared::delivery::{Attempt, Record, Status};
-use shared::ids::DeliveryId;
-use shared::wait::{Wait, wait_until};
 
 use crate::seen::{Arrival, Delivery, Seen};
 

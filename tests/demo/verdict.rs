@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use ::tests::stack::{DeadLetter, Graveyard};
 use console::style;
-use shared::alert_event::AlertEvent;
-use shared::delivery::{Attempt, Status};
-use shared::ids::DeliveryId;
+use domain::alert::event::AlertEvent;
+use domain::attempt::Attempt;
+use domain::delivery::Status;
+use domain::ids::DeliveryId;
 
 use crate::alerts::Alerts;
 use crate::scenario::{Endpoint, Scenario};
@@ -309,11 +310,12 @@ fn dead_letter_faults(letter: &DeadLetter, alerts: &Alerts) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use domain::alert::event::EventType;
+    use domain::attempt::AttemptError;
+    use domain::delivery::ledger::{End, State};
+    use domain::delivery::{Identity, Record};
+    use domain::ids::{IntegrationId, OrganizationId};
     use jiff::Timestamp;
-    use shared::alert_event::EventType;
-    use shared::delivery::{AttemptError, Identity, Record};
-    use shared::ids::{IntegrationId, OrganizationId};
-    use shared::ledger::{End, State};
 
     use super::*;
     use crate::seen::{Arrival, Delivery};

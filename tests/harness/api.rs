@@ -10,10 +10,10 @@ use aws_config::SdkConfig;
 use aws_sdk_cognitoidentityprovider::error::ProvideErrorMetadata;
 use aws_sdk_cognitoidentityprovider::types::{AttributeType, AuthFlowType, MessageActionType};
 use bytes::Bytes;
+use domain::ids::OrganizationId;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use serde_json::Value;
-use shared::ids::OrganizationId;
 
 use crate::stack::{Stack, StackError, aws};
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use aws_sdk_lambda::types::Environment;
 use bytes::Bytes;
+use domain::delivery::Status;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -20,7 +21,6 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use program::function::Function;
 use serde_json::{Value, json};
-use shared::delivery::Status;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 

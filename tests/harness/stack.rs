@@ -6,24 +6,24 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use aws::dynamodb::deliveries_table::DeliveriesTable;
+use aws::dynamodb::integrations_table::IntegrationsTable;
+use aws::fault::Fault;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sfn::types::ExecutionListItem;
 use aws_sdk_sqs::types::MessageSystemAttributeName;
+use domain::alert::event::AlertEvent;
+use domain::alert::filter::Filter;
+use domain::delivery::{DeliveryKey, Record, Status};
+use domain::ids::{DeliveryId, OrganizationId};
+use domain::integration::{Integration, Method};
 use jiff::Timestamp;
 use program::function::Function;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use serde_json::{Map, Value, json};
-use shared::alert_event::AlertEvent;
-use shared::delivery::{DeliveryKey, Record, Status};
-use shared::filter::Filter;
-use shared::ids::{DeliveryId, OrganizationId};
-use shared::integration::{Integration, Method};
-use shared::io::deliveries_table::DeliveriesTable;
-use shared::io::fault::Fault;
-use shared::io::integrations_table::IntegrationsTable;
 
 use crate::api::Accounts;
 use crate::leaks::Shown;
@@ -46,7 +46,7 @@ pub enum StackError {
     #[error("not within {} s: {wanted}. Last seen: {seen}", within.as_secs())]
     Late { wanted: String, within: Duration, seen: String },
     #[error("not an alert event: {0}")]
-    NotAnAlert(#[from] shared::alert_event::BadAlert),
+    NotAnAlert(#[from] domain::alert::event::BadAlert),
 }
 
 pub(crate) fn aws<E, R>(operation: &'static str) -> impl Fn(SdkError<E, R>) -> StackError

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
+use domain::delivery::Status;
+use domain::ids::OrganizationId;
+use domain::integration::Integration;
+use domain::integration::health::Health;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use program::parts::NoSuchPart;
 use program::project::{NotBuilt, Project};
 use serde::Serialize;
 use serde_json::Value;
-use shared::delivery::Status;
-use shared::health::Health;
-use shared::ids::OrganizationId;
-use shared::integration::Integration;
 use tests::local_cloud::{CloudError, LocalCloud, Parameters};
 use tests::stack::{NewIntegration, Stack, StackError};
 use tokio::sync::oneshot;
@@ -367,7 +367,7 @@ impl Ground {
             let request = self.sqs.get_queue_attributes().queue_url(url).attribute_names(waiting.clone());
             let answer = request.send().await.map_err(aws("GetQueueAttributes"))?;
             let number = answer.attributes().and_then(|all| all.get(&waiting)?.parse::<usize>().ok());
-            if number.is_none_or(|number| number < shared::io::queues::BATCH) {
+            if number.is_none_or(|number| number < aws::sqs::queues::BATCH) {
                 return Ok(());
             }
             tokio::time::sleep(LOOKS_EVERY).await;
@@ -456,7 +456,7 @@ fn join(ended: Result<Result<(), Trouble>, tokio::task::JoinError>) -> Result<()
 }
 
 async fn send(sqs: aws_sdk_sqs::Client, url: String, alerts: Vec<Sent>) -> Result<(), Trouble> {
-    for batch in alerts.chunks(shared::io::queues::BATCH) {
+    for batch in alerts.chunks(aws::sqs::queues::BATCH) {
         if let [only] = batch {
             let message = sqs.send_message().queue_url(&url).message_body(&only.body);
             let message = message.message_group_id(&only.group);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aws::kms::vault::random;
 use aws_sdk_cognitoidentityprovider::error::ProvideErrorMetadata;
 use aws_sdk_cognitoidentityprovider::types::{
     AttributeDataType, AttributeType, AuthFlowType, ExplicitAuthFlowsType, SchemaAttributeType, TimeUnitsType,
@@ -10,14 +11,13 @@ use aws_sdk_cognitoidentityprovider::types::{
 };
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use domain::ids::{DeliveryId, IntegrationId};
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use libtest_mimic::Failed;
 use program::function::Function;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use shared::ids::{DeliveryId, IntegrationId};
-use shared::io::vault::random;
 use tests::api::{Api, Content, ORGANIZATION_CLAIM, PASSWORD, SignedIn, Token};
 use tests::stack::Stack;
 

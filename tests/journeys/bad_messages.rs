@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use aws::kms::vault::random;
+use domain::alert::event::MAX_EVENT_BYTES;
+use domain::delivery::Status;
+use domain::delivery::retry_message::RetryMessage;
+use domain::ids::{DeliveryId, IntegrationId, OrganizationId};
 use jiff::Timestamp;
 use libtest_mimic::Failed;
 use serde_json::json;
-use shared::alert_event::MAX_EVENT_BYTES;
-use shared::delivery::Status;
-use shared::ids::{DeliveryId, IntegrationId, OrganizationId};
-use shared::io::vault::random;
-use shared::retry_message::RetryMessage;
 use tests::receiver::Answer;
 use tests::stack::{DeadLetter, Graveyard};
 

@@ -1,10 +1,10 @@
 //! Deliveries that are not wanted any more.
 
+use domain::delivery::{CancelReason, Record, Status};
+use domain::integration::Integration;
 use libtest_mimic::Failed;
 use program::function::Function;
 use serde_json::json;
-use shared::delivery::{CancelReason, Record, Status};
-use shared::integration::Integration;
 use tests::receiver::Answer;
 use tests::stack::NewIntegration;
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use domain::delivery::Status;
+use domain::delivery::ledger::{ClaimId, GIVEN_UP_AFTER, State};
+use domain::integration::Integration;
 use jiff::Timestamp;
 use libtest_mimic::Failed;
 use program::function::Function;
 use serde_json::json;
-use shared::delivery::Status;
-use shared::integration::Integration;
-use shared::ledger::{ClaimId, GIVEN_UP_AFTER, State};
 use tests::receiver::Answer;
 use tests::stack::Stack;
 

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
+use aws::kms::vault::{OpenSecrets, Vault};
+use domain::alert::event::EventType;
+use domain::alert::filter::Filter;
+use domain::delivery::Status;
+use domain::integration::Method;
+use domain::integration::secrets::Owner;
+use domain::request::signature::{SigningSecret, SigningSecrets};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use libtest_mimic::Failed;
 use program::function::Function;
 use serde_json::json;
 use sha2::Sha256;
-use shared::alert_event::EventType;
-use shared::delivery::Status;
-use shared::filter::Filter;
-use shared::integration::Method;
-use shared::io::vault::{OpenSecrets, Vault};
-use shared::sealed::Owner;
-use shared::signature::{SigningSecret, SigningSecrets};
 use standardwebhooks::Webhook;
 use tests::local_cloud::sdk_config;
 use tests::receiver::{Answer, Arrival};

@@ -9,15 +9,15 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use aws_sdk_lambda::primitives::Blob;
+use domain::delivery::Status;
+use domain::ids::OrganizationId;
+use domain::integration::Integration;
 use libtest_mimic::Failed;
 use program::function::Function;
 use program::project::{Project, architecture};
 use program::readme::commands_with;
 use program::template::Template;
 use serde_json::{Value, json};
-use shared::delivery::Status;
-use shared::ids::OrganizationId;
-use shared::integration::Integration;
 use tempfile::NamedTempFile;
 use tests::containers::{Containers, docker};
 use tests::leaks::{Secrets, Shown};

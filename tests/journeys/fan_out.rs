@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use domain::delivery::Status;
 use libtest_mimic::Failed;
 use program::function::Function;
 use serde_json::json;
-use shared::delivery::Status;
 use tests::stack::NewIntegration;
 
 use crate::scene::{CANARY, SOON, Scene, header, outcomes};

@@ -1,15 +1,15 @@
 //! One batch in which nine of ten endpoints mean harm, each in its own way.
 
 #[allow(dead_code, reason = "the sender's own tests use all of it")]
-#[path = "../../shared/tests/hostile_endpoints/endpoint.rs"]
+#[path = "../../shared/sender/tests/hostile_endpoints/endpoint.rs"]
 mod endpoint;
 
 use std::io::{self, Read};
 
+use domain::delivery::Status;
 use libtest_mimic::Failed;
 use program::function::Function;
 use serde_json::{Value, json};
-use shared::delivery::Status;
 
 use self::endpoint::{Behaviour, Endpoint, Wire};
 use crate::scene::{SOON, Scene, ended_at, outcomes};
@@ -99,7 +99,7 @@ pub async fn nine_of_a_batch_mean_harm(scene: Scene) -> Result<(), Failed> {
     let mut slowest = None;
     for (key, _, code) in &deliveries {
         let Some(code) = code else { continue };
-        let tried = |record: &shared::delivery::Record| !record.attempts.is_empty();
+        let tried = |record: &domain::delivery::Record| !record.attempts.is_empty();
         let record = scene.stack.record_when(*key, SOON, "a delivery that was tried", tried).await?;
         let attempt = record.attempts.first().ok_or("it was tried")?;
         assert_eq!(attempt.error.as_ref().map(|error| error.code.as_str()), Some(*code), "{record:?}");

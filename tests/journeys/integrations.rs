@@ -3,6 +3,8 @@
 use std::io::Read;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::delivery::Status;
+use domain::integration::{DisabledReason, Integration};
 use flate2::read::GzDecoder;
 use futures_util::future::join_all;
 use http::header::ACCEPT_ENCODING;
@@ -10,8 +12,6 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use libtest_mimic::Failed;
 use program::function::Function;
 use serde_json::{Value, json};
-use shared::delivery::Status;
-use shared::integration::{DisabledReason, Integration};
 use standardwebhooks::Webhook;
 use tests::api::{Api, Content, Response};
 use tests::local_cloud::sdk_config;

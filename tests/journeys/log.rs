@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use domain::alert::event::EventType;
+use domain::delivery::ledger::{End, State};
+use domain::delivery::{Identity, Record, Status};
+use domain::ids::DeliveryId;
+use domain::request::signature::SigningSecret;
 use futures_util::future::join_all;
 use http::header::IF_MATCH;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -9,11 +14,6 @@ use jiff::Timestamp;
 use libtest_mimic::Failed;
 use program::function::Function;
 use serde_json::{Value, json};
-use shared::alert_event::EventType;
-use shared::delivery::{Identity, Record, Status};
-use shared::ids::DeliveryId;
-use shared::ledger::{End, State};
-use shared::signature::SigningSecret;
 use tests::api::Content;
 use tests::receiver::{Answer, Arrival};
 
@@ -142,7 +142,7 @@ pub async fn a_large_payload_is_sent_again_too(scene: Scene) -> Result<(), Faile
     let record = scene.record(key, Status::Delivered).await?;
     assert!(record.payload.is_none(), "it has an item of its own");
     api.redeliver(&id, &key.delivery_id.to_string()).await?;
-    let again = |record: &shared::delivery::Record| record.status == Status::Delivered && record.rounds == 2;
+    let again = |record: &domain::delivery::Record| record.status == Status::Delivered && record.rounds == 2;
     scene.stack.record_when(key, SOON, "a second round that is delivered", again).await?;
     assert!(scene.arrivals().iter().all(|arrival| arrival.body == body.as_bytes()));
     assert_eq!(scene.arrivals().len(), 2);

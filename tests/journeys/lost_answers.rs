@@ -1,9 +1,9 @@
 //! What a customer notices of answers of the database that are lost on their way: nothing.
 
+use domain::delivery::Status;
 use http::{Method, StatusCode};
 use libtest_mimic::Failed;
 use serde_json::json;
-use shared::delivery::Status;
 use tests::receiver::Answer as Endpoint;
 
 use crate::at_hand::{Answer, ApiAtHand, Link, Weather};

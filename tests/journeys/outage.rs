@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName};
+use domain::delivery::{DeliveryKey, Status};
+use domain::integration::Integration;
 use libtest_mimic::Failed;
 use program::function::Function;
 use program::readme::commands_with;
 use serde_json::{Value, json};
-use shared::delivery::{DeliveryKey, Status};
-use shared::integration::Integration;
 use tests::faults::Weather;
 use tests::leaks::Secrets;
 use tests::local_cloud::Parameters;

@@ -7,12 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use domain::delivery::retry_message::RetryMessage;
+use domain::delivery::{DeliveryKey, Status};
+use domain::integration::Integration;
 use libtest_mimic::Failed;
 use program::project::Project;
 use serde_json::Value;
-use shared::delivery::{DeliveryKey, Status};
-use shared::integration::Integration;
-use shared::retry_message::RetryMessage;
 use tests::receiver::Answer;
 use tests::stack::Stack;
 

@@ -4,12 +4,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use aws_sdk_sfn::types::ExecutionStatus;
+use domain::delivery::{Record, Status};
+use domain::integration::health::Health;
+use domain::integration::{DisabledReason, Integration};
 use futures_util::future::try_join_all;
 use jiff::SignedDuration;
 use libtest_mimic::Failed;
-use shared::delivery::{Record, Status};
-use shared::health::Health;
-use shared::integration::{DisabledReason, Integration};
 use tests::receiver::Answer;
 use tests::stack::NewIntegration;
 use tokio::net::TcpSocket;

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use domain::ids::OrganizationId;
 use http::request::Parts;
 use lambda_http::request::RequestContext;
-use shared::ids::OrganizationId;
 
 use crate::Api;
 use crate::problem::Problem;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use aws::environment::{BadSetting, Environment};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -15,7 +16,6 @@ use http::header::{
 };
 use http::{HeaderName, StatusCode, Uri};
 use sha2::{Digest, Sha256};
-use shared::io::environment::{BadSetting, Environment};
 
 use crate::problem::Problem;
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use shared::io::vault::random;
+use aws::kms::vault::random;
 
 /// How often a write is tried: less than three seconds of giving way in all.
 pub(crate) const MAX_COLLISIONS: u32 = 10;

@@ -5,15 +5,15 @@ mod view;
 
 use std::sync::Arc;
 
+use aws::dynamodb::deliveries_table::{FailedPlace, FailedRange, MOST_READ_AT_ONCE, More, Order};
+use aws::fault::Fault;
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
+use domain::delivery::{DeliveryKey, Record, Status};
+use domain::ids::{DeliveryId, IntegrationId};
+use domain::integration::Integration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use shared::delivery::{DeliveryKey, Record, Status};
-use shared::ids::{DeliveryId, IntegrationId};
-use shared::integration::Integration;
-use shared::io::deliveries_table::{FailedPlace, FailedRange, MOST_READ_AT_ONCE, More, Order};
-use shared::io::fault::Fault;
 
 pub use query::{LogFilter, LogParameters, LogQuery};
 pub use view::{AttemptView, DeliveryDetail, DeliveryList, DeliveryView};

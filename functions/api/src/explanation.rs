@@ -1,10 +1,11 @@
 //! What became of something, as its owner is told: a code for programs, and a sentence for people.
 
+use domain::attempt::AttemptError;
+use domain::attempt::outcome::Outcome;
+use domain::delivery::CancelReason;
+use domain::integration::DisabledReason;
+use domain::integration::health::{Reason, SLOW};
 use serde::Serialize;
-use shared::delivery::{AttemptError, CancelReason};
-use shared::health::{Reason, SLOW};
-use shared::integration::DisabledReason;
-use shared::outcome::Outcome;
 use utoipa::ToSchema;
 
 /// A code that never changes its meaning, and a sentence that says what to do.

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
+use aws::kms::vault::OpenSecrets;
+use domain::alert::event::{EventType, MAX_SEVERITY_BYTES};
+use domain::alert::filter::Filter;
+use domain::endpoint::headers::{CustomerHeaders, HeaderRefused};
+use domain::endpoint::url::{EndpointUrl, UrlRefused};
+use domain::request::signature::{SigningSecret, SigningSecrets};
 use http::HeaderName;
 use jiff::Timestamp;
-use shared::alert_event::{EventType, MAX_SEVERITY_BYTES};
-use shared::customer_headers::{CustomerHeaders, HeaderRefused};
-use shared::endpoint_url::{EndpointUrl, UrlRefused};
-use shared::filter::Filter;
-use shared::io::vault::OpenSecrets;
-use shared::signature::{SigningSecret, SigningSecrets};
 
 use crate::problem::FieldError;
 
@@ -185,7 +185,7 @@ pub fn still_valid(secrets: &OpenSecrets, now: Timestamp) -> OpenSecrets {
 
 #[cfg(test)]
 mod tests {
-    use shared::address::AllowedNetworks;
+    use domain::endpoint::address::AllowedNetworks;
 
     use super::*;
 

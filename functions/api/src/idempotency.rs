@@ -6,12 +6,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use domain::ids::{IntegrationId, OrganizationId};
+use domain::integration::Integration;
+use domain::request::signature::SigningSecret;
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
-use shared::ids::{IntegrationId, OrganizationId};
-use shared::integration::Integration;
-use shared::signature::SigningSecret;
 
 use crate::integrations::SecretOrigin;
 use crate::io::bookkeeping::RememberedRequest;

@@ -5,20 +5,20 @@ mod view;
 
 use std::sync::Arc;
 
+use aws::fault::Fault;
+use aws::kms::vault::random;
+use aws::log::{self, Changed};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{AppendHeaders, IntoResponse};
+use domain::endpoint::url::UrlRefused;
+use domain::ids::{IntegrationId, OrganizationId};
+use domain::integration::secrets::Owner;
+use domain::integration::{Integration, Standing};
+use domain::request::signature::SigningSecret;
 use http::header::{ETAG, LOCATION};
 use http::{HeaderMap, StatusCode};
-use shared::endpoint_url::UrlRefused;
-use shared::ids::{IntegrationId, OrganizationId};
-use shared::integration::{Integration, Standing};
-use shared::io::fault::Fault;
-use shared::io::log::{self, Changed};
-use shared::io::sender::HostVetting;
-use shared::io::vault::random;
-use shared::sealed::Owner;
-use shared::signature::SigningSecret;
+use sender::HostVetting;
 
 use draft::Draft;
 pub use draft::{IntegrationPatch, NewIntegration, PatchRefused, SecretOrigin};

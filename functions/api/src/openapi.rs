@@ -271,11 +271,11 @@ pub enum StatusName {
 
 #[cfg(test)]
 mod tests {
+    use domain::alert::event::EventType;
+    use domain::delivery::Status;
+    use domain::integration::Method;
+    use domain::request::signature::SecretFormat;
     use serde_json::{Value, json};
-    use shared::alert_event::EventType;
-    use shared::delivery::Status;
-    use shared::integration::Method;
-    use shared::signature::SecretFormat;
 
     use super::*;
 

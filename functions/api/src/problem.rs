@@ -1,14 +1,14 @@
 //! What is wrong with a request, as a problem document (RFC 9457): a status, a sentence, and for bad input the fields
 //! with a sentence each.
 
+use aws::fault::Fault;
+use aws::log;
 use axum::response::{IntoResponse, Response};
+use domain::delivery::ledger::MAX_ROUNDS;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use shared::io::fault::Fault;
-use shared::io::log;
-use shared::ledger::MAX_ROUNDS;
 use utoipa::ToSchema;
 
 use crate::contention::COME_BACK_AFTER;

@@ -9,18 +9,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws::dynamodb::deliveries_table::{Failed, FailedPlace, FailedRange, MOST_READ_AT_ONCE, More, Order};
+use aws::log;
+use aws::sqs::queues::BATCH;
 use axum::Json;
 use axum::extract::{Path, State};
+use domain::delivery::ledger::MAX_ROUNDS;
+use domain::delivery::{Record, Status};
+use domain::ids::DeliveryId;
+use domain::integration::Integration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use shared::delivery::{Record, Status};
-use shared::ids::DeliveryId;
-use shared::integration::Integration;
-use shared::io::deliveries_table::{Failed, FailedPlace, FailedRange, MOST_READ_AT_ONCE, More, Order};
-use shared::io::log;
-use shared::io::queues::BATCH;
-use shared::ledger::MAX_ROUNDS;
 use utoipa::ToSchema;
 
 use crate::caller::Caller;
@@ -297,10 +297,10 @@ fn is_to_recover(record: &Record, began_at: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use shared::alert_event::EventType;
-    use shared::delivery::Identity;
-    use shared::ids::OrganizationId;
-    use shared::ledger::{End, State as LedgerState};
+    use domain::alert::event::EventType;
+    use domain::delivery::Identity;
+    use domain::delivery::ledger::{End, State as LedgerState};
+    use domain::ids::OrganizationId;
 
     use super::*;
 

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws::dynamodb::deliveries_table::{DeliveriesTable, Written};
+use aws::fault::Fault;
+use aws::log;
+use aws::sqs::queues::RetryMessages;
 use axum::Json;
 use axum::extract::{Path, State};
+use domain::delivery::ledger::{self, NotRedeliverable};
+use domain::delivery::moves::{Move, Prior};
+use domain::delivery::retry_message::RetryMessage;
+use domain::delivery::wait::longest_queue_delay;
+use domain::delivery::{Record, Status};
+use domain::integration::{Integration, Standing};
 use http::StatusCode;
 use jiff::Timestamp;
-use shared::delivery::{Record, Status};
-use shared::integration::{Integration, Standing};
-use shared::io::deliveries_table::{DeliveriesTable, Move, Prior, Written};
-use shared::io::fault::Fault;
-use shared::io::log;
-use shared::io::queues::RetryMessages;
-use shared::ledger::{self, NotRedeliverable};
-use shared::retry_message::RetryMessage;
-use shared::wait::longest_queue_delay;
 
 use crate::caller::Caller;
 use crate::contention::{MAX_COLLISIONS, give_way};
@@ -187,10 +188,10 @@ fn message(record: &Record) -> RetryMessage {
 
 #[cfg(test)]
 mod tests {
-    use shared::alert_event::EventType;
-    use shared::delivery::Identity;
-    use shared::ids::OrganizationId;
-    use shared::ledger::{End, State as LedgerState};
+    use domain::alert::event::EventType;
+    use domain::delivery::Identity;
+    use domain::delivery::ledger::{End, State as LedgerState};
+    use domain::ids::OrganizationId;
 
     use super::*;
 

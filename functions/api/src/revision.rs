@@ -3,13 +3,13 @@
 //! Every change is made to the version that there is, on condition that it still is, else to what somebody else has made of
 //! it. So two people who change different things do not undo each other, and who names a version is told that it is gone.
 
+use aws::dynamodb::integrations_table::Change;
+use aws::fault::Fault;
+use aws::kms::vault::OpenSecrets;
+use domain::alert::filter::Filter;
+use domain::integration::Integration;
+use domain::integration::secrets::{Owner, SealedSecrets};
 use jiff::Timestamp;
-use shared::filter::Filter;
-use shared::integration::Integration;
-use shared::io::fault::Fault;
-use shared::io::integrations_table::Change;
-use shared::io::vault::OpenSecrets;
-use shared::sealed::{Owner, SealedSecrets};
 
 use crate::caller::Caller;
 use crate::contention::{MAX_COLLISIONS, give_way};

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws::dynamodb::integrations_table::Change;
+use aws::fault::Fault;
+use aws::kms::vault::{OpenSecrets, random};
+use aws::log::{self, Changed};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{AppendHeaders, IntoResponse};
+use domain::integration::Integration;
+use domain::request::signature::{PreviousSecret, SigningSecret, SigningSecrets};
 use http::HeaderMap;
 use http::header::ETAG;
 use jiff::Timestamp;
 use serde::Deserialize;
-use shared::integration::Integration;
-use shared::io::fault::Fault;
-use shared::io::integrations_table::Change;
-use shared::io::log::{self, Changed};
-use shared::io::vault::{OpenSecrets, random};
-use shared::signature::{PreviousSecret, SigningSecret, SigningSecrets};
 use utoipa::ToSchema;
 
 use crate::caller::Caller;

@@ -11,27 +11,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws::delivering::{self, Beginning, Course, Creation, Delivering, Left, Task};
+use aws::dynamodb::integrations_table::Integrations;
+use aws::environment::{BadSetting, Environment};
+use aws::fault::Fault;
+use aws::sqs::batch::Inbox;
+use aws::sqs::queues::{DeadLetterQueue, RetryMessages, SourceQueues};
+use aws::sqs::received::Received;
 use aws_config::SdkConfig;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use bytes::Bytes;
+use domain::alert::event::AlertEvent;
+use domain::deadline::Deadline;
+use domain::delivery::payload::{Kept, keep};
+use domain::delivery::{CancelReason, Identity};
+use domain::ids::{DeliveryId, OrganizationId};
+use domain::integration::health::{Health, Lane};
+use domain::integration::{Integration, Standing};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::LambdaEvent;
-use shared::alert_event::AlertEvent;
-use shared::deadline::Deadline;
-use shared::delivering::{self, Beginning, Course, Creation, Delivering, Left, Task};
-use shared::delivery::{CancelReason, Identity};
-use shared::health::{Health, Lane};
-use shared::ids::{DeliveryId, OrganizationId};
-use shared::integration::{Integration, Standing};
-use shared::io::batch::Inbox;
-use shared::io::environment::{BadSetting, Environment};
-use shared::io::fault::Fault;
-use shared::io::integrations_table::Integrations;
-use shared::io::queues::{DeadLetterQueue, RetryMessages, SourceQueues};
-use shared::io::received::Received;
-use shared::io::sender::NoTrustedRoots;
-use shared::payload::{Kept, keep};
+use sender::NoTrustedRoots;
 use tokio::sync::OnceCell;
 
 /// How many first attempts one invocation makes itself: ten for each message of a full batch. A connection takes some 60
@@ -44,7 +44,7 @@ const FIRST_ATTEMPTS_PER_INVOCATION: usize = 100;
 pub const NEW_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// How many deliveries of one alert event are handed off at once; a batch of messages.
-const HANDED_OFF_AT_ONCE: usize = shared::io::queues::BATCH;
+const HANDED_OFF_AT_ONCE: usize = aws::sqs::queues::BATCH;
 
 /// The function's settings.
 #[derive(Clone, Debug)]

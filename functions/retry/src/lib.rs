@@ -4,22 +4,22 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use aws::delivering::{self, Course, Delivering, Left, Task};
+use aws::environment::{BadSetting, Environment};
+use aws::fault::Fault;
+use aws::sqs::batch::Inbox;
+use aws::sqs::queues::{DeadLetterQueue, RetryMessages, SourceQueues};
+use aws::sqs::received::Received;
 use aws_config::SdkConfig;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use domain::deadline::Deadline;
+use domain::delivery::CancelReason;
+use domain::delivery::retry_message::RetryMessage;
+use domain::integration::health::{Health, Lane};
+use domain::integration::{Integration, Standing};
 use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
-use shared::deadline::Deadline;
-use shared::delivering::{self, Course, Delivering, Left, Task};
-use shared::delivery::CancelReason;
-use shared::health::{Health, Lane};
-use shared::integration::{Integration, Standing};
-use shared::io::batch::Inbox;
-use shared::io::environment::{BadSetting, Environment};
-use shared::io::fault::Fault;
-use shared::io::queues::{DeadLetterQueue, RetryMessages, SourceQueues};
-use shared::io::received::Received;
-use shared::io::sender::NoTrustedRoots;
-use shared::retry_message::RetryMessage;
+use sender::NoTrustedRoots;
 
 /// The function's settings.
 #[derive(Clone, Debug)]

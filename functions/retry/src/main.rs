@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use aws::config;
+use aws::environment::{Environment, of_this_process};
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use mimalloc::MiMalloc;
 use retry::{Retry, Settings, handle};
-use shared::io::aws;
-use shared::io::environment::{Environment, of_this_process};
 
 // A delivery allocates a few hundred times, most of it inside the SDK.
 #[global_allocator]
@@ -18,6 +18,6 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> Result<(), Error> {
     let environment = Environment::new(&of_this_process);
     let settings = Settings::read(&environment)?;
-    let retry = Arc::new(Retry::new(settings, &aws::config(&environment)?)?);
+    let retry = Arc::new(Retry::new(settings, &config::sdk_config(&environment)?)?);
     run(service_fn(|event: LambdaEvent<SqsEvent>| handle(Arc::clone(&retry), event))).await
 }

@@ -5,19 +5,19 @@
 
 use std::time::Duration;
 
+use aws::dynamodb::deliveries_table::{DeliveriesTable, Overdue};
+use aws::environment::{BadSetting, Environment};
+use aws::fault::Fault;
+use aws::log;
+use aws::sqs::queues::RetryMessages;
 use aws_config::SdkConfig;
+use domain::deadline::Deadline;
+use domain::delivery::DUE_SHARDS;
+use domain::delivery::retry_message::RetryMessage;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
 use serde::Serialize;
-use shared::deadline::Deadline;
-use shared::delivery::DUE_SHARDS;
-use shared::io::deliveries_table::{DeliveriesTable, Overdue};
-use shared::io::environment::{BadSetting, Environment};
-use shared::io::fault::Fault;
-use shared::io::log;
-use shared::io::queues::RetryMessages;
-use shared::retry_message::RetryMessage;
 
 /// How long after its due time an attempt counts as overdue: longer than any queue usually takes.
 pub const OVERDUE_AFTER: Duration = Duration::from_secs(10 * 60);

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use domain::alert::event::AlertEvent;
+use domain::ids::DeliveryId;
+use domain::integration::Integration;
+use domain::integration::health::{Health, Lane};
 use program::function::Function;
 use serde::Serialize;
-use shared::alert_event::AlertEvent;
-use shared::health::{Health, Lane};
-use shared::ids::DeliveryId;
-use shared::integration::Integration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::alerts::Alerts;

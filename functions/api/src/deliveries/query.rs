@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
+use domain::alert::event::{EventType, UnknownEventType};
+use domain::delivery::{Record, Status};
+use domain::ids::{DeliveryId, IntegrationId};
 use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use shared::alert_event::{EventType, UnknownEventType};
-use shared::delivery::{Record, Status};
-use shared::ids::{DeliveryId, IntegrationId};
 use utoipa::IntoParams;
 
 use crate::instant;

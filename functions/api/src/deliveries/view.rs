@@ -1,10 +1,11 @@
 //! A delivery as its owner sees it.
 
+use domain::attempt::Attempt;
+use domain::delivery::ledger::MAX_ROUNDS;
+use domain::delivery::{Record, Status};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::delivery::{Attempt, Record, Status};
-use shared::ledger::MAX_ROUNDS;
 use utoipa::ToSchema;
 
 use crate::explanation::ErrorView;

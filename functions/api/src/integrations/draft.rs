@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use aws::kms::vault::OpenSecrets;
+use domain::alert::event::EventType;
+use domain::alert::filter::Filter;
+use domain::endpoint::headers::CustomerHeaders;
+use domain::endpoint::url::{EndpointUrl, UrlRefused};
+use domain::integration::secrets::{Owner, SealedSecrets};
+use domain::integration::{Integration, Method};
+use domain::request::signature::{SigningSecret, SigningSecrets};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
-use shared::alert_event::EventType;
-use shared::customer_headers::CustomerHeaders;
-use shared::endpoint_url::{EndpointUrl, UrlRefused};
-use shared::filter::Filter;
-use shared::integration::{Integration, Method};
-use shared::io::vault::OpenSecrets;
-use shared::sealed::{Owner, SealedSecrets};
-use shared::signature::{SigningSecret, SigningSecrets};
 use utoipa::ToSchema;
 
 use super::FIRST_VERSION;
@@ -377,10 +377,10 @@ fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::endpoint::address::AllowedNetworks;
+    use domain::integration::DisabledReason;
+    use domain::integration::health::Health;
     use serde_json::json;
-    use shared::address::AllowedNetworks;
-    use shared::health::Health;
-    use shared::integration::DisabledReason;
 
     fn read_url(text: &str) -> Result<EndpointUrl, UrlRefused> {
         EndpointUrl::parse(text, &AllowedNetworks::default())
@@ -420,7 +420,7 @@ mod tests {
         }));
         let draft = draft.unwrap_or_else(|fields| panic!("{fields:?}"));
         let owner = Owner {
-            organization: shared::ids::OrganizationId::new(1).unwrap(),
+            organization: domain::ids::OrganizationId::new(1).unwrap(),
             integration: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
         };
         (draft.integration(&owner, None, Timestamp::UNIX_EPOCH), draft.secrets(None))

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use domain::integration::Integration;
+use domain::integration::health::{Health, SLOW};
+use domain::request::signature::{SecretFormat, SigningSecret};
 use jiff::Timestamp;
 use serde::Serialize;
-use shared::health::{Health, SLOW};
-use shared::integration::Integration;
-use shared::signature::{SecretFormat, SigningSecret};
 use utoipa::ToSchema;
 
 use crate::explanation::ErrorView;

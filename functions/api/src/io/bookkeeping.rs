@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use aws::fault::Fault;
+use aws::kms::vault::random;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -14,14 +16,12 @@ use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
+use domain::ids::{IntegrationId, OrganizationId};
+use domain::integration::Integration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
-use shared::ids::{IntegrationId, OrganizationId};
-use shared::integration::Integration;
-use shared::io::fault::Fault;
-use shared::io::vault::random;
 
 use crate::allowance::{self, TooManyTests};
 use crate::contention::{MAX_COLLISIONS, give_way};

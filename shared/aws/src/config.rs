@@ -1,0 +1,119 @@
+//! The AWS clients' common settings.
+//!
+//! Put together by hand from what Lambda's environment says. The SDK's own loader would look for configuration files,
+//! instance metadata and other sources of credentials besides, none of which there is in a Lambda: a fifth of the function
+//! and several milliseconds of its start.
+
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
+use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::retry::RetrySpec;
+use aws_types::origin::Origin;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+
+use crate::environment::{BadSetting, Environment, of_this_process};
+use sender::connections::{Clocks, MAX_IDLE, Pooled};
+
+/// The longest that one AWS call may take, its retries included. Lease and function timeout are reckoned with it.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest that one try of a call may take, so that a call has time for another.
+const TRY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a call is tried. The pauses between tries are chosen at random, up to 25 ms before the second one for DynamoDB, 50 ms
+/// for other services, and double each time.
+const TRIES: u32 = 5;
+
+/// The longest of these pauses, and the first one where the service throttles: so that all tries fit [`CALL_TIMEOUT`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What all clients are made from: region and credentials of the environment, as Lambda sets them, and one HTTP client.
+/// `AWS_ENDPOINT_URL`, or its like for a single service, leads to another cloud unless it is empty.
+///
+/// # Errors
+/// [`BadSetting`] when `AWS_REGION` is not set.
+pub fn sdk_config(environment: &Environment<'_>) -> Result<SdkConfig, BadSetting> {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(TRY_TIMEOUT)
+        .operation_timeout(CALL_TIMEOUT)
+        .build();
+    // Without this version the SDK pauses for up to a second before the second try.
+    let retries = RetryConfig::standard()
+        .with_retry_spec(RetrySpec::v2_1())
+        .with_max_attempts(TRIES)
+        .with_max_backoff(LONGEST_PAUSE);
+    let mut config = SdkConfig::builder()
+        // Pinned: `latest` changes defaults under a deployed function with any update of the SDK.
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(environment.text("AWS_REGION")?))
+        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+        .http_client(TrustedConnections::new())
+        .retry_config(retries)
+        .timeout_config(timeouts)
+        .service_config(OfOneService);
+    // Or DynamoDB's client would set its own number of tries.
+    config.insert_origin("retry_config", Origin::shared_config());
+    config.set_endpoint_url(environment.optional("AWS_ENDPOINT_URL"));
+    Ok(config.build())
+}
+
+/// The HTTP client of all AWS clients. Where a far end has dropped a connection while the sandbox was frozen, a call would fail,
+/// and its next try would find the next of the dead connections.
+#[derive(Debug)]
+struct TrustedConnections(Pooled<SharedHttpClient>);
+
+impl TrustedConnections {
+    fn new() -> Self {
+        let build = || {
+            let builder = aws_smithy_http_client::Builder::new().pool_idle_timeout(MAX_IDLE);
+            builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+        };
+        Self(Pooled::new(build, Clocks::read()))
+    }
+
+    fn client(&self) -> SharedHttpClient {
+        self.0.client(Clocks::read())
+    }
+}
+
+impl HttpClient for TrustedConnections {
+    /// Asked for before each try.
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        self.client().http_connector(settings, components)
+    }
+
+    fn validate_base_client_config(
+        &self,
+        components: &RuntimeComponentsBuilder,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.client().validate_base_client_config(components, config)
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.client().connector_metadata()
+    }
+}
+
+/// `AWS_ENDPOINT_URL_DYNAMODB` and its like.
+#[derive(Debug)]
+struct OfOneService;
+
+impl LoadServiceConfig for OfOneService {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_ascii_uppercase().replace(' ', "_");
+        Environment::new(&of_this_process).optional(&format!("{}_{service}", key.env()))
+    }
+}

@@ -1,0 +1,125 @@
+//! One attempt's request, made and sent: by the same rules for a delivery and for the Test button.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::fault::Fault;
+use crate::kms::vault::{OpenSecrets, Vault};
+use domain::attempt::outcome::Outcome;
+use domain::attempt::{Attempt, AttemptError};
+use domain::delivery::ledger::Freshness;
+use domain::endpoint::url::EndpointUrl;
+use domain::integration::Integration;
+use domain::request::{self, Subject};
+use sender::{Exchange, HostVetting, OutgoingRequest, Probe, Sender};
+
+/// Signs and sends requests.
+pub struct Dispatch {
+    vault: Vault,
+    sender: Sender,
+}
+
+impl Dispatch {
+    pub fn new(vault: Vault, sender: Sender) -> Self {
+        Self { vault, sender }
+    }
+
+    /// Seals and opens the secrets that requests are signed with.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// What an integration's requests are signed with, and its headers.
+    ///
+    /// # Errors
+    /// [`Fault`] when KMS fails or what is sealed does not open.
+    pub async fn secrets(&self, integration: &Integration) -> Result<Arc<OpenSecrets>, Fault> {
+        self.vault.open(integration).await
+    }
+
+    /// The URL of an integration, if requests may be sent there as far as its text tells.
+    ///
+    /// # Errors
+    /// The outcome that stands for why not.
+    pub fn url(&self, integration: &Integration) -> Result<EndpointUrl, Outcome> {
+        EndpointUrl::parse(&integration.url, self.sender.allowed_networks()).map_err(Outcome::from)
+    }
+
+    /// Looks whether a URL's host is one that requests may be sent to, without sending any.
+    pub async fn vet_host(&self, url: &EndpointUrl) -> HostVetting {
+        self.sender.vet_host(url).await
+    }
+
+    /// Reads a URL that an integration is to have.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read_url(&self, text: &str) -> Result<EndpointUrl, domain::endpoint::url::UrlRefused> {
+        EndpointUrl::parse(text, self.sender.allowed_networks())
+    }
+
+    /// The request, signed.
+    pub fn request(
+        integration: &Integration,
+        secrets: &OpenSecrets,
+        subject: &Subject,
+        body: impl Into<Bytes>,
+    ) -> OutgoingRequest {
+        let body = body.into();
+        let headers = request::headers(subject, &body, &secrets.headers, secrets.signing.as_ref());
+        OutgoingRequest { method: integration.method.into(), headers, body }
+    }
+
+    /// Makes one attempt.
+    ///
+    /// # Errors
+    /// [`Fault`] when this machine could not try.
+    pub async fn send(
+        &self,
+        integration: &Integration,
+        secrets: &OpenSecrets,
+        subject: &Subject,
+        body: Bytes,
+    ) -> Result<Exchange, Fault> {
+        match self.url(integration) {
+            Ok(url) => Ok(self.sender.send(&url, Self::request(integration, secrets, subject, body)).await?),
+            Err(outcome) => Ok(not_sent(outcome)),
+        }
+    }
+
+    /// Makes one attempt over a connection of its own, and tells how long each phase took.
+    ///
+    /// # Errors
+    /// [`Fault`] when this machine could not try.
+    pub async fn probe(&self, integration: &Integration, request: OutgoingRequest) -> Result<Probe, Fault> {
+        match self.url(integration) {
+            Ok(url) => Ok(self.sender.probe(&url, request).await?),
+            Err(outcome) => Ok(Probe { exchange: not_sent(outcome), timings: None }),
+        }
+    }
+}
+
+fn not_sent(outcome: Outcome) -> Exchange {
+    Exchange { outcome, duration: Duration::ZERO, retry_after: None, excerpt: None }
+}
+
+/// The attempt that came of an exchange, as the ledger remembers it.
+pub fn attempt_made(exchange: &Exchange, number: u32, started_at: Timestamp, freshness: Freshness) -> Attempt {
+    let outcome = &exchange.outcome;
+    Attempt {
+        number,
+        started_at,
+        duration_ms: exchange.shown_duration().map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        outcome: outcome.kind().to_owned(),
+        status_code: outcome.status(),
+        error: outcome
+            .code()
+            .zip(outcome.sentence())
+            .map(|(code, message)| AttemptError { code: code.to_owned(), message }),
+        response_excerpt: if outcome.is_success() { None } else { exchange.excerpt.clone() },
+        possible_duplicate: freshness == Freshness::PossibleDuplicate,
+    }
+}

@@ -1,0 +1,449 @@
+//! The ledger: the DynamoDB table of deliveries.
+//!
+//! Every write is conditional on the state that it moves away from. A write that is refused answers with the item it
+//! found, so that nobody reads before writing.
+
+mod expression;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::dynamodb::conditional::{Conditional, conditional};
+use crate::fault::Fault;
+use domain::delivery::ledger::State;
+use domain::delivery::moves::{Move, Prior};
+use domain::delivery::payload::{self, DoesNotInflate};
+use domain::delivery::{DeliveryKey, Identity, Record};
+use domain::ids::{DeliveryId, IntegrationId, OrganizationId};
+use expression::{Expression, expression};
+
+/// The name of the sparse index of what is waiting: `due_shard`, `due_at`.
+pub const WAITING_INDEX: &str = "waiting";
+
+/// How much longer than its delivery a payload's own item is kept: TTL deletes in no particular order.
+const PAYLOAD_OUTLIVES: Duration = Duration::from_secs(24 * 60 * 60);
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The deliveries table.
+#[derive(Clone, Debug)]
+pub struct DeliveriesTable {
+    client: Client,
+    table: String,
+}
+
+/// What became of a conditional write.
+#[derive(Debug)]
+pub enum Written {
+    /// It was made; this is the item now.
+    Applied(Box<Record>),
+    /// The state was not the one that the write moves away from; this is the item that was found, if there is one.
+    Refused(Option<Box<Record>>),
+}
+
+/// A delivery that waits, as the index of what is waiting knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Overdue {
+    pub organization_id: OrganizationId,
+    pub integration_id: IntegrationId,
+    pub delivery_id: DeliveryId,
+    pub attempt: u32,
+    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+    pub due_at: Timestamp,
+}
+
+/// The name of the sparse index of what failed: `integration_id`, `failed_created_at`.
+pub const FAILED_INDEX: &str = "failed";
+
+/// A place among the failed deliveries of an integration: just behind the one of that id and time of receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedPlace {
+    pub delivery_id: DeliveryId,
+    pub created_at: Timestamp,
+}
+
+/// Failed deliveries that were received in a range of time, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedRange {
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+/// In which order failed deliveries are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
+/// A failed delivery, as the index of what failed knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Failed {
+    pub delivery_id: DeliveryId,
+    #[serde(rename = "failed_created_at", with = "jiff::fmt::serde::timestamp::millisecond::required")]
+    pub created_at: Timestamp,
+    /// Made with the Test button.
+    #[serde(default)]
+    pub test: bool,
+}
+
+impl Failed {
+    pub fn place(&self) -> FailedPlace {
+        FailedPlace { delivery_id: self.delivery_id, created_at: self.created_at }
+    }
+}
+
+/// Some items of many, in order.
+#[derive(Debug)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    pub more: More,
+}
+
+/// Whether there may be more behind a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    Perhaps,
+    None,
+}
+
+/// The most items that one read of keys and items takes (BatchGetItem's limit).
+pub const MOST_READ_AT_ONCE: usize = 100;
+
+/// How many overdue deliveries are read at a time.
+const OVERDUE_PAGE: i32 = 100;
+
+/// Some of a shard's overdue deliveries.
+#[derive(Debug)]
+pub struct OverduePage {
+    pub deliveries: Vec<Overdue>,
+    /// How many entries could not be read. One of them must not hide the others.
+    pub unreadable: usize,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<Cursor>,
+}
+
+/// A place in the index of what is waiting.
+#[derive(Clone, Debug)]
+pub struct Cursor(Item);
+
+impl DeliveriesTable {
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// Creates a delivery, unless it exists.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails; whether the delivery was created is then unknown.
+    pub async fn create(&self, record: Box<Record>) -> Result<Written, Fault> {
+        let item = to_item(&*record).map_err(|_| UNREADABLE)?;
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(delivery_id)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match conditional(answer)? {
+            Conditional::Made(_) => Ok(Written::Applied(record)),
+            Conditional::Refused(found) => refused_with(found),
+        }
+    }
+
+    /// Moves a delivery on, if it is still where it is presumed to be, and of that organization.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails; whether the move was made is then unknown.
+    pub async fn advance(
+        &self,
+        key: DeliveryKey,
+        owner: OrganizationId,
+        from: Prior,
+        to: &Move<'_>,
+    ) -> Result<Written, Fault> {
+        match self.update(key, owner, from, to, ReturnValue::AllNew).await? {
+            Conditional::Made(output) => Ok(Written::Applied(read(output.attributes.unwrap_or_default())?)),
+            Conditional::Refused(found) => refused_with(found),
+        }
+    }
+
+    /// Moves a delivery on from a record that is at hand to a state that is known. The item is not read back: that would take
+    /// as long as writing it. `record` is as it was, but for its attempts, which are already those of `to`.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails; whether the move was made is then unknown.
+    pub async fn conclude(&self, record: &Record, from: Prior, to: &Move<'_>, state: &State) -> Result<Written, Fault> {
+        let Identity { organization_id: owner, .. } = record.identity;
+        match self.update(record.identity.key(), owner, from, to, ReturnValue::None).await? {
+            Conditional::Made(_) => {
+                let mut concluded = Box::new(record.clone());
+                concluded.enter(state);
+                Ok(Written::Applied(concluded))
+            }
+            Conditional::Refused(found) => refused_with(found),
+        }
+    }
+
+    async fn update(
+        &self,
+        key: DeliveryKey,
+        owner: OrganizationId,
+        from: Prior,
+        to: &Move<'_>,
+        answer: ReturnValue,
+    ) -> Result<Conditional<UpdateItemOutput>, Fault> {
+        let Expression { update, condition, names, values } = expression(owner, from, to)?;
+        let answer = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item_key(key, key.delivery_id.to_string())))
+            .update_expression(update)
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .return_values(answer)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        conditional(answer)
+    }
+
+    /// Reads a delivery, for the cases in which it must not be created by asking.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails or the item is broken.
+    pub async fn find(&self, key: DeliveryKey) -> Result<Option<Box<Record>>, Fault> {
+        let item = self.get(key, key.delivery_id.to_string()).await?;
+        item.map(read).transpose()
+    }
+
+    /// Keeps a payload in an item of its own. Doing so again changes nothing.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails.
+    pub async fn keep_payload(&self, key: DeliveryKey, deflated: Vec<u8>, expires_at: Timestamp) -> Result<(), Fault> {
+        let outlives = expires_at.saturating_add(PAYLOAD_OUTLIVES).unwrap_or(expires_at);
+        let mut item = item_key(key, payload_sort_key(key));
+        item.insert("payload".to_owned(), AttributeValue::B(deflated.into()));
+        item.insert("expires_at".to_owned(), number(outlives.as_second()));
+        item.insert("format".to_owned(), number(Record::FORMAT));
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        put.send().await.map(drop).map_err(Fault::of("PutItem"))
+    }
+
+    /// The payload of a delivery, inflated, from wherever it is kept.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails, the payload is not there, or it is damaged.
+    pub async fn payload(&self, record: &Record) -> Result<Vec<u8>, Fault> {
+        if let Some(inline) = &record.payload {
+            return Ok(payload::inflate(inline)?);
+        }
+        let key = record.identity.key();
+        let item = self.get(key, payload_sort_key(key)).await?.ok_or(Fault::PayloadMissing)?;
+        match item.get("payload") {
+            Some(AttributeValue::B(deflated)) => Ok(payload::inflate(deflated.as_ref())?),
+            _ => Err(DoesNotInflate.into()),
+        }
+    }
+
+    /// The deliveries of a shard that were due before an instant, oldest first, a page of them.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails.
+    pub async fn overdue(&self, due_shard: u8, before: Timestamp, from: Option<Cursor>) -> Result<OverduePage, Fault> {
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(WAITING_INDEX)
+            .key_condition_expression("due_shard = :shard AND due_at < :before")
+            .expression_attribute_values(":shard", number(due_shard))
+            .expression_attribute_values(":before", number(before.as_millisecond()))
+            .set_exclusive_start_key(from.map(|Cursor(key)| key))
+            .limit(OVERDUE_PAGE)
+            .send()
+            .await
+            .map_err(Fault::of("Query"))?;
+        let items = page.items.unwrap_or_default();
+        let found = items.len();
+        let deliveries: Vec<Overdue> = items.into_iter().filter_map(|item| from_item(item).ok()).collect();
+        let unreadable = found - deliveries.len();
+        Ok(OverduePage { deliveries, unreadable, next: page.last_evaluated_key.map(Cursor) })
+    }
+
+    /// An integration's deliveries, newest event first, behind that one if one is given.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails or an item is broken.
+    pub async fn log(
+        &self,
+        integration_id: IntegrationId,
+        behind: Option<DeliveryId>,
+        limit: i32,
+    ) -> Result<Page<Record>, Fault> {
+        let behind = behind.map(|delivery_id| {
+            let key = DeliveryKey { integration_id, delivery_id };
+            item_key(key, delivery_id.to_string())
+        });
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("integration_id = :integration AND begins_with(delivery_id, :prefix)")
+            .expression_attribute_values(":integration", AttributeValue::S(integration_id.to_string()))
+            .expression_attribute_values(":prefix", AttributeValue::S(DeliveryId::PREFIX.to_owned()))
+            .set_exclusive_start_key(behind)
+            .scan_index_forward(false)
+            .consistent_read(true)
+            .limit(limit)
+            .send()
+            .await
+            .map_err(Fault::of("Query"))?;
+        page_of(page.items, page.last_evaluated_key)
+    }
+
+    /// An integration's failed deliveries by their time of receipt, behind that place if one is given. What failed a
+    /// moment ago may not be among them yet.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails or an item is broken.
+    pub async fn failed(
+        &self,
+        integration_id: IntegrationId,
+        range: FailedRange,
+        order: Order,
+        behind: Option<FailedPlace>,
+        limit: i32,
+    ) -> Result<Page<Failed>, Fault> {
+        let behind = behind.map(|FailedPlace { delivery_id, created_at }| {
+            let mut key = item_key(DeliveryKey { integration_id, delivery_id }, delivery_id.to_string());
+            key.insert("failed_created_at".to_owned(), number(created_at.as_millisecond()));
+            key
+        });
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(FAILED_INDEX)
+            .key_condition_expression("integration_id = :integration AND failed_created_at BETWEEN :from AND :to")
+            .expression_attribute_values(":integration", AttributeValue::S(integration_id.to_string()))
+            .expression_attribute_values(":from", number(range.from.as_millisecond()))
+            .expression_attribute_values(":to", number(range.to.as_millisecond()))
+            .set_exclusive_start_key(behind)
+            .scan_index_forward(order == Order::OldestFirst)
+            .limit(limit)
+            .send()
+            .await
+            .map_err(Fault::of("Query"))?;
+        page_of(page.items, page.last_evaluated_key)
+    }
+
+    /// Those deliveries of an integration, in the order asked for, but for those that are gone. At most
+    /// [`MOST_READ_AT_ONCE`].
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails, leaves some unread, or an item is broken.
+    pub async fn find_all(
+        &self,
+        integration_id: IntegrationId,
+        deliveries: &[DeliveryId],
+    ) -> Result<Vec<Record>, Fault> {
+        if deliveries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = deliveries.iter().map(|&delivery_id| {
+            let key = DeliveryKey { integration_id, delivery_id };
+            item_key(key, delivery_id.to_string())
+        });
+        let wanted = KeysAndAttributes::builder().set_keys(Some(keys.collect())).consistent_read(true);
+        let wanted = wanted.build().expect("the keys are given");
+        let get = self.client.batch_get_item().request_items(&self.table, wanted);
+        let mut answer = get.send().await.map_err(Fault::of("BatchGetItem"))?;
+        if answer.unprocessed_keys.is_some_and(|unprocessed| !unprocessed.is_empty()) {
+            return Err(Fault::Aws { operation: "BatchGetItem", code: "UnprocessedKeys".to_owned() });
+        }
+        let items = answer.responses.as_mut().and_then(|tables| tables.remove(&self.table)).unwrap_or_default();
+        let mut found: HashMap<DeliveryId, Record> = HashMap::with_capacity(items.len());
+        for item in items {
+            let record: Record = from_item(item).map_err(|_| UNREADABLE)?;
+            found.insert(record.identity.delivery_id, record);
+        }
+        Ok(deliveries.iter().filter_map(|delivery| found.remove(delivery)).collect())
+    }
+
+    /// Keeps a payload that has an item of its own for longer; does nothing for one that is in its delivery's item.
+    ///
+    /// # Errors
+    /// [`Fault::PayloadMissing`] when it is gone already, another [`Fault`] when DynamoDB fails.
+    pub async fn extend_payload(&self, record: &Record, expires_at: Timestamp) -> Result<(), Fault> {
+        if record.payload.is_some() {
+            return Ok(());
+        }
+        let key = record.identity.key();
+        let outlives = expires_at.saturating_add(PAYLOAD_OUTLIVES).unwrap_or(expires_at);
+        let answer = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(item_key(key, payload_sort_key(key))))
+            .update_expression("SET expires_at = :outlives")
+            .condition_expression("attribute_exists(payload)")
+            .expression_attribute_values(":outlives", number(outlives.as_second()))
+            .send()
+            .await;
+        match conditional(answer)? {
+            Conditional::Made(_) => Ok(()),
+            Conditional::Refused(_) => Err(Fault::PayloadMissing),
+        }
+    }
+
+    async fn get(&self, key: DeliveryKey, sort_key: String) -> Result<Option<Item>, Fault> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(item_key(key, sort_key)));
+        let answer = get.consistent_read(true).send().await.map_err(Fault::of("GetItem"))?;
+        Ok(answer.item)
+    }
+}
+
+const UNREADABLE: Fault = Fault::UnreadableItem { table: "deliveries" };
+
+fn item_key(key: DeliveryKey, sort_key: String) -> Item {
+    HashMap::from([
+        ("integration_id".to_owned(), AttributeValue::S(key.integration_id.to_string())),
+        ("delivery_id".to_owned(), AttributeValue::S(sort_key)),
+    ])
+}
+
+/// Sorts behind every delivery of the integration, so that reading the log does not read payloads.
+fn payload_sort_key(key: DeliveryKey) -> String {
+    format!("payload_{}", key.delivery_id)
+}
+
+fn read(item: Item) -> Result<Box<Record>, Fault> {
+    from_item(item).map(Box::new).map_err(|_| UNREADABLE)
+}
+
+fn refused_with(item: Option<Item>) -> Result<Written, Fault> {
+    item.map(read).transpose().map(Written::Refused)
+}
+
+fn page_of<T: DeserializeOwned>(items: Option<Vec<Item>>, last: Option<Item>) -> Result<Page<T>, Fault> {
+    let items = items.unwrap_or_default().into_iter();
+    let items = items.map(|item| from_item(item).map_err(|_| UNREADABLE)).collect::<Result<_, _>>()?;
+    Ok(Page { items, more: if last.is_some() { More::Perhaps } else { More::None } })
+}
+
+fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}

@@ -1,0 +1,218 @@
+//! Opening and sealing an integration's secrets: KMS guards the data key, the data key the values.
+//!
+//! What was opened is kept in memory by integration and version, so that a warm function asks KMS nothing; it is zeroed
+//! when dropped.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_kms::Client;
+use aws_sdk_kms::primitives::Blob;
+use aws_sdk_kms::types::DataKeySpec;
+use jiff::Timestamp;
+use lru::LruCache;
+use serde_bytes::ByteBuf;
+use tokio::sync::OnceCell;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::fault::Fault;
+use domain::endpoint::headers::CustomerHeaders;
+use domain::ids::IntegrationId;
+use domain::integration::Integration;
+use domain::integration::secrets::{Owner, Place, SealedSecrets, last4};
+
+use super::seal::{DATA_KEY_BYTES, DataKey, DoesNotOpen, open, seal};
+use domain::request::signature::{PreviousSecret, SigningSecret, SigningSecrets};
+
+/// How many integrations' secrets are kept in memory. At a few hundred bytes each, well below a megabyte.
+const KEPT: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
+
+/// An integration's secrets in clear.
+#[derive(Clone, Debug, Default)]
+pub struct OpenSecrets {
+    pub signing: Option<SigningSecrets>,
+    pub headers: CustomerHeaders,
+}
+
+type Opening = OnceCell<Result<Arc<OpenSecrets>, Fault>>;
+
+/// Opens and seals secrets.
+#[derive(Debug)]
+pub struct Vault {
+    client: Client,
+    /// A cell each, so that a batch that needs the same secrets at once asks KMS once. One that holds a fault is out of
+    /// the cache: only those who waited for it share that.
+    opened: Mutex<LruCache<(IntegrationId, u64), Arc<Opening>>>,
+}
+
+impl Vault {
+    pub fn new(client: Client) -> Self {
+        Self { client, opened: Mutex::new(LruCache::new(KEPT)) }
+    }
+
+    /// The secrets of an integration, from memory if this version was opened before. Whoever asks while it is being opened
+    /// waits for that. One that has none costs nothing.
+    ///
+    /// # Errors
+    /// [`Fault`] when KMS fails, or the values are not what was sealed for this integration.
+    pub async fn open(&self, integration: &Integration) -> Result<Arc<OpenSecrets>, Fault> {
+        let Some(sealed) = &integration.secrets else {
+            return Ok(Arc::default());
+        };
+        let name = (integration.id, integration.version);
+        let cache = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let opening = Arc::clone(cache().get_or_insert(name, Arc::default));
+        let open = async || {
+            let opened = self.open_anew(integration, sealed).await;
+            if opened.is_err() {
+                cache().pop(&name);
+            }
+            opened
+        };
+        opening.get_or_init(open).await.clone()
+    }
+
+    async fn open_anew(&self, integration: &Integration, sealed: &SealedSecrets) -> Result<Arc<OpenSecrets>, Fault> {
+        let owner = Owner { organization: integration.organization_id, integration: integration.id };
+        let key = self.decrypt(&owner, &sealed.data_key).await?;
+        Ok(Arc::new(open_all(&key, &owner, sealed)?))
+    }
+
+    /// Seals an integration's secrets, all of them, under a new data key. `None` when there are none. `kms_key` is the
+    /// key's ARN.
+    ///
+    /// # Errors
+    /// [`Fault`] when KMS fails.
+    pub async fn seal(
+        &self,
+        kms_key: &str,
+        owner: &Owner,
+        secrets: &OpenSecrets,
+    ) -> Result<Option<SealedSecrets>, Fault> {
+        if secrets.signing.is_none() && secrets.headers.is_empty() {
+            return Ok(None);
+        }
+        let answer = self
+            .client
+            .generate_data_key()
+            .key_id(kms_key)
+            .key_spec(DataKeySpec::Aes256)
+            .set_encryption_context(Some(context(owner)))
+            .send()
+            .await
+            .map_err(Fault::of("GenerateDataKey"))?;
+        let key = data_key(answer.plaintext)?;
+        let data_key = ByteBuf::from(answer.ciphertext_blob.ok_or(DoesNotOpen)?.into_inner());
+        let seal_at = |place, value: &str| seal(&key, owner, place, value, random());
+        let current = secrets.signing.as_ref().map(|signing| &signing.current);
+        let previous = secrets.signing.as_ref().and_then(|signing| signing.previous.as_ref());
+        let hints = secrets.headers.iter().filter_map(|(name, value)| Some((name.to_owned(), last4(value)?)));
+        Ok(Some(SealedSecrets {
+            data_key,
+            signing_secret: current.map(|secret| seal_at(Place::SigningSecret, secret.reveal())),
+            signing_secret_last4: current.and_then(|secret| last4(secret.reveal())),
+            signing_secret_format: current.map(SigningSecret::format),
+            previous_signing_secret: previous
+                .map(|previous| seal_at(Place::PreviousSigningSecret, previous.secret.reveal())),
+            previous_valid_until: previous.map(|previous| previous.valid_until),
+            header_last4: hints.collect(),
+            headers: secrets
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_owned(), seal_at(Place::Header(name), value)))
+                .collect(),
+        }))
+    }
+
+    async fn decrypt(&self, owner: &Owner, data_key_blob: &[u8]) -> Result<DataKey, Fault> {
+        let answer = self
+            .client
+            .decrypt()
+            .ciphertext_blob(Blob::new(data_key_blob))
+            .set_encryption_context(Some(context(owner)))
+            .send()
+            .await
+            .map_err(Fault::of("Decrypt"))?;
+        data_key(answer.plaintext)
+    }
+}
+
+/// Random bytes from the operating system.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
+/// The encryption context: KMS gives the data key only to who names the same owner, and logs the name.
+fn context(owner: &Owner) -> HashMap<String, String> {
+    HashMap::from([
+        ("organization_id".to_owned(), owner.organization.to_string()),
+        ("integration_id".to_owned(), owner.integration.to_string()),
+    ])
+}
+
+fn data_key(plaintext: Option<Blob>) -> Result<DataKey, Fault> {
+    let mut plaintext = plaintext.ok_or(DoesNotOpen)?.into_inner();
+    let key = <[u8; DATA_KEY_BYTES]>::try_from(plaintext.as_slice()).map(Zeroizing::new);
+    plaintext.zeroize();
+    Ok(key.map_err(|_| DoesNotOpen)?)
+}
+
+fn open_all(key: &DataKey, owner: &Owner, sealed: &SealedSecrets) -> Result<OpenSecrets, Fault> {
+    let unusable = |what| Fault::UnusableIntegration { integration_id: owner.integration, what };
+    let secret_at = |place, value: &[u8]| -> Result<SigningSecret, Fault> {
+        SigningSecret::parse_stored(&open(key, owner, place, value)?).ok_or_else(|| unusable("signing secret"))
+    };
+
+    let current = sealed.signing_secret.as_ref().map(|value| secret_at(Place::SigningSecret, value)).transpose()?;
+    let previous = match &sealed.previous_signing_secret {
+        Some(value) => Some(PreviousSecret {
+            secret: secret_at(Place::PreviousSigningSecret, value)?,
+            valid_until: sealed.previous_valid_until.unwrap_or(Timestamp::MIN),
+        }),
+        None => None,
+    };
+    let mut values = Vec::with_capacity(sealed.headers.len());
+    for (name, value) in &sealed.headers {
+        values.push((name.as_str(), open(key, owner, Place::Header(name), value)?));
+    }
+    let headers = CustomerHeaders::parse(values.iter().map(|(name, value)| (*name, value.as_str())))
+        .map_err(|_| unusable("header"))?;
+    Ok(OpenSecrets { signing: current.map(|current| SigningSecrets { current, previous }), headers })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::ids::OrganizationId;
+
+    /// As items have them whose secrets were set when shorter ones could be.
+    #[test]
+    fn what_was_accepted_once_still_opens_and_signs() {
+        let key = DataKey::new([1; DATA_KEY_BYTES]);
+        let owner = Owner {
+            organization: OrganizationId::new(1).unwrap(),
+            integration: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
+        };
+        let opened = |current: &str, previous: &str| {
+            let item = SealedSecrets {
+                data_key: ByteBuf::new(),
+                signing_secret: Some(seal(&key, &owner, Place::SigningSecret, current, [1; 12])),
+                signing_secret_last4: None,
+                signing_secret_format: None,
+                previous_signing_secret: Some(seal(&key, &owner, Place::PreviousSigningSecret, previous, [2; 12])),
+                previous_valid_until: Some(Timestamp::MAX),
+                headers: Default::default(),
+                header_last4: Default::default(),
+            };
+            open_all(&key, &owner, &item).unwrap().signing.unwrap()
+        };
+        for (current, previous) in [("12345678", "whsec_AA=="), ("whsec_AA==", "ein Schlüssel\n")] {
+            let signing = opened(current, previous);
+            assert_eq!(signing.current.reveal(), current);
+            assert_eq!(signing.previous_at(Timestamp::UNIX_EPOCH).map(SigningSecret::reveal), Some(previous));
+        }
+    }
+}

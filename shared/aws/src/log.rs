@@ -1,0 +1,397 @@
+//! What the functions log: one JSON line for each attempt, and one for each thing that is our own fault.
+//!
+//! A line's fields are the vocabulary's words. No line holds a secret, a header value, a payload, a response or a URL.
+//! `level` is `ERROR` for what a person should look at: a delivery that ended failed, a buried message, a fault.
+
+use std::io::Write;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::fault::Fault;
+use domain::alert::event::EventType;
+use domain::attempt::Attempt;
+use domain::delivery::ledger::Stale;
+use domain::delivery::{CancelReason, Identity, Record, Status};
+use domain::ids::{DeliveryId, IntegrationId, OrganizationId};
+use domain::integration::Integration;
+
+/// How urgent a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Level {
+    Info,
+    Warn,
+    Error,
+}
+
+/// One attempt that is over.
+#[derive(Debug, Serialize)]
+struct AttemptLine<'a> {
+    level: Level,
+    message: &'static str,
+    organization_id: OrganizationId,
+    integration_id: IntegrationId,
+    delivery_id: DeliveryId,
+    event_type: EventType,
+    alert_id: u64,
+    attempt: u32,
+    outcome: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    possible_duplicate: bool,
+}
+
+/// Logs an attempt that was recorded. `record` is the delivery as it stands after it.
+pub fn attempt(record: &Record, attempt: &Attempt) {
+    write(&attempt_line(record, attempt));
+}
+
+/// Logs an attempt that was made, but not recorded: the ledger had moved on meanwhile. `record` is the delivery as it
+/// stood before.
+pub fn unrecorded_attempt(record: &Record, attempt: &Attempt) {
+    let message = "attempt made, but its claim was lost meanwhile";
+    write(&AttemptLine { level: Level::Warn, message, ..attempt_line(record, attempt) });
+}
+
+/// The status that asks for no more attempts.
+const GONE: u16 = 410;
+
+fn attempt_line<'a>(record: &Record, attempt: &'a Attempt) -> AttemptLine<'a> {
+    let Identity { integration_id, delivery_id, organization_id, event_type, alert_id, .. } = record.identity;
+    let (level, message) = match record.status {
+        Status::Delivered => (Level::Info, "delivered"),
+        Status::Failed if attempt.status_code == Some(GONE) => {
+            (Level::Error, "delivery failed: the endpoint wants no more webhooks, and its integration is switched off")
+        }
+        Status::Failed => (Level::Error, "delivery failed: no attempt is left"),
+        _ => (Level::Warn, "attempt failed, another follows"),
+    };
+    AttemptLine {
+        level,
+        message,
+        organization_id,
+        integration_id,
+        delivery_id,
+        event_type,
+        alert_id,
+        attempt: attempt.number,
+        outcome: &attempt.outcome,
+        status_code: attempt.status_code,
+        error: attempt.error.as_ref().map(|error| error.code.as_str()),
+        duration_ms: attempt.duration_ms,
+        status: record.status,
+        next_attempt_at: record.due_at,
+        possible_duplicate: attempt.possible_duplicate,
+    }
+}
+
+#[derive(Serialize)]
+struct CancelledLine {
+    level: Level,
+    message: &'static str,
+    organization_id: OrganizationId,
+    integration_id: IntegrationId,
+    delivery_id: DeliveryId,
+    attempt: u32,
+    status: Status,
+    reason: CancelReason,
+}
+
+/// Logs a delivery that was cancelled.
+pub fn cancelled(record: &Record, reason: CancelReason) {
+    write(&CancelledLine {
+        level: Level::Info,
+        message: "delivery cancelled",
+        organization_id: record.identity.organization_id,
+        integration_id: record.identity.integration_id,
+        delivery_id: record.identity.delivery_id,
+        attempt: record.attempt,
+        status: record.status,
+        reason,
+    });
+}
+
+#[derive(Serialize)]
+struct DroppedLine {
+    level: Level,
+    message: &'static str,
+    integration_id: IntegrationId,
+    delivery_id: DeliveryId,
+    attempt: u32,
+}
+
+/// Logs a message that had nothing left to do.
+pub fn dropped(key: domain::delivery::DeliveryKey, attempt: u32, stale: Stale) {
+    write(&DroppedLine {
+        level: Level::Info,
+        message: match stale {
+            Stale::NoSuchDelivery => "message dropped: there is no such delivery",
+            Stale::Overtaken => "message dropped: its attempt is over",
+        },
+        integration_id: key.integration_id,
+        delivery_id: key.delivery_id,
+        attempt,
+    });
+}
+
+#[derive(Serialize)]
+struct BuriedLine<'a> {
+    level: Level,
+    message: &'static str,
+    message_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    error: &'a str,
+}
+
+/// Logs a message that went to the dead-letter queue.
+pub fn buried(message_id: &str, field: Option<&str>, error: &str) {
+    let message = "message sent to the dead-letter queue";
+    write(&BuriedLine { level: Level::Error, message, message_id, field, error });
+}
+
+#[derive(Serialize)]
+struct FaultLine<'a> {
+    level: Level,
+    message: &'static str,
+    message_id: &'a str,
+    error: String,
+    /// Absent when it is left to the queue's visibility timeout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    again_in_seconds: Option<u64>,
+}
+
+/// Logs a message that goes back to its queue, and how long that hides it.
+pub fn given_back(message_id: &str, fault: &Fault, hidden: Option<Duration>) {
+    let level = match fault {
+        Fault::Busy { .. } => Level::Info,
+        Fault::NoTimeLeft | Fault::Contended => Level::Warn,
+        _ => Level::Error,
+    };
+    let message = "message given back to its queue";
+    let again_in_seconds = hidden.map(|hidden| hidden.as_secs());
+    write(&FaultLine { level, message, message_id, error: fault.to_string(), again_in_seconds });
+}
+
+#[derive(Serialize)]
+struct TestLine<'a> {
+    level: Level,
+    message: &'static str,
+    organization_id: OrganizationId,
+    integration_id: IntegrationId,
+    delivery_id: DeliveryId,
+    outcome: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+/// Logs a test. Never as an error: its customer is watching.
+pub fn tested(record: &Record) {
+    let Some(attempt) = record.attempts.last() else { return };
+    write(&TestLine {
+        level: Level::Info,
+        message: "test sent",
+        organization_id: record.identity.organization_id,
+        integration_id: record.identity.integration_id,
+        delivery_id: record.identity.delivery_id,
+        outcome: &attempt.outcome,
+        status_code: attempt.status_code,
+        error: attempt.error.as_ref().map(|error| error.code.as_str()),
+    });
+}
+
+#[derive(Serialize)]
+struct UnobservedLine {
+    level: Level,
+    message: &'static str,
+    integration_id: IntegrationId,
+    delivery_id: DeliveryId,
+    error: String,
+}
+
+/// Logs that an endpoint's health could not be noted.
+pub fn unobserved(record: &Record, fault: &Fault) {
+    write(&UnobservedLine {
+        level: Level::Warn,
+        message: "an endpoint's health could not be noted",
+        integration_id: record.identity.integration_id,
+        delivery_id: record.identity.delivery_id,
+        error: fault.to_string(),
+    });
+}
+
+/// What a customer did to an integration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    Created,
+    Changed,
+    SecretRotated,
+    Deleted,
+}
+
+#[derive(Serialize)]
+struct ChangeLine {
+    level: Level,
+    message: &'static str,
+    organization_id: OrganizationId,
+    integration_id: IntegrationId,
+    version: u64,
+}
+
+/// Logs what a customer did to an integration, which stands as it is now.
+pub fn changed(what: Changed, integration: &Integration) {
+    write(&ChangeLine {
+        level: Level::Info,
+        message: match what {
+            Changed::Created => "integration created",
+            Changed::Changed => "integration changed",
+            Changed::SecretRotated => "integration's signing secret rotated",
+            Changed::Deleted => "integration deleted",
+        },
+        organization_id: integration.organization_id,
+        integration_id: integration.id,
+        version: integration.version,
+    });
+}
+
+#[derive(Serialize)]
+struct UnansweredLine {
+    level: Level,
+    message: &'static str,
+    error: String,
+}
+
+/// Logs a fault for which a request could not be carried out.
+pub fn unanswered(fault: &Fault) {
+    write(&UnansweredLine { level: Level::Error, message: "request not carried out", error: fault.to_string() });
+}
+
+#[derive(Serialize)]
+struct LeftOutLine {
+    level: Level,
+    message: &'static str,
+    organization_id: OrganizationId,
+    unreadable: usize,
+}
+
+/// Logs how many of an organization's integrations could not be read and were left out of a list; nothing when all could.
+pub fn left_out(organization_id: OrganizationId, unreadable: usize) {
+    if unreadable > 0 {
+        let message = "integrations that cannot be read were left out of a list";
+        write(&LeftOutLine { level: Level::Error, message, organization_id, unreadable });
+    }
+}
+
+#[derive(Serialize)]
+struct UnsweptLine {
+    level: Level,
+    message: &'static str,
+    due_shard: u8,
+    error: String,
+}
+
+/// Logs that a part of what is overdue could not be swept.
+pub fn unswept(due_shard: u8, fault: &Fault) {
+    let message = "a part of what is overdue was not sent again";
+    write(&UnsweptLine { level: Level::Error, message, due_shard, error: fault.to_string() });
+}
+
+#[derive(Serialize)]
+struct UnreadableLine {
+    level: Level,
+    message: &'static str,
+    due_shard: u8,
+    unreadable: usize,
+}
+
+/// Logs entries of the index of what is waiting that could not be read; nothing when there were none.
+pub fn unreadable_overdue(due_shard: u8, unreadable: usize) {
+    if unreadable > 0 {
+        let message = "overdue deliveries that cannot be read were left out";
+        write(&UnreadableLine { level: Level::Error, message, due_shard, unreadable });
+    }
+}
+
+#[derive(Serialize)]
+struct SweptLine {
+    level: Level,
+    message: &'static str,
+    overdue: usize,
+}
+
+/// Logs what a sweep sent again; nothing when there was nothing.
+pub fn swept(overdue: usize) {
+    if overdue > 0 {
+        write(&SweptLine { level: Level::Warn, message: "overdue deliveries sent again", overdue });
+    }
+}
+
+fn write(line: &impl Serialize) {
+    let Ok(mut text) = serde_json::to_vec(line) else { return };
+    text.push(b'\n');
+    // A log that cannot be written is no reason to stop delivering.
+    let _ = std::io::stdout().lock().write_all(&text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::attempt::AttemptError;
+    use domain::delivery::ledger::{End, State};
+
+    fn record(state: &State) -> Record {
+        let identity = Identity {
+            integration_id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
+            delivery_id: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().unwrap(),
+            organization_id: OrganizationId::new(1).unwrap(),
+            event_type: EventType::Triggered,
+            alert_id: 123,
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        Record::new(identity, state, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn an_attempts_line_has_the_vocabularys_fields_and_no_content() {
+        let due_at = "2025-01-10T10:28:45Z".parse().unwrap();
+        let failed = Attempt {
+            number: 1,
+            started_at: Timestamp::UNIX_EPOCH,
+            duration_ms: Some(12),
+            outcome: "rejected".into(),
+            status_code: Some(500),
+            error: Some(AttemptError { code: "server_error".into(), message: "The endpoint…".into() }),
+            response_excerpt: Some("a secret".into()),
+            possible_duplicate: false,
+        };
+        let waiting = record(&State::Waiting { attempt: 2, round_start: 1, due_at });
+        assert_eq!(
+            serde_json::to_string(&attempt_line(&waiting, &failed)).unwrap(),
+            concat!(
+                r#"{"level":"WARN","message":"attempt failed, another follows","organization_id":1,"#,
+                r#""integration_id":"int_01JH7Z5A8M0000000000000001","#,
+                r#""delivery_id":"dlv_01JH7VVHV81KJMEKY94GFHBBTY","event_type":"alert.triggered","alert_id":123,"#,
+                r#""attempt":1,"outcome":"rejected","status_code":500,"error":"server_error","duration_ms":12,"#,
+                r#""status":"waiting","next_attempt_at":"2025-01-10T10:28:45Z"}"#
+            )
+        );
+        let ended = record(&State::Ended { attempt: 5, round_start: 1, end: End::Failed });
+        assert_eq!(attempt_line(&ended, &failed).level, Level::Error);
+        assert_eq!(attempt_line(&ended, &failed).message, "delivery failed: no attempt is left");
+        let gone = Attempt { status_code: Some(410), ..failed };
+        let told = attempt_line(&ended, &gone).message;
+        assert_eq!(told, "delivery failed: the endpoint wants no more webhooks, and its integration is switched off");
+    }
+}

@@ -1,0 +1,178 @@
+//! Lifting a function of one message to a batch: every message is a task of its own, and answers for itself alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::fault::Fault;
+use crate::log;
+use crate::sqs::queues::{DeadLetterQueue, SourceQueues};
+use crate::sqs::received::Received;
+use domain::backoff::{Receives, Return, give_back};
+use domain::deadline::Deadline;
+
+/// The queues that a function's messages come from, and where those go that no retry mends.
+#[derive(Debug)]
+pub struct Inbox {
+    sources: SourceQueues,
+    dead_letters: DeadLetterQueue,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It may be deleted.
+    Acknowledged,
+    GivenBack,
+}
+
+impl Inbox {
+    pub fn new(sources: SourceQueues, dead_letters: DeadLetterQueue) -> Self {
+        Self { sources, dead_letters }
+    }
+
+    /// Sends a message to the dead-letter queue, with what is wrong with one of its fields, and logs that.
+    ///
+    /// # Errors
+    /// As [`DeadLetterQueue::bury`].
+    pub async fn bury(&self, message: &Received, field: &str, error: &str) -> Result<(), Fault> {
+        self.dead_letters.bury(message, Some(field), error).await?;
+        log::buried(&message.id, Some(field), error);
+        Ok(())
+    }
+
+    /// Handles every message of a batch, all at once. The answer names those that go back to their queue: whose handling
+    /// ended in a fault, or panicked. Each is hidden as long as [`give_back`] says from the moment on that its handling
+    /// ended, however long its neighbours take.
+    pub async fn each_message<H, F>(
+        self: &Arc<Self>,
+        event: SqsEvent,
+        deadline: Deadline,
+        handle: H,
+    ) -> SqsBatchResponse
+    where
+        H: Fn(Arc<Received>) -> F,
+        F: Future<Output = Result<(), Fault>> + Send + 'static,
+    {
+        let mut tasks = JoinSet::new();
+        let mut messages = HashMap::new();
+        for message in event.records {
+            let message = Arc::new(Received::from(message));
+            let handled = handle(Arc::clone(&message));
+            let (inbox, its) = (Arc::clone(self), Arc::clone(&message));
+            let task = tasks.spawn(async move {
+                match handled.await {
+                    Ok(()) => End::Acknowledged,
+                    Err(fault) => inbox.return_for(&its, &fault, deadline).await,
+                }
+            });
+            messages.insert(task.id(), message);
+        }
+        let mut response = SqsBatchResponse::default();
+        while let Some(ended) = tasks.join_next_with_id().await {
+            let (message, end) = match ended {
+                Ok((task, end)) => (messages.remove(&task), end),
+                Err(panic) => {
+                    let message = messages.remove(&panic.id());
+                    if let Some(message) = &message {
+                        self.return_for(message, &Fault::Panicked, deadline).await;
+                    }
+                    (message, End::GivenBack)
+                }
+            };
+            if let (Some(message), End::GivenBack) = (message, end) {
+                // The record's own id to the letter: SQS takes an unknown one for "all done".
+                let mut failure = BatchItemFailure::default();
+                failure.item_identifier.clone_from(&message.id);
+                response.batch_item_failures.push(failure);
+            }
+        }
+        response
+    }
+
+    /// Returns a message whose handling ended in a fault.
+    async fn return_for(&self, message: &Received, fault: &Fault, deadline: Deadline) -> End {
+        let now = Timestamp::now();
+        let receives = Receives { count: message.receive_count, first_at: message.first_received_at.unwrap_or(now) };
+        let time = deadline.left_before_the_answer(now);
+        match give_back(fault.cause(), receives, now) {
+            Return::DeadLetter => {
+                let error = format!("A fault of ours was not over within an hour: {fault}.");
+                if let Ok(Ok(())) = timeout(time, self.dead_letters.bury(message, None, &error)).await {
+                    log::buried(&message.id, None, &error);
+                    return End::Acknowledged;
+                }
+                log::given_back(&message.id, fault, None);
+            }
+            Return::Hidden(hidden) => {
+                // If this fails too, the message is hidden for the rest of its queue's visibility timeout.
+                let is_hidden = matches!(timeout(time, self.sources.hide(message, hidden)).await, Ok(Ok(())));
+                log::given_back(&message.id, fault, is_hidden.then_some(hidden));
+            }
+        }
+        End::GivenBack
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_sqs::config::{BehaviorVersion, Region};
+
+    use super::*;
+
+    fn batch(ids: &[&str]) -> SqsEvent {
+        let records: Vec<_> = ids
+            .iter()
+            .map(|id| {
+                serde_json::json!({
+                    "messageId": id, "body": id, "eventSource": "aws:sqs", "awsRegion": "us-east-1",
+                    "attributes": {"ApproximateReceiveCount": "1"}, "messageAttributes": {}
+                })
+            })
+            .collect();
+        serde_json::from_value(serde_json::json!({ "Records": records })).unwrap()
+    }
+
+    /// Of queues that nobody can reach.
+    fn inbox() -> Arc<Inbox> {
+        let config = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::v2026_01_12());
+        let config = config.region(Region::from_static("us-east-1"));
+        let client = aws_sdk_sqs::Client::from_conf(config.build());
+        let dead_letters = DeadLetterQueue::new(client.clone(), "nowhere".to_owned());
+        Arc::new(Inbox::new(SourceQueues::new(client, vec!["nowhere".to_owned()]), dead_letters))
+    }
+
+    fn deadline() -> Deadline {
+        Deadline(Timestamp::now() + Duration::from_secs(60))
+    }
+
+    #[tokio::test]
+    async fn a_fault_or_a_panic_is_its_own_messages_failure() {
+        let messages = batch(&["good", "fault", "lasting", "panic", "fine"]);
+        let inbox = inbox();
+        let answer = inbox.each_message(messages, deadline(), |message| async move {
+            match message.body.as_str() {
+                "fault" => Err(Fault::Contended),
+                "lasting" => Err(Fault::PayloadMissing),
+                "panic" => panic!("on purpose"),
+                _ => Ok(()),
+            }
+        });
+        let failures = answer.await.batch_item_failures;
+        let mut failed: Vec<_> = failures.iter().map(|failure| failure.item_identifier.as_str()).collect();
+        failed.sort_unstable();
+        assert_eq!(failed, ["fault", "lasting", "panic"]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_without_failures_answers_with_an_empty_list() {
+        let response = inbox().each_message(batch(&["a", "b"]), deadline(), |_| async { Ok(()) }).await;
+        assert_eq!(serde_json::to_string(&response).unwrap(), r#"{"batchItemFailures":[]}"#);
+    }
+}

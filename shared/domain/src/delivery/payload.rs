@@ -1,0 +1,158 @@
+//! Keeping a payload: deflated, and inside the delivery's item while that stays within one write unit.
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
+
+use crate::alert::event::MAX_EVENT_BYTES;
+
+/// One DynamoDB write unit, in bytes: what a claim and a record cost when the item is no larger.
+const WRITE_UNIT_BYTES: usize = 1024;
+
+/// What the item takes besides the payload: attribute names and values of a delivery and one successful attempt, with
+/// the longest ids. Checked against a real item by a test of this file.
+const ITEM_OVERHEAD_BYTES: usize = 340;
+
+/// The largest deflated payload that is kept in the delivery's own item.
+pub const MAX_INLINE_BYTES: usize = WRITE_UNIT_BYTES - ITEM_OVERHEAD_BYTES;
+
+/// Where a payload is kept. Both hold it deflated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// In the delivery's item.
+    Inline(Vec<u8>),
+    /// In an item of its own, which updates of the delivery never rewrite.
+    Apart(Vec<u8>),
+}
+
+/// Decides where a payload is kept.
+pub fn keep(body: &[u8]) -> Kept {
+    let deflated = deflate(body);
+    if deflated.len() <= MAX_INLINE_BYTES { Kept::Inline(deflated) } else { Kept::Apart(deflated) }
+}
+
+thread_local! {
+    /// Used again and again: its tables take a third of a megabyte, and making them anew for each alert took as long as all
+    /// the rest of a delivery.
+    static ENCODER: RefCell<DeflateEncoder<Vec<u8>>> = RefCell::new(DeflateEncoder::new(Vec::new(), Compression::default()));
+}
+
+fn deflate(body: &[u8]) -> Vec<u8> {
+    let deflated = ENCODER.with_borrow_mut(|encoder| {
+        encoder.write_all(body)?;
+        encoder.reset(Vec::new())
+    });
+    deflated.expect("writing to memory does not fail")
+}
+
+/// A kept payload that does not inflate to what an alert event can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a kept payload does not inflate")]
+pub struct DoesNotInflate;
+
+/// The payload that [`keep`] was given, byte for byte.
+///
+/// # Errors
+/// [`DoesNotInflate`] when the bytes are damaged or inflate to more than an alert event may have.
+pub fn inflate(deflated: &[u8]) -> Result<Vec<u8>, DoesNotInflate> {
+    let mut body = Vec::with_capacity(deflated.len() * 2);
+    let limit = MAX_EVENT_BYTES as u64 + 1;
+    DeflateDecoder::new(deflated).take(limit).read_to_end(&mut body).map_err(|_| DoesNotInflate)?;
+    if body.len() > MAX_EVENT_BYTES { Err(DoesNotInflate) } else { Ok(body) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::event::EventType;
+    use crate::attempt::Attempt;
+    use crate::delivery::ledger::{ClaimId, End, State};
+    use crate::delivery::{Identity, Record};
+    use crate::ids::OrganizationId;
+    use jiff::Timestamp;
+
+    const SAMPLE: &[u8] = include_bytes!("../../../../events/alert-triggered.json");
+
+    #[test]
+    fn a_payload_comes_back_byte_for_byte() {
+        let bodies = [b"".to_vec(), SAMPLE.to_vec(), vec![b'x'; MAX_EVENT_BYTES], "é🤖".repeat(9_000).into_bytes()];
+        for body in bodies {
+            let (Kept::Inline(kept) | Kept::Apart(kept)) = keep(&body);
+            assert_eq!(inflate(&kept), Ok(body));
+        }
+    }
+
+    #[test]
+    fn the_documented_payload_is_kept_inline() {
+        assert!(matches!(keep(SAMPLE), Kept::Inline(_)));
+    }
+
+    #[test]
+    fn what_does_not_fit_one_write_unit_is_kept_apart() {
+        // Hex of a multiplicative sequence hardly deflates below half.
+        let body: String = (1_u64..200).map(|n| format!("{:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+        assert!(matches!(keep(body.as_bytes()), Kept::Apart(_)));
+    }
+
+    #[test]
+    fn damaged_or_exploding_bytes_do_not_inflate() {
+        assert_eq!(inflate(&[0xff; 40]), Err(DoesNotInflate));
+        assert_eq!(inflate(&deflate(&vec![0; MAX_EVENT_BYTES + 1])), Err(DoesNotInflate));
+    }
+
+    /// DynamoDB's documented item size: UTF-8 names and values, numbers at two digits a byte plus one, binary as it is,
+    /// three bytes for a list or map and one for each member.
+    fn size(value: &serde_dynamo::AttributeValue) -> usize {
+        use serde_dynamo::AttributeValue::{B, Bool, L, M, N, S};
+        match value {
+            S(text) => text.len(),
+            N(digits) => digits.len().div_ceil(2) + 1,
+            B(bytes) => bytes.len(),
+            Bool(_) => 1,
+            L(list) => 3 + list.iter().map(|member| 1 + size(member)).sum::<usize>(),
+            M(map) => 3 + map.iter().map(|(name, member)| 1 + name.len() + size(member)).sum::<usize>(),
+            other => panic!("no item has {other:?}"),
+        }
+    }
+
+    fn item_size(record: &Record) -> usize {
+        let item: serde_dynamo::Item = serde_dynamo::to_item(record).unwrap();
+        item.iter().map(|(name, value)| name.len() + size(value)).sum()
+    }
+
+    #[test]
+    fn an_item_with_the_largest_inline_payload_is_one_write_unit_before_and_after_its_record() {
+        let now = Timestamp::from_millisecond(1_796_500_000_123).unwrap();
+        let identity = Identity {
+            integration_id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
+            delivery_id: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().unwrap(),
+            organization_id: OrganizationId::new(u64::MAX).unwrap(),
+            event_type: EventType::Acknowledged,
+            alert_id: u64::MAX,
+            created_at: now,
+        };
+        let claimed =
+            State::Sending { attempt: 1, round_start: 1, lease_until: now, claim_id: ClaimId::new([255; 16]) };
+        let mut record = Record::new(identity, &claimed, now);
+        record.payload = Some(vec![0; MAX_INLINE_BYTES].into());
+        assert!(item_size(&record) <= WRITE_UNIT_BYTES, "claimed: {}", item_size(&record));
+
+        record.enter(&State::Ended { attempt: 1, round_start: 1, end: End::Delivered });
+        record.remember(Attempt {
+            number: 1,
+            started_at: now,
+            duration_ms: Some(30_000),
+            outcome: "accepted".into(),
+            status_code: Some(200),
+            error: None,
+            response_excerpt: None,
+            possible_duplicate: false,
+        });
+        assert!(item_size(&record) <= WRITE_UNIT_BYTES, "recorded: {}", item_size(&record));
+        // Not wastefully small either.
+        assert!(item_size(&record) > WRITE_UNIT_BYTES - 64, "recorded: {}", item_size(&record));
+    }
+}

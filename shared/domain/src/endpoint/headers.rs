@@ -1,0 +1,316 @@
+//! The headers that a customer adds to the requests to an endpoint, mostly for authentication.
+//!
+//! Their values are secrets: they are wiped from memory when dropped and no `Debug` shows them. Headers that frame the
+//! request, that route it, or that we sign with cannot be set, so that no customer header can change what a request is
+//! or make it look like another's.
+
+use std::fmt;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use zeroize::Zeroizing;
+
+/// The most headers an integration can have.
+pub const MAX_HEADERS: usize = 20;
+
+/// The most bytes they can take in a request, all together: names, values, and the four bytes around each.
+pub const MAX_HEADER_BYTES: usize = 8 * 1024;
+
+/// An integration's own headers, in the order given.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct CustomerHeaders(Vec<(HeaderName, Zeroizing<String>)>);
+
+/// Why headers cannot be used. Holds names where they are valid ones, never values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderRefused {
+    TooMany,
+    TooLarge,
+    /// The header at this position, counted from 1, has a name that HTTP does not allow.
+    Name {
+        position: usize,
+    },
+    /// The value holds a line break, another control character, a character outside ASCII, or a blank at an end.
+    Value {
+        name: HeaderName,
+    },
+    Duplicate {
+        name: HeaderName,
+    },
+    Forbidden {
+        name: HeaderName,
+        why: Why,
+    },
+}
+
+/// Why a header cannot be set by a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It belongs to one connection and not to the request.
+    HopByHop,
+    /// It follows from the URL.
+    Host,
+    /// It describes the payload, which we write.
+    Content,
+    /// It asks for a response that we would not read.
+    Response,
+    /// It tells of proxies, of which there are none.
+    Forwarding,
+    /// It is how receivers know us.
+    UserAgent,
+    /// It is one of those that carry our signature and ids.
+    Ours,
+}
+
+impl CustomerHeaders {
+    /// Checks headers that a customer gave, as pairs of name and value.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong with them, which [`HeaderRefused::sentence`] explains.
+    pub fn parse<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, HeaderRefused>
+    where
+        N: AsRef<str>,
+        V: Into<String>,
+    {
+        let mut headers: Vec<(HeaderName, Zeroizing<String>)> = Vec::new();
+        let mut bytes = 0;
+        for (index, (name, value)) in pairs.into_iter().enumerate() {
+            let value = Zeroizing::new(value.into());
+            if index == MAX_HEADERS {
+                return Err(HeaderRefused::TooMany);
+            }
+            let name = HeaderName::from_bytes(name.as_ref().as_bytes())
+                .map_err(|_| HeaderRefused::Name { position: index + 1 })?;
+            check_name(&name)?;
+            if headers.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(HeaderRefused::Duplicate { name });
+            }
+            if !is_field_value(&value) {
+                return Err(HeaderRefused::Value { name });
+            }
+            bytes += name.as_str().len() + ": ".len() + value.len() + "\r\n".len();
+            if bytes > MAX_HEADER_BYTES {
+                return Err(HeaderRefused::TooLarge);
+            }
+            headers.push((name, value));
+        }
+        Ok(Self(headers))
+    }
+
+    /// The names, in lower case. Names are no secrets.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Names and values, to be sealed.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Puts them into a request. The values are marked sensitive, which keeps them out of `Debug` and tells
+    /// `sender` to keep them out of excerpts.
+    pub fn insert_into(&self, request_headers: &mut HeaderMap) {
+        for (name, value) in &self.0 {
+            let mut value = HeaderValue::from_str(value).expect("parse checked that it is a valid value");
+            value.set_sensitive(true);
+            request_headers.insert(name, value);
+        }
+    }
+}
+
+impl fmt::Debug for CustomerHeaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.names().map(|name| (name, "…"))).finish()
+    }
+}
+
+fn check_name(name: &HeaderName) -> Result<(), HeaderRefused> {
+    match why_forbidden(name.as_str()) {
+        Some(why) => Err(HeaderRefused::Forbidden { name: name.clone(), why }),
+        None => Ok(()),
+    }
+}
+
+/// `name` is in lower case.
+fn why_forbidden(name: &str) -> Option<Why> {
+    Some(match name {
+        "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "http2-settings" => {
+            Why::HopByHop
+        }
+        "host" => Why::Host,
+        "accept-encoding" | "expect" => Why::Response,
+        "forwarded" => Why::Forwarding,
+        "user-agent" => Why::UserAgent,
+        _ if name.starts_with("proxy-") => Why::HopByHop,
+        _ if name.starts_with("content-") => Why::Content,
+        _ if name.starts_with("x-forwarded-") => Why::Forwarding,
+        _ if name.starts_with("x-roboticks-") || name.starts_with("webhook-") => Why::Ours,
+        _ => return None,
+    })
+}
+
+/// Visible ASCII with blanks and tabs between (RFC 9110, section 5.5). The standard also allows bytes beyond ASCII, but says
+/// that recipients need not understand them.
+fn is_field_value(value: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_graphic() || byte == b' ' || byte == b'\t';
+    value.bytes().all(is_allowed) && value.trim_ascii() == value
+}
+
+impl HeaderRefused {
+    /// What is wrong and what would be right, in a sentence for the customer.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::TooMany => format!("There are more than {MAX_HEADERS} custom headers: remove some."),
+            Self::TooLarge => {
+                format!("The custom headers take more than {MAX_HEADER_BYTES} bytes together: shorten or remove some.")
+            }
+            // Not quoted: it may be a whole header, its value included.
+            Self::Name { .. } => {
+                "The name of this custom header is not valid: use letters, digits and hyphens, without \
+                                  spaces or a colon."
+                    .to_owned()
+            }
+            Self::Value { name } => format!(
+                "The value of the custom header {name} is not valid: use printable ASCII characters, without line breaks \
+                 and without spaces at its ends."
+            ),
+            Self::Duplicate { name } => {
+                format!("The custom header {name} is there twice (names do not differ by case): keep one.")
+            }
+            Self::Forbidden { name, why } => {
+                format!("The custom header {name} cannot be set, because {}: remove it.", why.clause())
+            }
+        }
+    }
+}
+
+impl Why {
+    fn clause(self) -> &'static str {
+        match self {
+            Self::HopByHop => "it belongs to the connection and not to the webhook",
+            Self::Host => "it follows from the webhook URL",
+            Self::Content => "it describes the payload, which is always JSON",
+            Self::Response => "it asks for a kind of response that is not supported",
+            Self::Forwarding => "it tells of proxies, and webhooks are sent directly",
+            Self::UserAgent => "it tells receivers that the webhook is from Roboticks",
+            Self::Ours => "its name is reserved for the signature and the ids of webhooks",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, value: &str, expected: Result<(), HeaderRefused>) {
+        assert_eq!(CustomerHeaders::parse([(name, value)]).map(|_| ()), expected, "{name:?}: {value:?}");
+    }
+
+    fn named(name: &'static str) -> HeaderName {
+        HeaderName::from_static(name)
+    }
+
+    #[test]
+    fn ordinary_headers() {
+        check("Authorization", "Bearer abc.def-123", Ok(()));
+        check("X-Api-Key", "s3cr3t with blanks\tand a tab", Ok(()));
+        check("x_underscore.and~more", "", Ok(()));
+        check("Cookie", "a=b; c=d", Ok(()));
+        check("Accept", "*/*", Ok(()));
+        check("X-Roboticks", "not one of ours", Ok(()));
+        check("Webhooks-Id", "nor this", Ok(()));
+        check("Forwarded-For", "nor this", Ok(()));
+    }
+
+    #[test]
+    fn names_that_http_does_not_allow() {
+        for name in ["", " ", "X Key", "X-Key:", "X-Key\r\n", "Schlüssel", "a\u{0}", "(x)", "X-Key "] {
+            check(name, "v", Err(HeaderRefused::Name { position: 1 }));
+        }
+        let second = CustomerHeaders::parse([("a", "1"), ("b:", "2")]);
+        assert_eq!(second, Err(HeaderRefused::Name { position: 2 }));
+    }
+
+    #[test]
+    fn values_that_http_does_not_allow() {
+        for value in ["a\nb", "a\r\nX-Evil: 1", "token\n", "\u{0}", "a\u{7f}", "ключ", " a", "a ", "\ta"] {
+            check("X-Key", value, Err(HeaderRefused::Value { name: named("x-key") }));
+        }
+    }
+
+    #[track_caller]
+    fn forbidden(names: &[&str], expected: Why) {
+        for name in names {
+            let refused = CustomerHeaders::parse([(name, "v")]).expect_err("it is forbidden");
+            assert!(matches!(&refused, HeaderRefused::Forbidden { why, .. } if *why == expected), "{refused:?}");
+            assert!(refused.sentence().contains(&name.to_ascii_lowercase()), "{}", refused.sentence());
+        }
+    }
+
+    #[test]
+    fn headers_that_are_ours_to_set() {
+        forbidden(&["Connection", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding", "Upgrade"], Why::HopByHop);
+        forbidden(&["Proxy-Authorization", "proxy-connection", "Proxy-Anything"], Why::HopByHop);
+        forbidden(&["Host", "HOST"], Why::Host);
+        forbidden(&["Content-Type", "Content-Length", "content-encoding", "Content-Anything"], Why::Content);
+        forbidden(&["Accept-Encoding", "Expect"], Why::Response);
+        forbidden(&["Forwarded", "X-Forwarded-For", "x-forwarded-host"], Why::Forwarding);
+        forbidden(&["User-Agent"], Why::UserAgent);
+        forbidden(&["X-Roboticks-Signature", "x-roboticks-anything", "Webhook-Id", "webhook-signature"], Why::Ours);
+    }
+
+    #[test]
+    fn at_most_twenty() {
+        let pairs = |count: usize| (0..count).map(|number| (format!("x-{number}"), "v"));
+        assert_eq!(CustomerHeaders::parse(pairs(MAX_HEADERS)).map(|headers| headers.names().count()), Ok(20));
+        assert_eq!(CustomerHeaders::parse(pairs(MAX_HEADERS + 1)), Err(HeaderRefused::TooMany));
+    }
+
+    #[test]
+    fn at_most_8_kib_together() {
+        let pair = |value_bytes: usize| [("x-key", "v".repeat(value_bytes))];
+        let around = "x-key: \r\n".len();
+        assert!(CustomerHeaders::parse(pair(MAX_HEADER_BYTES - around)).is_ok());
+        assert_eq!(CustomerHeaders::parse(pair(MAX_HEADER_BYTES - around + 1)), Err(HeaderRefused::TooLarge));
+        let many = (0..9).map(|number| (format!("x-{number}"), "v".repeat(1000)));
+        assert_eq!(CustomerHeaders::parse(many), Err(HeaderRefused::TooLarge));
+    }
+
+    #[test]
+    fn names_do_not_differ_by_case() {
+        let twice = CustomerHeaders::parse([("X-Key", "1"), ("x-KEY", "2")]);
+        assert_eq!(twice, Err(HeaderRefused::Duplicate { name: named("x-key") }));
+    }
+
+    #[test]
+    fn values_reach_the_request_and_no_debug_output() {
+        let headers =
+            CustomerHeaders::parse([("Authorization", "Bearer s3cr3t"), ("X-Tenant", "s3cr3t")]).expect("valid");
+        let mut request = HeaderMap::new();
+        headers.insert_into(&mut request);
+        assert_eq!(request["authorization"], "Bearer s3cr3t");
+        assert_eq!(request["x-tenant"], "s3cr3t");
+        assert_eq!(headers.iter().collect::<Vec<_>>(), [("authorization", "Bearer s3cr3t"), ("x-tenant", "s3cr3t")]);
+        assert_eq!(format!("{headers:?}"), r#"{"authorization": "…", "x-tenant": "…"}"#);
+        assert!(!format!("{request:?}").contains("s3cr3t"));
+    }
+
+    #[test]
+    fn refusals_never_hold_values() {
+        for refused in [
+            CustomerHeaders::parse([("X-Key", "s3cr3t\n")]),
+            CustomerHeaders::parse([("Host", "s3cr3t")]),
+            CustomerHeaders::parse([("s3cr3t:", "v")]),
+            CustomerHeaders::parse([("a", "s3cr3t"), ("A", "s3cr3t")]),
+        ] {
+            let refused = refused.expect_err("each is refused");
+            let sentence = refused.sentence();
+            assert!(!format!("{refused:?} {sentence}").contains("s3cr3t"), "{sentence}");
+            assert!(sentence.starts_with("The ") && sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! The URL of an endpoint, as webhooks may be sent to.
+//!
+//! A URL is read the way browsers read it (the WHATWG URL standard), so that `http://0x7f.1` is seen for the loopback
+//! address it is; but where that standard silently repairs (blanks, backslashes, missing slashes) this refuses, so that
+//! what is stored is what is called. A host *name* is not resolved here: `sender` vets its addresses at every
+//! request.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::Uri;
+use url::{Host, Url};
+
+use crate::endpoint::address::{self, AllowedNetworks};
+
+/// The longest URL accepted, in bytes.
+pub const MAX_URL_BYTES: usize = 2048;
+
+/// A URL that webhooks may be sent to: `http` or `https`, a host that is a name or a public address, no user and no
+/// fragment, and a port that is 80, 443, or at least 1024.
+///
+/// Paths and queries often hold secrets, so `Debug` and `Display` show only scheme, host and port.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EndpointUrl {
+    url: Url,
+    uri: Uri,
+}
+
+/// Why a URL cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrlRefused {
+    TooLong,
+    /// A blank, tab, line break, other control character or backslash somewhere in it.
+    Character,
+    /// Neither `http://` nor `https://` at its start.
+    Scheme,
+    /// `user:password@` before the host.
+    UserInfo,
+    /// No host, or one that cannot be.
+    Host,
+    /// An IPv6 address with a zone, such as `fe80::1%eth0`.
+    Zone,
+    /// A dot at the end of the host.
+    TrailingDot,
+    /// An IP address that is not public.
+    ForbiddenAddress,
+    /// A port that is neither 80 nor 443 nor at least 1024.
+    Port,
+    /// A `#` and what follows.
+    Fragment,
+    /// Anything else that makes it no URL.
+    Malformed,
+}
+
+impl EndpointUrl {
+    /// Reads a URL that a customer gave.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, which [`UrlRefused::sentence`] explains.
+    pub fn parse(text: &str, allowed: &AllowedNetworks) -> Result<Self, UrlRefused> {
+        if text.len() > MAX_URL_BYTES {
+            return Err(UrlRefused::TooLong);
+        }
+        if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+            return Err(UrlRefused::Character);
+        }
+        if text.contains('#') {
+            return Err(UrlRefused::Fragment);
+        }
+        let authority = authority(text)?;
+        check_authority(authority)?;
+        let url = Url::parse(text).map_err(refusal)?;
+        match url.host() {
+            Some(Host::Ipv4(address)) => {
+                check_address(address.into(), allowed)?;
+                check_end(authority)?;
+            }
+            Some(Host::Ipv6(address)) => check_address(address.into(), allowed)?,
+            Some(Host::Domain(name)) => check_name(name)?,
+            None => return Err(UrlRefused::Host),
+        }
+        if !matches!(url.port_or_known_default(), Some(80 | 443 | 1024..)) {
+            return Err(UrlRefused::Port);
+        }
+        // Normalizing can lengthen a URL threefold (`ü` becomes `%C3%BC`); what is sent is bounded too.
+        if url.as_str().len() > MAX_URL_BYTES {
+            return Err(UrlRefused::TooLong);
+        }
+        let uri = Uri::try_from(url.as_str()).map_err(|_| UrlRefused::Malformed)?;
+        Ok(Self { url, uri })
+    }
+
+    /// The whole URL, normalized. It may hold secrets: for its owner, never for a log.
+    pub fn as_str(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// The same URL as HTTP clients want it.
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// The host's address, if the URL names one instead of a name.
+    pub fn ip_literal(&self) -> Option<IpAddr> {
+        match self.url.host()? {
+            Host::Ipv4(address) => Some(address.into()),
+            Host::Ipv6(address) => Some(address.into()),
+            Host::Domain(_) => None,
+        }
+    }
+
+    /// Whether requests to it and to `other` go to the same place: over the same scheme, to the same host and port, however
+    /// they are written.
+    pub fn has_origin_of(&self, other: &Self) -> bool {
+        self.url.origin() == other.url.origin()
+    }
+
+    /// Scheme, host and port, for logs: the path of a URL is often as secret as its query.
+    pub fn redacted(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+}
+
+impl fmt::Debug for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EndpointUrl").field(&self.redacted()).finish()
+    }
+}
+
+impl fmt::Display for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+/// What stands between `://` and the path, read strictly: the WHATWG standard also takes `https:host` and
+/// `https:///host`, and forgets an empty user.
+fn authority(text: &str) -> Result<&str, UrlRefused> {
+    let (scheme, rest) = text.split_once("://").ok_or(UrlRefused::Scheme)?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return Err(UrlRefused::Scheme);
+    }
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if authority.is_empty() { Err(UrlRefused::Host) } else { Ok(authority) }
+}
+
+fn check_authority(authority: &str) -> Result<(), UrlRefused> {
+    if authority.contains('@') {
+        return Err(UrlRefused::UserInfo);
+    }
+    if authority.starts_with('[') && authority.contains('%') {
+        return Err(UrlRefused::Zone);
+    }
+    Ok(())
+}
+
+fn check_address(address: IpAddr, allowed: &AllowedNetworks) -> Result<(), UrlRefused> {
+    address::check(address, allowed).map_err(|_| UrlRefused::ForbiddenAddress)
+}
+
+/// The standard forgets a dot behind an IPv4 address, whatever it is written like.
+fn check_end(authority: &str) -> Result<(), UrlRefused> {
+    let host = authority.split(':').next().unwrap_or_default();
+    let is_dot = |c: char| matches!(c, '.' | '。' | '．' | '｡');
+    if host.ends_with(is_dot) || host.to_ascii_lowercase().ends_with("%2e") {
+        Err(UrlRefused::TrailingDot)
+    } else {
+        Ok(())
+    }
+}
+
+/// A dot at the end is valid in DNS, but certificates and servers do not know the host by it. Names as such are never
+/// forbidden, `localhost` included: the addresses they resolve to decide.
+fn check_name(name: &str) -> Result<(), UrlRefused> {
+    if name.ends_with('.') {
+        return Err(UrlRefused::TrailingDot);
+    }
+    let label_is_valid = |label: &str| !label.is_empty() && label.len() <= 63;
+    if name.len() > 253 || !name.split('.').all(label_is_valid) {
+        return Err(UrlRefused::Host);
+    }
+    Ok(())
+}
+
+fn refusal(error: url::ParseError) -> UrlRefused {
+    use url::ParseError;
+    match error {
+        ParseError::EmptyHost
+        | ParseError::IdnaError
+        | ParseError::InvalidIpv4Address
+        | ParseError::InvalidIpv6Address
+        | ParseError::InvalidDomainCharacter => UrlRefused::Host,
+        ParseError::InvalidPort => UrlRefused::Port,
+        _ => UrlRefused::Malformed,
+    }
+}
+
+impl UrlRefused {
+    /// What is wrong with the URL and what would be right, in a sentence for the customer.
+    pub fn sentence(self) -> String {
+        match self {
+            Self::TooLong => {
+                return format!("The webhook URL is longer than {MAX_URL_BYTES} characters: use a shorter one.");
+            }
+            Self::Character => {
+                "The webhook URL contains a space, a line break, a control character or a backslash: remove it, or \
+                 percent-encode it."
+            }
+            Self::Scheme => "The webhook URL must start with https:// (recommended) or http://.",
+            Self::UserInfo => {
+                "The webhook URL must not contain a user name or password: send credentials in a custom header instead."
+            }
+            Self::Host => "The webhook URL has no valid host: it should look like https://example.com/webhook.",
+            Self::Zone => "The webhook URL must not contain an IPv6 zone: use a host name or a public address.",
+            Self::TrailingDot => "The host of the webhook URL must not end with a dot: remove the dot.",
+            Self::ForbiddenAddress => "The webhook URL must be publicly accessible: use a host with a public address.",
+            Self::Port => "The port of the webhook URL must be 80, 443, or at least 1024.",
+            Self::Fragment => "The webhook URL must not contain a #: remove it and what follows, it is never sent.",
+            Self::Malformed => "The webhook URL is not valid: it should look like https://example.com/webhook.",
+        }
+        .to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<EndpointUrl, UrlRefused> {
+        EndpointUrl::parse(text, &AllowedNetworks::none())
+    }
+
+    #[track_caller]
+    fn accepted(text: &str, normalized: &str) {
+        let url = parse(text).unwrap_or_else(|refused| panic!("{text:?} was refused: {refused:?}"));
+        assert_eq!(url.as_str(), normalized);
+        assert_eq!(url.uri().host(), Url::parse(normalized).expect("a test URL parses").host_str());
+    }
+
+    #[track_caller]
+    fn refused(texts: &[&str], expected: UrlRefused) {
+        for text in texts {
+            assert_eq!(parse(text).map(|url| url.url), Err(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ordinary_urls() {
+        accepted("https://example.com", "https://example.com/");
+        accepted("http://example.com/webhook", "http://example.com/webhook");
+        accepted("HTTPS://Example.COM:443/A?b=C&d", "https://example.com/A?b=C&d");
+        accepted("https://example.com:8443/a%20b", "https://example.com:8443/a%20b");
+        accepted("https://example.com?token=1", "https://example.com/?token=1");
+        accepted("http://example.com:1024/", "http://example.com:1024/");
+        accepted("https://bücher.example/ü", "https://xn--bcher-kva.example/%C3%BC");
+        accepted("https://example.com/a@b:c", "https://example.com/a@b:c");
+        accepted("https://example.com/{id}|x?y={z}", "https://example.com/%7Bid%7D|x?y={z}");
+        accepted("https://8.8.8.8/", "https://8.8.8.8/");
+        accepted("https://[2606:4700:4700::1111]:8443/", "https://[2606:4700:4700::1111]:8443/");
+        // A name's addresses are vetted when it is resolved.
+        accepted("http://localhost:8080/", "http://localhost:8080/");
+        accepted("http://printer/", "http://printer/");
+    }
+
+    #[test]
+    fn what_is_not_a_web_url() {
+        refused(&["", "example.com", "//example.com", "/webhook", "mailto:a@example.com"], UrlRefused::Scheme);
+        refused(
+            &["ftp://example.com", "file:///etc/passwd", "gopher://example.com:70/", "ws://a.b"],
+            UrlRefused::Scheme,
+        );
+        refused(&["https:example.com", "https:/example.com", "http//example.com"], UrlRefused::Scheme);
+        refused(&["https://", "https:///example.com", "https://?a", "https://:443/", "http://[]/"], UrlRefused::Host);
+        refused(&["https://exa<mple.com", "https://a..b/", "https://.example.com", "https://[::1"], UrlRefused::Host);
+        refused(
+            &["https://999.1.1.1/", "https://1.2.3.4.5/", "https://[1::2::3]/", "https://a%00b/"],
+            UrlRefused::Host,
+        );
+        refused(&["https://xn--/", "https://a%2fb/"], UrlRefused::Host);
+    }
+
+    #[test]
+    fn what_browsers_would_repair() {
+        refused(&[" https://example.com", "https://example.com ", "https://exa\tmple.com"], UrlRefused::Character);
+        refused(&["https://example.com/\n", "https://example.com/a b", "https:\\\\example.com"], UrlRefused::Character);
+        refused(
+            &["https://example.com\\@evil.example", "https://example.com/\u{0}", "\u{a0}https://a.b"],
+            UrlRefused::Character,
+        );
+        refused(
+            &["https://user@example.com", "https://u:p@example.com/", "https://@example.com"],
+            UrlRefused::UserInfo,
+        );
+        refused(&["https://example.com/#top", "https://example.com#", "https://a#@b"], UrlRefused::Fragment);
+        refused(&["https://example.com./", "http://localhost./", "https://8.8.8.8./"], UrlRefused::TrailingDot);
+        refused(&["http://[fe80::1%25eth0]/", "http://[fe80::1%eth0]/"], UrlRefused::Zone);
+    }
+
+    #[test]
+    fn ports() {
+        refused(&["http://example.com:0/", "http://example.com:22/", "https://example.com:25"], UrlRefused::Port);
+        refused(&["https://example.com:1023/", "https://example.com:79", "https://example.com:444/"], UrlRefused::Port);
+        refused(&["https://example.com:65536/", "https://example.com:http/"], UrlRefused::Port);
+        accepted("https://example.com:80/", "https://example.com:80/");
+        accepted("http://example.com:443/", "http://example.com:443/");
+        accepted("https://example.com:65535/", "https://example.com:65535/");
+        accepted("https://example.com:/", "https://example.com/");
+    }
+
+    #[test]
+    fn forbidden_addresses_in_every_spelling() {
+        for host in [
+            "127.0.0.1",
+            "127.1",
+            "127.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "0177.0.0.1",
+            "017700000001",
+            "127.0.0.1.",
+            "%31%32%37.0.0.1",
+            "１２７.0.0.1",
+            "127。0。0。1",
+            "0",
+            "0.0.0.0",
+            "169.254.169.254",
+            "0xa9fea9fe",
+            "10.0.0.1",
+            "[::]",
+            "[::1]",
+            "[0:0:0:0:0:0:0:1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[64:ff9b::7f00:1]",
+            "[fd00:ec2::254]",
+            "[fe80::1]",
+        ] {
+            refused(&[&format!("http://{host}/"), &format!("https://{host}:8443/x")], UrlRefused::ForbiddenAddress);
+        }
+    }
+
+    #[test]
+    fn allowed_networks_open_literals() {
+        let loopback = "127.0.0.0/8".parse().expect("the test's networks parse");
+        let url = EndpointUrl::parse("http://127.0.0.1:9000/x", &loopback).expect("it is allowed");
+        assert_eq!(url.ip_literal(), Some("127.0.0.1".parse().expect("it is an address")));
+        assert_eq!(EndpointUrl::parse("http://10.0.0.1/", &loopback), Err(UrlRefused::ForbiddenAddress));
+        assert_eq!(parse("https://example.com").map(|url| url.ip_literal()), Ok(None));
+    }
+
+    #[test]
+    fn lengths() {
+        let of_length = |length: usize| format!("https://example.com/{}", "a".repeat(length - 20));
+        assert!(parse(&of_length(MAX_URL_BYTES)).is_ok());
+        refused(&[&of_length(MAX_URL_BYTES + 1)], UrlRefused::TooLong);
+        refused(&[&format!("https://example.com/{}", "ü".repeat(600))], UrlRefused::TooLong);
+        refused(&[&format!("https://{}.example/", "a".repeat(64))], UrlRefused::Host);
+        refused(&[&format!("https://{}example/", "a.".repeat(130))], UrlRefused::Host);
+    }
+
+    #[test]
+    fn secrets_in_path_and_query_are_not_shown() {
+        let url = parse("https://hooks.example.com:8443/services/T0/B0/secret?token=secret").expect("it is valid");
+        assert_eq!(url.redacted(), "https://hooks.example.com:8443");
+        assert_eq!(
+            format!("{url} {url:?}"),
+            r#"https://hooks.example.com:8443 EndpointUrl("https://hooks.example.com:8443")"#
+        );
+    }
+
+    #[track_caller]
+    fn same_place(some: &str, other: &str, expected: bool) {
+        let [some, other] =
+            [some, other].map(|text| parse(text).unwrap_or_else(|refused| panic!("{text}: {refused:?}")));
+        assert_eq!((some.has_origin_of(&other), other.has_origin_of(&some)), (expected, expected), "{some} {other}");
+    }
+
+    #[test]
+    fn an_origin_is_the_same_however_it_is_written() {
+        same_place("https://example.com/a?b", "HTTPS://Example.COM:443/c", true);
+        same_place("http://example.com", "http://example.com:80/", true);
+        same_place("https://bücher.example/", "https://XN--BCHER-KVA.example/", true);
+        same_place("https://exam%70le.com/", "https://ｅｘａｍｐｌｅ.com/", true);
+        same_place("https://8.8.8.8/", "https://0x08080808/", true);
+        same_place("https://[2606:4700:4700::1111]/", "https://[2606:4700:4700:0:0:0:0:1111]/", true);
+    }
+
+    #[test]
+    fn another_scheme_host_or_port_is_another_origin() {
+        same_place("https://example.com/", "http://example.com/", false);
+        same_place("https://example.com/", "http://example.com:443/", false);
+        same_place("https://example.com/", "https://example.com:8443/", false);
+        same_place("https://example.com/", "https://www.example.com/", false);
+        same_place("https://example.com/", "https://example.co/m", false);
+        same_place("https://8.8.8.8/", "https://8.8.4.4/", false);
+    }
+
+    #[test]
+    fn every_refusal_is_a_sentence() {
+        use UrlRefused::*;
+        for refused in
+            [TooLong, Character, Scheme, UserInfo, Host, Zone, TrailingDot, ForbiddenAddress, Port, Fragment, Malformed]
+        {
+            let sentence = refused.sentence();
+            assert!(sentence.starts_with("The ") && sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
+        }
+    }
+}

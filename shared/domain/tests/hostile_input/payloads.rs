@@ -1,0 +1,54 @@
+//! Kept payloads: what was kept comes back, and what is damaged does no harm.
+
+use domain::alert::event::MAX_EVENT_BYTES;
+use domain::delivery::payload::{self, Kept};
+use proptest::prelude::*;
+
+use crate::oracles;
+
+fn deflated(body: &[u8]) -> Vec<u8> {
+    let (Kept::Inline(deflated) | Kept::Apart(deflated)) = payload::keep(body);
+    deflated
+}
+
+proptest! {
+    #![proptest_config(crate::config())]
+
+    #[test]
+    fn a_payload_comes_back(body in proptest::collection::vec(any::<u8>(), 0..3000), times in 1_usize..80) {
+        oracles::kept(&body.repeat(times));
+    }
+
+    #[test]
+    fn a_cut_one_does_not_inflate(body in "\\PC{0,400}", at in any::<prop::sample::Index>()) {
+        let deflated = deflated(body.as_bytes());
+        prop_assert!(payload::inflate(&deflated[..at.index(deflated.len())]).is_err());
+    }
+
+    #[test]
+    fn a_damaged_one_does_no_harm(
+        body in "\\PC{0,400}",
+        at in any::<prop::sample::Index>(),
+        with in any::<u8>(),
+    ) {
+        let mut deflated = deflated(body.repeat(20).as_bytes());
+        let at = at.index(deflated.len());
+        deflated[at] ^= with;
+        oracles::inflate(&deflated);
+    }
+
+    #[test]
+    fn any_bytes_at_all(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        oracles::inflate(&bytes);
+    }
+}
+
+/// A mebibyte, a gibibyte: of zeros, in as little as deflating can do.
+#[test]
+fn a_bomb_does_not_inflate() {
+    let zeros = deflated(&vec![0; MAX_EVENT_BYTES]);
+    assert!(payload::inflate(&zeros).is_ok());
+    for size in [MAX_EVENT_BYTES + 1, 1 << 20, 1 << 24] {
+        assert!(payload::inflate(&deflated(&vec![0; size])).is_err(), "{size}");
+    }
+}

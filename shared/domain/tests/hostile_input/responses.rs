@@ -1,0 +1,124 @@
+//! What endpoints answer: the header `Retry-After`, and bodies that excerpts are made of.
+
+use std::time::{Duration, SystemTime};
+
+use domain::attempt::excerpt::{Extent, MAX_BODY_BYTES};
+use domain::attempt::retry_after;
+use jiff::Timestamp;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::oracles;
+
+fn times() -> impl Strategy<Value = Timestamp> {
+    (0_i64..253_402_300_799).prop_map(|second| Timestamp::from_second(second).expect("within the range"))
+}
+
+proptest! {
+    #![proptest_config(crate::config())]
+
+    #[test]
+    fn seconds(seconds in any::<u64>(), now in times()) {
+        let expected = Duration::from_secs(seconds.min(1 << 31));
+        prop_assert_eq!(retry_after::parse(&format!(" {seconds:03}\t"), now), Some(expected));
+    }
+
+    #[test]
+    fn dates(date in times(), now in times()) {
+        let text = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(date.as_second().unsigned_abs()));
+        let expected = u64::try_from(date.as_second() - now.as_second()).unwrap_or(0);
+        prop_assert_eq!(retry_after::parse(&text, now), Some(Duration::from_secs(expected)));
+        oracles::retry_after(&text, now);
+    }
+
+    #[test]
+    fn nearly_times(
+        date in times(),
+        now in times(),
+        at in any::<prop::sample::Index>(),
+        by in "[0-9A-Za-z :,+-]{0,3}|\\PC",
+    ) {
+        let text = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(date.as_second().unsigned_abs()));
+        let at = at.index(text.len());
+        oracles::retry_after(&format!("{}{by}{}", &text[..at], &text[at + 1..]), now);
+        oracles::retry_after(&by, now);
+    }
+
+    #[test]
+    fn any_value_at_all(text in any::<String>(), now in times()) {
+        oracles::retry_after(&text, now);
+    }
+}
+
+/// A secret as a header value has it.
+fn secrets() -> impl Strategy<Value = String> {
+    prop_oneof!["[!-~]{8,40}", "Bearer [!-~]{8,40}", "[!-~]{1,12}( {1,2}[!-~]{1,12}){1,3}"]
+}
+
+/// What may stand beside a secret that an endpoint sends back, or in its middle.
+fn fillers() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        "[ -~]{1,30}",
+        "\\PC{1,30}",
+        select(vec!["\u{200b}", "\u{202e}", "\r\n", "\0", "\u{1b}[31m", "  ", "\u{fffd}", "\u{ad}"])
+            .prop_map(str::to_owned),
+        (1_usize..1100).prop_map(|length| "a".repeat(length)),
+        (3000_usize..4100).prop_map(|length| " ".repeat(length)),
+    ]
+}
+
+fn extents() -> impl Strategy<Value = Extent> {
+    select(vec![Extent::Whole, Extent::Cut])
+}
+
+proptest! {
+    #![proptest_config(crate::config())]
+
+    #[test]
+    fn a_secret_that_comes_back_is_not_kept(
+        secret in secrets(),
+        before in fillers(),
+        after in fillers(),
+        extent in extents(),
+    ) {
+        let body = format!("{before}{secret}{after}");
+        oracles::excerpt(body.as_bytes(), extent, &[&secret]);
+    }
+
+    /// The invisible is taken out of an excerpt, and with it what kept the secret's parts apart.
+    #[test]
+    fn a_secret_with_something_invisible_in_it_is_not_kept(
+        secret in "[!-~]{8,40}",
+        at in 1_usize..8,
+        invisible in select(vec!["\u{200b}", "\u{202e}", "\u{ad}", "\u{feff}"]),
+        before in fillers(),
+    ) {
+        let body = format!("{before}{}{invisible}{}", &secret[..at], &secret[at..]);
+        oracles::excerpt(body.as_bytes(), Extent::Whole, &[&secret]);
+    }
+
+    /// The end of what is read may lie in the secret's middle.
+    #[test]
+    fn the_beginning_of_a_secret_is_not_kept(secret in "[!-~]{16,40}", read in 8_usize..16, blanks in 0_usize..2) {
+        let blanks = " ".repeat(blanks * (MAX_BODY_BYTES - read));
+        let body = format!("{blanks}{}", &secret[..read]);
+        let excerpt = domain::attempt::excerpt::excerpt(body.as_bytes(), Extent::Cut, [secret.as_str()]).unwrap_or_default();
+        prop_assert!(!excerpt.contains(&secret[..8]), "{}", excerpt);
+    }
+
+    #[test]
+    fn any_body_at_all(
+        body in proptest::collection::vec(any::<u8>(), 0..300),
+        times in select(vec![1, 1, 1, 20]),
+        extent in extents(),
+        secret in secrets(),
+    ) {
+        oracles::excerpt(&body.repeat(times), extent, &[&secret]);
+    }
+
+    #[test]
+    fn any_text_at_all(body in "\\PC{0,400}|[\u{0}-\u{ff}]{0,400}", extent in extents(), secret in secrets()) {
+        oracles::excerpt(body.as_bytes(), extent, &[&secret]);
+    }
+}

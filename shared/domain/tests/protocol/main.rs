@@ -1,0 +1,171 @@
+//! The ledger protocol, model-checked: every order in which things can happen and go wrong to one delivery is gone
+//! through, within the bounds below, and in every state that comes up the promises of [`properties`] must hold.
+//!
+//! What decides in the model is the product's own code: [`domain::delivery::ledger::decide`], `next_step`, `wait_until`, and
+//! `Prior::seen` for the condition of each write. What is modelled is the program around them ([`worker`], written after
+//! `delivering.rs`, `scheduler.rs` and the three functions; a change there is a change here) and the world that it talks
+//! to ([`world`]).
+//!
+//! # What can happen
+//!
+//! - Messages come in any order, early or late, and any number of times.
+//! - A worker dies before or after any of its calls, or is so slow that its lease runs out and others overtake it.
+//! - A call does its work and its answer is lost. The worker then makes it again, gives up, or dies.
+//! - Something of ours fails before a worker has sent its request. It takes its claim back, and gives its message back.
+//! - Step Functions throttles; executions are aborted by hand; the sweep comes by.
+//! - The endpoint accepts, refuses, or wants no more; `deliver` begins a first attempt itself or hands it off, also one whose
+//!   worker died.
+//! - The integration is disabled or enabled again, or its filter changed, between any two receipts.
+//! - A redelivery by hand is made as soon as the delivery has ended, or the lease of its attempt, and its sender may die in the
+//!   middle.
+//!
+//! # Bounds
+//!
+//! One alert event and its one delivery (deliveries share nothing), two workers, a schedule of three attempts whose second
+//! wait takes an execution, one redelivery by hand. Everything else is unbounded: there is no limit to how often workers
+//! crash, answers are lost, messages are duplicated or leases run out.
+//!
+//! # What is left out, and why that is harmless
+//!
+//! - *Time.* A lease can run out, a due time come closer and a message arrive at any moment: whatever real clocks do is
+//!   among that.
+//! - *Crashes that look alike.* Acknowledging, and sending the stand-in after a throttled call, are part of the step
+//!   before. A worker that dies between the two leaves what one leaves that lost the answer and died, or died before.
+//! - *Writes that arrive after their worker died.* They look like those of a slow worker that dies right after, while a
+//!   copy of its message was handed out again.
+//! - *Claim ids.* Each is fresh; the model only knows whose it is, and renames the dead's.
+//! - *What is over for good.* Messages and executions of attempts that can only be dropped any more are forgotten.
+//!
+//! # What is not covered
+//!
+//! The text of DynamoDB's condition expressions, expiry (TTL after 30 days, messages after 14), dead-letter queues after 20
+//! receipts, a message purged by hand while its attempt is being made, batches, and a message that names another organization
+//! than its delivery's: no write's condition holds for it.
+
+#![expect(clippy::print_stdout, reason = "tells the counterexamples")]
+
+mod ending;
+mod properties;
+mod values;
+mod worker;
+mod world;
+
+use ending::Reached;
+use stateright::{Checker, Expectation, HasDiscoveries, Model, Path, Property};
+use worker::{Action, Mistake, Protocol};
+use world::{Redelivery, World};
+
+impl Model for Protocol {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![self.beginning()]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        self.possible(world, actions);
+    }
+
+    fn next_state(&self, world: &World, action: Action) -> Option<World> {
+        Some(self.after(world, action)).filter(|after| after != world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties::all()
+    }
+}
+
+#[test]
+fn every_state_that_can_be_reached_is_sound() {
+    let protocol = Protocol::right();
+    let checker = protocol.clone().checker().threads(2).spawn_bfs().join();
+    for property in properties::all().iter().filter(|property| property.expectation == Expectation::Always) {
+        if let Some(path) = checker.discovery(property.name) {
+            let way = up_to_where_it_breaks(&protocol, property, path);
+            panic!("`{}` is broken here:\n{}", property.name, tell(&protocol, &way));
+        }
+    }
+    checker.assert_properties();
+    let (states, depth) = (checker.unique_state_count(), checker.max_depth());
+    println!("{states} states, {} steps between them, at most {depth} steps deep", checker.state_count());
+}
+
+#[test]
+fn every_delivery_ends() {
+    let protocol = Protocol::right();
+    let reached = Reached::by(&protocol);
+    println!("{} states", reached.states());
+    if let Some(way) = reached.way_to_no_end() {
+        panic!("from here, the end cannot be reached:\n{}", tell(&protocol, &way));
+    }
+}
+
+#[test]
+fn mistakes_that_break_a_promise_are_caught() {
+    use properties::*;
+    caught(Mistake::ScheduleBeforeRecord, NOTHING_FROM_THE_FUTURE);
+    caught(Mistake::AcknowledgeOnReceipt, SOMETHING_LEADS_ON);
+    caught(Mistake::AcknowledgeBeforeSchedule, SOMETHING_LEADS_ON);
+    caught(Mistake::DropInsteadOfReschedule, SOMETHING_LEADS_ON);
+    caught(Mistake::RefusedRecordAcknowledged, SOMETHING_LEADS_ON);
+    caught(Mistake::StandInForgotten, SOMETHING_LEADS_ON);
+    caught(Mistake::LeaseNotChecked, ONE_LIVE_CLAIM);
+    caught(Mistake::ClaimUnconditional, ONE_LIVE_CLAIM);
+    caught(Mistake::RecordUnconditional, NEVER_BACKWARDS);
+    caught(Mistake::OwnClaimNotRecognised, NO_CLAIM_ABANDONED);
+    caught(Mistake::LabelForgotten, DUPLICATES_ARE_LABELLED);
+    caught(Mistake::InterruptionForgotten, REQUESTS_ARE_LOGGED);
+    caught(Mistake::OneAttemptTooMany, WITHIN_THE_SCHEDULE);
+    caught(Mistake::RoundStartForgotten, THE_WHOLE_SCHEDULE);
+    caught(Mistake::HandOffForgotten, SOMETHING_LEADS_ON);
+    caught(Mistake::AlertTakenForNew, SOMETHING_LEADS_ON);
+    caught(Mistake::RecordBeforeDisable, GONE_IS_SWITCHED_OFF);
+    caught(Mistake::TakenBackTooLate, DUPLICATES_ARE_LABELLED);
+    caught(Mistake::TakeBackUnconditional, NEVER_BACKWARDS);
+    caught(Mistake::LabelTakenBack, DUPLICATES_ARE_LABELLED);
+    caught(Mistake::TakeBackForgotten, NO_CLAIM_ABANDONED);
+    caught(Mistake::LabelOverlooked, REQUESTS_ARE_LOGGED);
+}
+
+#[test]
+fn mistakes_that_leave_a_delivery_without_an_end_are_caught() {
+    never_ends(Mistake::LeaseNeverOver);
+    never_ends(Mistake::SweepAbsent);
+}
+
+/// Checks that workers who make that mistake come to a state in which that property is broken.
+#[track_caller]
+fn caught(mistake: Mistake, property: &'static str) {
+    let protocol = Protocol::with(mistake);
+    let until = HasDiscoveries::AllOf([property].into());
+    let checker = protocol.clone().checker().finish_when(until).spawn_bfs().join();
+    let Some(path) = checker.discovery(property) else { panic!("{mistake:?} does not break `{property}`") };
+    let way = up_to_where_it_breaks(&protocol, &protocol.property(property), path);
+    println!("{mistake:?} breaks `{property}`:\n{}", tell(&protocol, &way));
+}
+
+/// Checks that workers who make that mistake come to a state from which the end cannot be reached. One round is enough to
+/// see it.
+#[track_caller]
+fn never_ends(mistake: Mistake) {
+    let protocol = Protocol { redelivery: Redelivery::Over, ..Protocol::with(mistake) };
+    let Some(way) = Reached::by(&protocol).way_to_no_end() else { panic!("{mistake:?} lets every delivery end") };
+    println!("{mistake:?} leaves a delivery without an end:\n{}", tell(&protocol, &way));
+}
+
+/// What happened before the property was broken first: the checker goes on for a little.
+fn up_to_where_it_breaks(protocol: &Protocol, property: &Property<Protocol>, path: Path<World, Action>) -> Vec<Action> {
+    let sound = |(world, _): &(World, Option<Action>)| (property.condition)(protocol, world);
+    path.into_vec().into_iter().take_while(sound).filter_map(|(_, action)| action).collect()
+}
+
+/// What happened, and the ledger after each step. The workers change places where that makes no difference.
+fn tell(protocol: &Protocol, actions: &[Action]) -> String {
+    let mut world = protocol.beginning();
+    let lines = actions.iter().map(|action| {
+        world = protocol.after(&world, *action);
+        format!("  {action:?}\n    -> {:?}\n", world.ledger)
+    });
+    lines.collect()
+}

@@ -1,0 +1,210 @@
+//! What an error of the HTTP client says about the endpoint, or about this machine.
+//!
+//! The client, TLS and the system wrap each other's errors; what happened is found by the causes' types, never by their
+//! texts.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use rustls::{CertificateError, InvalidMessage, OtherError};
+
+use super::SendFault;
+use super::connector::ConnectFault;
+use domain::attempt::outcome::{Blocked, Outcome, Phase, TlsFault, Unreachable};
+
+/// Finds what happened in the chain of an error's causes, by their types. `connect_limit` is what a timeout while
+/// connecting is said to have exceeded.
+pub(super) fn classify(
+    error: &(dyn Error + 'static),
+    phase: Phase,
+    connect_limit: Duration,
+) -> Result<Outcome, SendFault> {
+    let found = causes(error).find_map(|cause| classify_cause(cause, phase, connect_limit));
+    found.unwrap_or(Ok(Outcome::Unreachable(Unreachable::Other)))
+}
+
+/// What one cause says by itself, if anything.
+fn classify_cause(
+    cause: &(dyn Error + 'static),
+    phase: Phase,
+    connect_limit: Duration,
+) -> Option<Result<Outcome, SendFault>> {
+    let connect_timeout = Outcome::TimedOut { phase: Phase::Connect, limit: connect_limit };
+    if let Some(fault) = cause.downcast_ref::<ConnectFault>() {
+        return Some(match fault {
+            ConnectFault::Unresolved(Some(error)) if is_out_of_resources(error) => Err(SendFault::OutOfResources),
+            ConnectFault::Unresolved(_) => Ok(Outcome::Unreachable(Unreachable::Dns)),
+            ConnectFault::Blocked(_) => Ok(Outcome::Blocked(Blocked::Address)),
+            ConnectFault::TimedOut => Ok(connect_timeout),
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<rustls::Error>() {
+        return Some(Ok(Outcome::Unreachable(Unreachable::Tls(tls_fault(error)))));
+    }
+    if let Some(error) = cause.downcast_ref::<hyper::Error>() {
+        return http_fault(error).map(Outcome::Unreachable).map(Ok);
+    }
+    let error = cause.downcast_ref::<io::Error>()?;
+    if is_out_of_resources(error) {
+        return Some(Err(SendFault::OutOfResources));
+    }
+    if phase == Phase::Connect && error.kind() == io::ErrorKind::TimedOut {
+        return Some(Ok(connect_timeout));
+    }
+    network_fault(error.kind(), phase).map(Outcome::Unreachable).map(Ok)
+}
+
+/// An error and its causes, outermost first. An `io::Error` that wraps another error skips it in `source`, but it is
+/// often the one that says what happened.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    })
+}
+
+/// The errors of `open` and `socket` that say nothing about the endpoint.
+fn is_out_of_resources(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+fn http_fault(error: &hyper::Error) -> Option<Unreachable> {
+    if error.is_parse_too_large() {
+        return Some(Unreachable::HeadTooLarge);
+    }
+    if error.is_parse_status() {
+        return Some(Unreachable::BadStatusLine);
+    }
+    // What is not HTTP/1 at all is no error of the client's: see `not_http1`.
+    if error.is_parse() {
+        return Some(Unreachable::BadResponseHead);
+    }
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        return Some(Unreachable::ClosedEarly);
+    }
+    // What spoke before it was asked, as mail servers do. The client has no predicate for it, but it is the only fault
+    // left that has no cause.
+    (error.source().is_none() && !error.is_user()).then_some(Unreachable::NotHttp)
+}
+
+/// What it was that answered without being HTTP/1, by the beginning of what it said.
+pub(super) fn not_http1(beginning: &[u8]) -> Unreachable {
+    const PREFIX: &[u8] = b"HTTP/";
+    match beginning.get(..PREFIX.len()) {
+        Some(bytes) if bytes.eq_ignore_ascii_case(PREFIX) => Unreachable::BadStatusLine,
+        _ => Unreachable::NotHttp,
+    }
+}
+
+fn network_fault(kind: io::ErrorKind, phase: Phase) -> Option<Unreachable> {
+    use io::ErrorKind;
+    match kind {
+        ErrorKind::ConnectionRefused => Some(Unreachable::ConnectionRefused),
+        ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable
+        | ErrorKind::NetworkDown
+        | ErrorKind::NotConnected
+        | ErrorKind::AddrNotAvailable => Some(Unreachable::NoRoute),
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::UnexpectedEof
+        | ErrorKind::TimedOut => Some(match phase {
+            // TCP was there already: a connection that is refused is not reset.
+            Phase::Connect => Unreachable::Tls(TlsFault::Handshake),
+            Phase::Response => Unreachable::ClosedEarly,
+        }),
+        _ => None,
+    }
+}
+
+fn tls_fault(error: &rustls::Error) -> TlsFault {
+    match error {
+        rustls::Error::InvalidCertificate(error) => certificate_fault(error),
+        // What another protocol's first bytes look like.
+        rustls::Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::UnknownProtocolVersion
+            | InvalidMessage::MessageTooLarge,
+        ) => TlsFault::NotTls,
+        _ => TlsFault::Handshake,
+    }
+}
+
+fn certificate_fault(error: &CertificateError) -> TlsFault {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFault::CertificateExpired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsFault::CertificateNotYetValid,
+        CertificateError::UnknownIssuer => TlsFault::UnknownIssuer,
+        // What `openssl req -x509` makes unless told otherwise: a self-signed authority that serves as itself.
+        CertificateError::Other(error) if is_authority_as_server(error) => TlsFault::UnknownIssuer,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsFault::WrongHost,
+        CertificateError::Revoked => TlsFault::CertificateRevoked,
+        _ => TlsFault::BadCertificate,
+    }
+}
+
+fn is_authority_as_server(error: &OtherError) -> bool {
+    matches!(error.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_error(error: impl Error + 'static, phase: Phase, expected: Result<Outcome, SendFault>) {
+        assert_eq!(classify(&error, phase, Duration::from_secs(10)), expected, "{error:?}");
+    }
+
+    fn os(code: i32) -> io::Error {
+        io::Error::from_raw_os_error(code)
+    }
+
+    #[test]
+    fn network_errors() {
+        let unreachable = |reason| Ok(Outcome::Unreachable(reason));
+        check_error(os(libc::ECONNREFUSED), Phase::Connect, unreachable(Unreachable::ConnectionRefused));
+        check_error(os(libc::ENETUNREACH), Phase::Connect, unreachable(Unreachable::NoRoute));
+        check_error(os(libc::EHOSTUNREACH), Phase::Connect, unreachable(Unreachable::NoRoute));
+        check_error(os(libc::EADDRNOTAVAIL), Phase::Connect, unreachable(Unreachable::NoRoute));
+        check_error(os(libc::ECONNRESET), Phase::Response, unreachable(Unreachable::ClosedEarly));
+        check_error(os(libc::EPIPE), Phase::Response, unreachable(Unreachable::ClosedEarly));
+        check_error(os(libc::ECONNRESET), Phase::Connect, unreachable(Unreachable::Tls(TlsFault::Handshake)));
+        check_error(os(libc::EACCES), Phase::Connect, unreachable(Unreachable::Other));
+        let timed_out = Outcome::TimedOut { phase: Phase::Connect, limit: Duration::from_secs(10) };
+        check_error(os(libc::ETIMEDOUT), Phase::Connect, Ok(timed_out));
+    }
+
+    #[test]
+    fn errors_of_our_own_are_not_the_endpoints() {
+        check_error(os(libc::EMFILE), Phase::Connect, Err(SendFault::OutOfResources));
+        check_error(io::Error::other(os(libc::ENFILE)), Phase::Connect, Err(SendFault::OutOfResources));
+        let lookup = ConnectFault::Unresolved(Some(os(libc::EMFILE)));
+        check_error(lookup, Phase::Connect, Err(SendFault::OutOfResources));
+        let lookup = ConnectFault::Unresolved(Some(io::Error::other("no such name")));
+        check_error(lookup, Phase::Connect, Ok(Outcome::Unreachable(Unreachable::Dns)));
+    }
+
+    /// As the TLS connector wraps them: an `io::Error` in an `io::Error`.
+    #[track_caller]
+    fn check_tls(error: rustls::Error, expected: TlsFault) {
+        let error = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
+        check_error(error, Phase::Connect, Ok(Outcome::Unreachable(Unreachable::Tls(expected))));
+    }
+
+    #[test]
+    fn tls_errors() {
+        use rustls::{AlertDescription, Error, PeerIncompatible};
+        check_tls(Error::InvalidCertificate(CertificateError::Expired), TlsFault::CertificateExpired);
+        check_tls(Error::InvalidCertificate(CertificateError::NotValidYet), TlsFault::CertificateNotYetValid);
+        check_tls(Error::InvalidCertificate(CertificateError::UnknownIssuer), TlsFault::UnknownIssuer);
+        check_tls(Error::InvalidCertificate(CertificateError::NotValidForName), TlsFault::WrongHost);
+        check_tls(Error::InvalidCertificate(CertificateError::Revoked), TlsFault::CertificateRevoked);
+        check_tls(Error::InvalidCertificate(CertificateError::BadEncoding), TlsFault::BadCertificate);
+        check_tls(Error::AlertReceived(AlertDescription::HandshakeFailure), TlsFault::Handshake);
+        check_tls(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered), TlsFault::Handshake);
+        check_tls(Error::InvalidMessage(InvalidMessage::InvalidContentType), TlsFault::NotTls);
+    }
+}

@@ -1,0 +1,286 @@
+//! One HTTP request to an endpoint: sent once, bounded in time and size, to public addresses only.
+//!
+//! Whatever the endpoint does is an [`Outcome`]; an `Err` means that *we* could not try. The time limit covers DNS,
+//! connecting, TLS, the request and the response head together. The status decides; of the body no more is read than an
+//! excerpt needs. Redirects are not followed, proxies of the environment are not used, nothing is decompressed.
+//!
+//! An address is vetted three times: as a literal in the URL, after the name is resolved (a host with *any* forbidden
+//! address is refused whole, and only vetted addresses reach the connector, so that a second lookup cannot answer
+//! differently), and as the address really connected to, before the first byte is sent.
+
+mod classify;
+mod client;
+pub mod connections;
+mod connector;
+mod stopwatch;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{HeaderMap, RETRY_AFTER};
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use rustls::RootCertStore;
+use tokio::time::timeout;
+
+use crate::connections::{Clocks, Pooled};
+use classify::{classify, not_http1};
+use client::{Client, NoResponse};
+use connector::{ConnectFault, ConnectionRules, most_of};
+use domain::attempt::excerpt::{Extent, MAX_BODY_BYTES, excerpt};
+use domain::attempt::outcome::{Blocked, Outcome, Phase};
+use domain::endpoint::address::{self, AllowedNetworks};
+use domain::endpoint::url::EndpointUrl;
+use stopwatch::Stopwatch;
+
+pub use stopwatch::Timings;
+
+/// The longest that resolving, connecting and the TLS handshake may take together.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the body is read after the response head has arrived. A whole exchange takes at most the request timeout
+/// and this.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long resolving a host's name may take when an integration is created or changed: somebody waits for it.
+pub const VETTING_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Sends requests to endpoints. Built once; holds the connection pool.
+pub struct Sender {
+    request_timeout: Duration,
+    rules: ConnectionRules,
+    pool: Pooled<Client>,
+}
+
+/// What a [`Sender`] is told.
+#[derive(Clone, Debug)]
+pub struct SenderConfig {
+    /// The limit over DNS, connecting, TLS, request and response head together.
+    pub request_timeout: Duration,
+    pub allowed_networks: AllowedNetworks,
+}
+
+/// A request, ready but for `Host` and `Content-Length`. Header values marked sensitive are kept out of excerpts.
+pub struct OutgoingRequest {
+    pub method: Method,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// What came of one request.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Exchange {
+    pub outcome: Outcome,
+    /// From the start until the outcome was known; reading the body is not in it. For customers, see
+    /// [`Exchange::shown_duration`].
+    pub duration: Duration,
+    /// The value of the first `Retry-After` header, whatever the status.
+    pub retry_after: Option<String>,
+    /// What the endpoint said, cleaned: to a request that it rejected; to a probe, whether rejected or accepted.
+    pub excerpt: Option<String>,
+}
+
+impl Exchange {
+    /// The duration as customers may see it: not of what was blocked or did not resolve.
+    pub fn shown_duration(&self) -> Option<Duration> {
+        self.outcome.shows_timing().then_some(self.duration)
+    }
+
+    fn without_response(outcome: Outcome, duration: Duration) -> Self {
+        Self { outcome, duration, retry_after: None, excerpt: None }
+    }
+}
+
+/// Shows no excerpt: it is the endpoint's text.
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { outcome, duration, .. } = self;
+        f.debug_struct("Exchange").field("outcome", outcome).field("duration", duration).finish_non_exhaustive()
+    }
+}
+
+/// What came of one request of the Test button.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub exchange: Exchange,
+    /// Not there for what was blocked or did not resolve: see [`Outcome::shows_timing`].
+    pub timings: Option<Timings>,
+}
+
+/// What a URL's host is, as far as can be told without connecting to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostVetting {
+    /// All its addresses may be connected to.
+    Public,
+    /// One of its addresses, or more, may not be connected to.
+    Forbidden,
+    /// Its name has no address, or none was found within [`VETTING_TIMEOUT`].
+    Unresolved,
+}
+
+/// Which answers an excerpt is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Excerpts {
+    OfRejections,
+    OfAll,
+}
+
+/// This machine could not try: not the endpoint's failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendFault {
+    #[error("no more files, sockets or memory to open a connection with")]
+    OutOfResources,
+}
+
+/// The system has no certificate authorities to trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no trusted root certificates were found on this system")]
+pub struct NoTrustedRoots;
+
+impl Sender {
+    /// A sender that trusts the system's certificate authorities.
+    ///
+    /// # Errors
+    ///
+    /// When there are none.
+    pub fn new(config: SenderConfig) -> Result<Self, NoTrustedRoots> {
+        Ok(Self::with_roots(config, system_roots()?))
+    }
+
+    /// A sender that trusts these certificate authorities only.
+    pub fn with_roots(config: SenderConfig, roots: RootCertStore) -> Self {
+        let SenderConfig { request_timeout, allowed_networks } = config;
+        let connect_limit = CONNECT_TIMEOUT.min(most_of(request_timeout));
+        let rules = ConnectionRules::new(allowed_networks, roots, connect_limit);
+        let pooled = rules.clone();
+        let pool = Pooled::new(move || Client::pooled(&pooled), Clocks::read());
+        Self { request_timeout, rules, pool }
+    }
+
+    /// The networks that requests may go to besides public ones.
+    pub fn allowed_networks(&self) -> &AllowedNetworks {
+        &self.rules.allowed_networks
+    }
+
+    /// Makes one request and says what came of it. Never takes longer than the request timeout and [`BODY_TIMEOUT`].
+    ///
+    /// The HTTP client makes a second connection only for a request of which nothing was sent on the first.
+    ///
+    /// # Errors
+    ///
+    /// When the fault is this machine's.
+    pub async fn send(&self, url: &EndpointUrl, request: OutgoingRequest) -> Result<Exchange, SendFault> {
+        self.exchange(&self.pool.client(Clocks::read()), url, request, Excerpts::OfRejections).await
+    }
+
+    /// Makes one request as [`Sender::send`] does, but over a connection of its own, with a full TLS handshake, so that
+    /// every phase takes place and is measured. It takes no longer than [`Sender::send`].
+    ///
+    /// # Errors
+    ///
+    /// When the fault is this machine's.
+    pub async fn probe(&self, url: &EndpointUrl, request: OutgoingRequest) -> Result<Probe, SendFault> {
+        let stopwatch = Stopwatch::started(Instant::now());
+        let client = Client::for_probe(&self.rules, stopwatch.clone());
+        let exchange = self.exchange(&client, url, request, Excerpts::OfAll).await?;
+        let timings = exchange.outcome.shows_timing().then(|| stopwatch.timings());
+        Ok(Probe { exchange, timings })
+    }
+
+    /// Looks whether the host of a URL is one that requests may be sent to, without connecting to it. What it says can
+    /// change at any time: every request is vetted again.
+    pub async fn vet_host(&self, url: &EndpointUrl) -> HostVetting {
+        let vetted = match url.ip_literal() {
+            Some(address) => address::check(address, self.allowed_networks()).map_err(ConnectFault::Blocked),
+            None => {
+                let name = url.uri().host().unwrap_or_default();
+                self.rules.resolver(VETTING_TIMEOUT).resolve(name).await.map(drop)
+            }
+        };
+        match vetted {
+            Ok(()) => HostVetting::Public,
+            Err(ConnectFault::Blocked(_)) => HostVetting::Forbidden,
+            Err(ConnectFault::Unresolved(_) | ConnectFault::TimedOut) => HostVetting::Unresolved,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        client: &Client,
+        url: &EndpointUrl,
+        request: OutgoingRequest,
+        excerpts: Excerpts,
+    ) -> Result<Exchange, SendFault> {
+        let started = Instant::now();
+        let literal_is_forbidden = |address| address::check(address, self.allowed_networks()).is_err();
+        if url.ip_literal().is_some_and(literal_is_forbidden) {
+            return Ok(Exchange::without_response(Outcome::Blocked(Blocked::Address), started.elapsed()));
+        }
+        let secrets: Vec<_> = request.headers.values().filter(|value| value.is_sensitive()).cloned().collect();
+        let response = match self.response(client, url, request).await? {
+            Ok(response) => response,
+            Err(outcome) => return Ok(Exchange::without_response(outcome, started.elapsed())),
+        };
+        let duration = started.elapsed();
+        let outcome = Outcome::of_status(response.status());
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        // An accepted request's body is read too, so that its connection can be used again.
+        let (body, extent) = read_body(response.into_body()).await;
+        let secrets = secrets.iter().filter_map(|value| value.to_str().ok());
+        let is_wanted = excerpts == Excerpts::OfAll || !outcome.is_success();
+        let excerpt = if is_wanted { excerpt(&body, extent, secrets) } else { None };
+        Ok(Exchange { outcome, duration, retry_after, excerpt })
+    }
+
+    /// A response, or the outcome of not getting one.
+    async fn response(
+        &self,
+        client: &Client,
+        url: &EndpointUrl,
+        outgoing: OutgoingRequest,
+    ) -> Result<Result<Response<Incoming>, Outcome>, SendFault> {
+        let mut request = Request::new(Full::new(outgoing.body));
+        *request.method_mut() = outgoing.method;
+        *request.uri_mut() = url.uri().clone();
+        *request.headers_mut() = outgoing.headers;
+        match timeout(self.request_timeout, client.request(request)).await {
+            Ok(Ok(response)) => Ok(Ok(response)),
+            Ok(Err(NoResponse::NotHttp1 { beginning })) => Ok(Err(Outcome::Unreachable(not_http1(&beginning)))),
+            Ok(Err(NoResponse::Failed(error))) => {
+                let phase = if error.is_connect() { Phase::Connect } else { Phase::Response };
+                classify(&error, phase, self.rules.limit).map(Err)
+            }
+            // The connector's own limit is shorter: there is a connection.
+            Err(_elapsed) => Ok(Err(Outcome::TimedOut { phase: Phase::Response, limit: self.request_timeout })),
+        }
+    }
+}
+
+/// The system's certificate authorities, as `SSL_CERT_FILE` and OpenSSL's usual places give them.
+fn system_roots() -> Result<RootCertStore, NoTrustedRoots> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() { Err(NoTrustedRoots) } else { Ok(roots) }
+}
+
+/// Reads of a body what an excerpt needs. What fails or is late just ends it: the outcome stands already. A body that is
+/// not read to its end takes its connection with it.
+async fn read_body(mut body: Incoming) -> (Vec<u8>, Extent) {
+    let mut bytes = Vec::new();
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return Extent::Cut };
+            let data = frame.data_ref().map(AsRef::as_ref).unwrap_or_default();
+            let wanted = data.len().min(MAX_BODY_BYTES - bytes.len());
+            bytes.extend_from_slice(&data[..wanted]);
+            if wanted < data.len() {
+                return Extent::Cut;
+            }
+        }
+        Extent::Whole
+    };
+    let extent = timeout(BODY_TIMEOUT, reading).await.unwrap_or(Extent::Cut);
+    (bytes, extent)
+}
