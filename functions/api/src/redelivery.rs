@@ -10,7 +10,7 @@ use aws::sqs::queues::RetryMessages;
 use axum::Json;
 use axum::extract::{Path, State};
 use domain::delivery::ledger::{self, NotRedeliverable};
-use domain::delivery::moves::{Move, Prior};
+use domain::delivery::moves::{Move, Prior, Write};
 use domain::delivery::retry_message::RetryMessage;
 use domain::delivery::wait::longest_queue_delay;
 use domain::delivery::{Record, Status};
@@ -117,11 +117,11 @@ impl Redelivery {
         let Round { attempt, rounds, due_at, now } = round;
         let key = record.identity.key();
         let from = Prior::of(&record.state()?);
+        let to = Move::Redeliver { attempt, due_at, rounds, now };
         // One that was given up in the middle of an attempt: it was begun before its lease ended, nobody knows when.
         let interrupted = record.with_interrupted_attempt(record.lease_until.unwrap_or(now));
-        let (due_shard, interrupted) = (key.due_shard(), interrupted.as_deref());
-        let to = Move::Redeliver { attempt, due_at, due_shard, rounds, now, expires_at, interrupted };
-        self.deliveries.advance(key, record.identity.organization_id, from, &to).await
+        let write = Write { from, to, attempts: interrupted.as_deref(), expires_at: Some(expires_at) };
+        self.deliveries.advance(key, record.identity.organization_id, &write).await
     }
 
     /// Sends the messages of rounds that begin later, held back by the queue until then. They take the slow lane, so that

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws::delivering::{self, Beginning, Course, Creation, Delivering, Left, Task};
+use aws::delivering::{self, Course, Creation, Delivering, Left, Task};
 use aws::dynamodb::integrations_table::Integrations;
 use aws::environment::{BadSetting, Environment};
 use aws::fault::Fault;
@@ -24,6 +24,7 @@ use bytes::Bytes;
 use domain::alert::event::AlertEvent;
 use domain::deadline::Deadline;
 use domain::delivery::payload::{Kept, keep};
+use domain::delivery::worker::Place;
 use domain::delivery::{CancelReason, Identity};
 use domain::ids::{DeliveryId, OrganizationId};
 use domain::integration::health::{Health, Lane};
@@ -130,14 +131,14 @@ impl Invocation {
 
     /// Takes one of the first attempts that this invocation makes itself, while there are any. Those of an endpoint that
     /// takes long it does not make: it would wait for it.
-    fn beginning(&self, lane: Lane) -> Beginning {
+    fn place(&self, lane: Lane) -> Place {
         if lane == Lane::Slow {
-            return Beginning::HandedOff;
+            return Place::Elsewhere;
         }
         let take = |left: usize| left.checked_sub(1);
         match self.first_attempts_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            Ok(_) => Beginning::Claimed,
-            Err(_) => Beginning::HandedOff,
+            Ok(_) => Place::Here,
+            Err(_) => Place::Elsewhere,
         }
     }
 }
@@ -179,15 +180,11 @@ impl Deliver {
         let body = Bytes::copy_from_slice(message.body.as_bytes());
         let kept = keep(&body);
         let deliveries = integrations.readable.iter().filter_map(|integration| {
-            let course = course(integration, &event, run)?;
-            let beginning = match course {
-                Course::Send(_) => invocation.beginning(Health::lane(integration.health.as_ref())),
-                Course::Cancel(_) => Beginning::Never,
-            };
-            Some((self.task(integration, &event, Payload { body: &body, kept: &kept }, received_at, beginning), course))
+            let course = course(integration, &event, run, invocation)?;
+            Some((self.task(integration, &event, Payload { body: &body, kept: &kept }, received_at), course))
         });
-        let (inline, elsewhere): (Vec<_>, Vec<_>) = deliveries
-            .partition(|(task, _)| matches!(task, Task::Alert(creation) if creation.beginning == Beginning::Claimed));
+        let (inline, elsewhere): (Vec<_>, Vec<_>) =
+            deliveries.partition(|(_, course)| matches!(course, Course::Send(_, Place::Here)));
 
         let deadline = invocation.deadline;
         let inline = async { self.all(&inline, deadline).await };
@@ -212,7 +209,6 @@ impl Deliver {
         event: &AlertEvent,
         payload: Payload<'a>,
         received_at: Timestamp,
-        beginning: Beginning,
     ) -> Task<'a> {
         let Payload { body, kept } = payload;
         let delivery_id = DeliveryId::of_alert(event.organization_id, integration.id, event.timestamp, body);
@@ -228,7 +224,6 @@ impl Deliver {
             body: body.clone(),
             kept,
             expires_at: received_at.saturating_add(self.retention).unwrap_or(Timestamp::MAX),
-            beginning,
         })
     }
 
@@ -257,11 +252,19 @@ fn both(one: Result<(), Fault>, other: Result<(), Fault>) -> Result<(), Fault> {
 
 /// What an alert event means for an integration; `None` when nothing. A run that comes again also looks at integrations
 /// that do not want the event now: they may have wanted it at the first run, and what that began has to end.
-fn course<'a>(integration: &'a Integration, event: &AlertEvent, run: Run) -> Option<Course<'a>> {
+fn course<'a>(
+    integration: &'a Integration,
+    event: &AlertEvent,
+    run: Run,
+    invocation: &Invocation,
+) -> Option<Course<'a>> {
     let unwanted = match integration.standing() {
         Standing::Deleted => CancelReason::IntegrationDeleted,
         Standing::Disabled => CancelReason::IntegrationDisabled,
-        Standing::Enabled if integration.filter.matches(event) => return Some(Course::Send(integration)),
+        Standing::Enabled if integration.filter.matches(event) => {
+            let place = invocation.place(Health::lane(integration.health.as_ref()));
+            return Some(Course::Send(integration, place));
+        }
         Standing::Enabled => CancelReason::NoLongerMatches,
     };
     (run == Run::Again).then_some(Course::Cancel(unwanted))

@@ -15,6 +15,7 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::deadline::Deadline;
 use domain::delivery::CancelReason;
 use domain::delivery::retry_message::RetryMessage;
+use domain::delivery::worker::Place;
 use domain::integration::health::{Health, Lane};
 use domain::integration::{Integration, Standing};
 use jiff::Timestamp;
@@ -125,7 +126,7 @@ fn changes_lane(integration: &Integration, from: Option<&str>, slow_lane: &str) 
 
 fn course(integration: Option<&Integration>) -> Course<'_> {
     match integration.map(|integration| (integration.standing(), integration)) {
-        Some((Standing::Enabled, integration)) => Course::Send(integration),
+        Some((Standing::Enabled, integration)) => Course::Send(integration, Place::Here),
         Some((Standing::Disabled, _)) => Course::Cancel(CancelReason::IntegrationDisabled),
         Some((Standing::Deleted, _)) | None => Course::Cancel(CancelReason::IntegrationDeleted),
     }

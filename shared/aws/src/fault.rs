@@ -36,6 +36,9 @@ pub enum Fault {
     /// A bug. The panic's text is on standard error.
     #[error("a bug: its handling panicked")]
     Panicked,
+    /// A bug: a worker was told what cannot be.
+    #[error("a bug: the worker and its delivery are out of step")]
+    OutOfStep,
     #[error(transparent)]
     BrokenRecord(#[from] BrokenRecord),
     #[error(transparent)]
@@ -62,7 +65,7 @@ impl Fault {
         match *self {
             Self::Aws { .. } | Self::Contended | Self::NoTimeLeft | Self::CannotSend(_) => Cause::Passing,
             // The next build mends it, and SQS's own redrive policy ends it.
-            Self::Panicked => Cause::Passing,
+            Self::Panicked | Self::OutOfStep => Cause::Passing,
             Self::Busy { lease_until } => Cause::Lease { until: lease_until },
             Self::Impossible
             | Self::Foreign

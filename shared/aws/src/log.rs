@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use domain::alert::event::EventType;
 use domain::attempt::Attempt;
 use domain::delivery::ledger::Stale;
-use domain::delivery::{CancelReason, Identity, Record, Status};
+use domain::delivery::{CancelReason, DeliveryKey, Identity, Record, Status};
 use domain::ids::{DeliveryId, IntegrationId, OrganizationId};
 use domain::integration::Integration;
 
@@ -131,7 +131,7 @@ struct DroppedLine {
 }
 
 /// Logs a message that had nothing left to do.
-pub fn dropped(key: domain::delivery::DeliveryKey, attempt: u32, stale: Stale) {
+pub fn dropped(key: DeliveryKey, attempt: u32, stale: Stale) {
     write(&DroppedLine {
         level: Level::Info,
         message: match stale {
@@ -222,12 +222,12 @@ struct UnobservedLine {
 }
 
 /// Logs that an endpoint's health could not be noted.
-pub fn unobserved(record: &Record, fault: &Fault) {
+pub fn unobserved(key: DeliveryKey, fault: &Fault) {
     write(&UnobservedLine {
         level: Level::Warn,
         message: "an endpoint's health could not be noted",
-        integration_id: record.identity.integration_id,
-        delivery_id: record.identity.delivery_id,
+        integration_id: key.integration_id,
+        delivery_id: key.delivery_id,
         error: fault.to_string(),
     });
 }

@@ -17,6 +17,11 @@ impl Deadline {
         now.saturating_add(duration).is_ok_and(|end| end <= self.0)
     }
 
+    /// The last instant at which something that takes so long can be begun.
+    pub fn latest_start(self, duration: Duration) -> Timestamp {
+        self.0.saturating_sub(duration).unwrap_or(Timestamp::MIN)
+    }
+
     /// How much time is left before the invocation has to answer; none when that is over.
     pub fn left_before_the_answer(self, now: Timestamp) -> Duration {
         Duration::try_from(self.0.duration_since(now)).unwrap_or_default().saturating_sub(TIME_TO_ANSWER)
@@ -34,6 +39,8 @@ mod tests {
         assert!(deadline.leaves(Duration::from_secs(60), now));
         assert!(!deadline.leaves(Duration::from_millis(60_001), now));
         assert!(!deadline.leaves(Duration::MAX, now));
+        assert_eq!(deadline.latest_start(Duration::from_secs(60)), now);
+        assert_eq!(deadline.latest_start(Duration::MAX), Timestamp::MIN);
         assert_eq!(deadline.left_before_the_answer(now), Duration::from_secs(59));
         assert_eq!(Deadline(now).left_before_the_answer(deadline.0), Duration::ZERO);
     }

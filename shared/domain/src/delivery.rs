@@ -5,6 +5,7 @@ pub mod moves;
 pub mod payload;
 pub mod retry_message;
 pub mod wait;
+pub mod worker;
 
 use std::fmt;
 
@@ -14,7 +15,7 @@ use serde_bytes::ByteBuf;
 
 use crate::alert::event::EventType;
 use crate::attempt::Attempt;
-use crate::delivery::ledger::{ClaimId, End, Freshness, State};
+use crate::delivery::ledger::{ClaimId, End, Entry, Freshness, State};
 use crate::ids::{DeliveryId, IntegrationId, OrganizationId};
 
 /// How many attempts a delivery remembers: the last ten.
@@ -77,7 +78,7 @@ impl From<End> for Status {
 }
 
 /// Why a delivery was cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelReason {
     IntegrationDisabled,
@@ -224,16 +225,17 @@ impl Record {
             expires_at,
             format: Self::FORMAT,
         };
-        record.enter(state);
+        record.enter((*state).into());
         record
     }
 
-    /// Moves the record into a state: sets what the state has, clears what it has not.
-    pub fn enter(&mut self, state: &State) {
+    /// Makes the record that entry: sets what its state has, clears what it has not.
+    pub fn enter(&mut self, Entry { state, freshness }: Entry) {
+        self.possible_duplicate = freshness == Freshness::PossibleDuplicate;
         self.attempt = state.attempt();
         self.round_start = state.round_start();
         (self.lease_until, self.claim_id, self.due_at, self.due_shard, self.failed_created_at) = Default::default();
-        match *state {
+        match state {
             State::Sending { lease_until, claim_id, .. } => {
                 self.status = Status::Sending;
                 self.lease_until = Some(lease_until);
@@ -274,6 +276,14 @@ impl Record {
             Status::Failed => ended(End::Failed),
             Status::Cancelled => ended(End::Cancelled),
         }
+    }
+
+    /// The protocol's view of the record, with the mark of a possible duplicate.
+    ///
+    /// # Errors
+    /// As of [`Record::state`].
+    pub fn entry(&self) -> Result<Entry, BrokenRecord> {
+        Ok(Entry { state: self.state()?, freshness: self.freshness() })
     }
 
     /// Whether the endpoint may have seen the attempt that is being made before.
@@ -338,7 +348,7 @@ mod tests {
         for before in STATES() {
             for after in STATES() {
                 let mut record = record(&before);
-                record.enter(&after);
+                record.enter(after.into());
                 assert_eq!(record.state(), Ok(after));
                 assert_eq!(record.due_shard.is_some(), record.status == Status::Waiting);
                 assert_eq!(record.failed_created_at.is_some(), record.status == Status::Failed);

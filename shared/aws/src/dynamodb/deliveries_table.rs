@@ -17,8 +17,7 @@ use std::time::Duration;
 
 use crate::dynamodb::conditional::{Conditional, conditional};
 use crate::fault::Fault;
-use domain::delivery::ledger::State;
-use domain::delivery::moves::{Move, Prior};
+use domain::delivery::moves::Write;
 use domain::delivery::payload::{self, DoesNotInflate};
 use domain::delivery::{DeliveryKey, Identity, Record};
 use domain::ids::{DeliveryId, IntegrationId, OrganizationId};
@@ -160,34 +159,28 @@ impl DeliveriesTable {
         }
     }
 
-    /// Moves a delivery on, if it is still where it is presumed to be, and of that organization.
+    /// Makes a write, if the delivery is still where that moves away from, and of that organization. Answers with the item
+    /// as DynamoDB has it then.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails; whether the move was made is then unknown.
-    pub async fn advance(
-        &self,
-        key: DeliveryKey,
-        owner: OrganizationId,
-        from: Prior,
-        to: &Move<'_>,
-    ) -> Result<Written, Fault> {
-        match self.update(key, owner, from, to, ReturnValue::AllNew).await? {
+    /// [`Fault`] when DynamoDB fails; whether the write was made is then unknown.
+    pub async fn advance(&self, key: DeliveryKey, owner: OrganizationId, write: &Write<'_>) -> Result<Written, Fault> {
+        match self.update(key, owner, write, ReturnValue::AllNew).await? {
             Conditional::Made(output) => Ok(Written::Applied(read(output.attributes.unwrap_or_default())?)),
             Conditional::Refused(found) => refused_with(found),
         }
     }
 
-    /// Moves a delivery on from a record that is at hand to a state that is known. The item is not read back: that would take
-    /// as long as writing it. `record` is as it was, but for its attempts, which are already those of `to`.
+    /// Makes a write of a record that is at hand. The item is not read back: that would take as long as writing it.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails; whether the move was made is then unknown.
-    pub async fn conclude(&self, record: &Record, from: Prior, to: &Move<'_>, state: &State) -> Result<Written, Fault> {
+    /// [`Fault`] when DynamoDB fails; whether the write was made is then unknown.
+    pub async fn conclude(&self, record: &Record, write: &Write<'_>) -> Result<Written, Fault> {
         let Identity { organization_id: owner, .. } = record.identity;
-        match self.update(record.identity.key(), owner, from, to, ReturnValue::None).await? {
+        match self.update(record.identity.key(), owner, write, ReturnValue::None).await? {
             Conditional::Made(_) => {
                 let mut concluded = Box::new(record.clone());
-                concluded.enter(state);
+                write.apply(&mut concluded)?;
                 Ok(Written::Applied(concluded))
             }
             Conditional::Refused(found) => refused_with(found),
@@ -198,11 +191,10 @@ impl DeliveriesTable {
         &self,
         key: DeliveryKey,
         owner: OrganizationId,
-        from: Prior,
-        to: &Move<'_>,
+        write: &Write<'_>,
         answer: ReturnValue,
     ) -> Result<Conditional<UpdateItemOutput>, Fault> {
-        let Expression { update, condition, names, values } = expression(owner, from, to)?;
+        let Expression { update, condition, names, values } = expression(key, owner, write)?;
         let answer = self
             .client
             .update_item()

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 /// Names one worker's hold on one attempt. Random, so that a worker recognises its own claim when the answer to it was
 /// lost, and nobody else's.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClaimId(#[serde(with = "serde_bytes")] [u8; 16]);
 
 impl ClaimId {
-    pub fn new(random: [u8; 16]) -> Self {
+    pub const fn new(random: [u8; 16]) -> Self {
         Self(random)
     }
 
@@ -33,7 +33,7 @@ impl fmt::Debug for ClaimId {
 
 /// The state of a delivery. Attempts count from 1; `round_start` is the first attempt of the current round (1, or what
 /// a redelivery by hand began with), so that the schedule's index is `attempt - round_start`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
     /// A worker makes the attempt, and has until `lease_until` to record its outcome.
     Sending { attempt: u32, round_start: u32, lease_until: Timestamp, claim_id: ClaimId },
@@ -44,7 +44,7 @@ pub enum State {
 }
 
 /// How a delivery ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum End {
     Delivered,
     Failed,
@@ -73,7 +73,7 @@ impl State {
 }
 
 /// What a worker holds in its hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Message {
     /// An alert event: the first attempt of a delivery that may not exist yet.
     AlertEvent,
@@ -91,8 +91,23 @@ impl Message {
     }
 }
 
+/// What the protocol knows of a delivery's item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Entry {
+    pub state: State,
+    /// The mark of a possible duplicate. What waits has it only when a claim was taken back that had it.
+    pub freshness: Freshness,
+}
+
+impl From<State> for Entry {
+    /// That state, and nobody died in the middle of its attempt.
+    fn from(state: State) -> Self {
+        Self { state, freshness: Freshness::First }
+    }
+}
+
 /// Whether the endpoint may have seen this attempt before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Freshness {
     First,
     /// A worker died while it made this attempt.
@@ -121,7 +136,7 @@ pub enum Decision {
 }
 
 /// Why a message has nothing left to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stale {
     /// The delivery is not there: expired, or never created.
     NoSuchDelivery,
@@ -207,7 +222,12 @@ pub fn redeliver(state: &State, rounds: u32, now: Timestamp) -> Result<u32, NotR
 
 /// The instant until which a claim made now holds.
 pub fn lease_until(now: Timestamp, lease: Duration) -> Timestamp {
-    now.saturating_add(lease).unwrap_or(Timestamp::MAX)
+    whole_milliseconds(now.saturating_add(lease).unwrap_or(Timestamp::MAX))
+}
+
+/// A time as the ledger keeps it, so that what is read back equals what was written.
+pub fn whole_milliseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ mod tests {
         record.payload = Some(vec![0; MAX_INLINE_BYTES].into());
         assert!(item_size(&record) <= WRITE_UNIT_BYTES, "claimed: {}", item_size(&record));
 
-        record.enter(&State::Ended { attempt: 1, round_start: 1, end: End::Delivered });
+        record.enter(State::Ended { attempt: 1, round_start: 1, end: End::Delivered }.into());
         record.remember(Attempt {
             number: 1,
             started_at: now,

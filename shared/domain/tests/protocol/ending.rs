@@ -6,20 +6,26 @@
 //! away by hand. Without any further mishap, luck or an endpoint that accepts. Since the states are finite, whatever
 //! chooses fairly among the possible steps then comes to the end.
 //!
-//! stateright's `eventually` does not look at loops, so the states are gathered here once more, this time whole instead
-//! of as fingerprints, and searched backwards from those in which the delivery is over.
+//! stateright's `eventually` does not look at loops, so the states are gathered here once more, with their fingerprints as
+//! there, and searched backwards from those in which the delivery is over.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use domain::delivery::ledger::State;
 
 use crate::properties::is_over;
+use crate::protocol::{Action, Leaves, Protocol};
 use crate::values::*;
-use crate::worker::{Action, Leaves, Protocol};
-use crate::world::{Course, World};
+use crate::world::World;
 
 /// Every state that can be reached, with how.
 pub(crate) struct Reached {
-    worlds: HashMap<World, u32>,
+    /// By fingerprint. That two of them have the same is one chance in a million.
+    numbers: HashMap<u64, u32>,
+    /// Those in which the delivery is over.
+    over: Vec<u32>,
     /// The state before, and what happened then; by state. The first one has neither.
     origins: Vec<Option<(u32, Action)>>,
     /// Between which states something is bound to happen: from the later to the earlier.
@@ -29,7 +35,8 @@ pub(crate) struct Reached {
 impl Reached {
     pub(crate) fn by(protocol: &Protocol) -> Self {
         let first = protocol.beginning();
-        let mut reached = Self { worlds: HashMap::from([(first, 0)]), origins: vec![None], bound: Vec::new() };
+        let numbers = HashMap::from([(fingerprint(&first), 0)]);
+        let mut reached = Self { numbers, over: Vec::new(), origins: vec![None], bound: Vec::new() };
         let (mut frontier, mut actions) = (vec![(0, first)], Vec::new());
         while !frontier.is_empty() {
             let mut beyond = Vec::new();
@@ -37,7 +44,7 @@ impl Reached {
                 protocol.possible(&world, &mut actions);
                 for action in actions.drain(..) {
                     let after = protocol.after(&world, action);
-                    let (to, is_new) = reached.enter(after, (at, action));
+                    let (to, is_new) = reached.enter(&after, (at, action));
                     if is_new {
                         beyond.push((to, after));
                     }
@@ -51,13 +58,14 @@ impl Reached {
         reached
     }
 
-    fn enter(&mut self, world: World, origin: (u32, Action)) -> (u32, bool) {
-        match self.worlds.entry(world) {
+    fn enter(&mut self, world: &World, origin: (u32, Action)) -> (u32, bool) {
+        match self.numbers.entry(fingerprint(world)) {
             Entry::Occupied(known) => (*known.get(), false),
             Entry::Vacant(unknown) => {
-                let number = self.origins.len() as u32;
+                let number = *unknown.insert(self.origins.len() as u32);
                 self.origins.push(Some(origin));
-                (*unknown.insert(number), true)
+                self.over.extend(is_over(world).then_some(number));
+                (number, true)
             }
         }
     }
@@ -70,7 +78,7 @@ impl Reached {
     /// state.
     pub(crate) fn way_to_no_end(mut self) -> Option<Vec<Action>> {
         let mut ends = vec![false; self.states()];
-        let mut found: Vec<u32> = self.worlds.iter().filter(|(world, _)| is_over(world)).map(|(_, at)| *at).collect();
+        let mut found = std::mem::take(&mut self.over);
         self.bound.sort_unstable();
         while let Some(at) = found.pop() {
             if std::mem::replace(&mut ends[at as usize], true) {
@@ -94,21 +102,28 @@ impl Reached {
     }
 }
 
+fn fingerprint(world: &World) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(world)
+}
+
 /// Whether that will happen of itself, if it stays possible for long enough.
 fn is_bound_to_happen(world: &World, action: Action) -> bool {
     match action {
-        Action::Receive { course, leaves, .. } => course == Course::Send && leaves == Leaves::Nothing,
-        Action::Send { answer, .. } => answer == Answer::Rejected,
-        Action::Call { .. } | Action::TimePasses | Action::ExecutionSends { .. } | Action::RedeliverySends { .. } => {
-            true
+        Action::Receive { intent, leaves, luck, .. } => {
+            intent != CANCEL && leaves == Leaves::Nothing && luck == Luck::AllIsWell
         }
+        Action::Obey { luck, .. } => luck == Luck::AllIsWell,
+        Action::Send { answer, .. } => answer == Answer::Rejected,
+        Action::TimePasses | Action::ExecutionSends { .. } | Action::RedeliverySends { .. } => true,
         // Those whom it could happen to alive are in time, if nothing goes wrong.
-        Action::LeaseRunsOut => matches!(world.ledger, Ledger::Sending { claim: Claim::OfTheDead, .. }),
+        Action::LeaseRunsOut => {
+            matches!(world.state(), Some(State::Sending { claim_id, .. }) if claim_id == OF_THE_DEAD)
+        }
         Action::Sweep => world.bereft,
         Action::LoseAnswer { .. }
+        | Action::Fail { .. }
         | Action::Throttle { .. }
         | Action::Crash { .. }
-        | Action::Fail { .. }
         | Action::Abort { .. }
         | Action::Redeliver
         | Action::RedeliverySenderDies { .. } => false,

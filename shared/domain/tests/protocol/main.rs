@@ -1,17 +1,17 @@
 //! The ledger protocol, model-checked: every order in which things can happen and go wrong to one delivery is gone
 //! through, within the bounds below, and in every state that comes up the promises of [`properties`] must hold.
 //!
-//! What decides in the model is the product's own code: [`domain::delivery::ledger::decide`], `next_step`, `wait_until`, and
-//! `Prior::seen` for the condition of each write. What is modelled is the program around them ([`worker`], written after
-//! `delivering.rs`, `scheduler.rs` and the three functions; a change there is a change here) and the world that it talks
-//! to ([`world`]).
+//! The workers of the model run the product's own program, [`domain::delivery::worker`]: it says what is done, in which order,
+//! and on which condition; [`domain::delivery::moves`] says what a write makes of the ledger. What is modelled is the world
+//! ([`world`]) and what befalls those who do what the program says ([`protocol`]). [`mistakes`] alter what it is told, what it
+//! says, or how it is obeyed.
 //!
 //! # What can happen
 //!
 //! - Messages come in any order, early or late, and any number of times.
 //! - A worker dies before or after any of its calls, or is so slow that its lease runs out and others overtake it.
 //! - A call does its work and its answer is lost. The worker then makes it again, gives up, or dies.
-//! - Something of ours fails before a worker has sent its request. It takes its claim back, and gives its message back.
+//! - Any call fails and has done nothing, or has done its work. Secrets, payload and reading take so long that no time is left.
 //! - Step Functions throttles; executions are aborted by hand; the sweep comes by.
 //! - The endpoint accepts, refuses, or wants no more; `deliver` begins a first attempt itself or hands it off, also one whose
 //!   worker died.
@@ -31,6 +31,8 @@
 //!   among that.
 //! - *Crashes that look alike.* Acknowledging, and sending the stand-in after a throttled call, are part of the step
 //!   before. A worker that dies between the two leaves what one leaves that lost the answer and died, or died before.
+//! - *What nobody else can see.* Opening secrets, storing and reading a payload happen together with what came before: a worker
+//!   that dies between the two leaves what one leaves that died before.
 //! - *Writes that arrive after their worker died.* They look like those of a slow worker that dies right after, while a
 //!   copy of its message was handed out again.
 //! - *Claim ids.* Each is fresh; the model only knows whose it is, and renames the dead's.
@@ -45,14 +47,18 @@
 #![expect(clippy::print_stdout, reason = "tells the counterexamples")]
 
 mod ending;
+mod mistakes;
 mod properties;
+mod protocol;
 mod values;
-mod worker;
 mod world;
 
+use std::time::Instant;
+
 use ending::Reached;
+use mistakes::Mistake;
+use protocol::{Action, Protocol};
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Path, Property};
-use worker::{Action, Mistake, Protocol};
 use world::{Redelivery, World};
 
 impl Model for Protocol {
@@ -78,7 +84,7 @@ impl Model for Protocol {
 
 #[test]
 fn every_state_that_can_be_reached_is_sound() {
-    let protocol = Protocol::right();
+    let (protocol, began) = (Protocol::right(), now());
     let checker = protocol.clone().checker().threads(2).spawn_bfs().join();
     for property in properties::all().iter().filter(|property| property.expectation == Expectation::Always) {
         if let Some(path) = checker.discovery(property.name) {
@@ -88,14 +94,15 @@ fn every_state_that_can_be_reached_is_sound() {
     }
     checker.assert_properties();
     let (states, depth) = (checker.unique_state_count(), checker.max_depth());
-    println!("{states} states, {} steps between them, at most {depth} steps deep", checker.state_count());
+    let (steps, seconds) = (checker.state_count(), began.elapsed().as_secs());
+    println!("{states} states, {steps} steps between them, at most {depth} steps deep, {seconds} s");
 }
 
 #[test]
 fn every_delivery_ends() {
-    let protocol = Protocol::right();
+    let (protocol, began) = (Protocol::right(), now());
     let reached = Reached::by(&protocol);
-    println!("{} states", reached.states());
+    println!("{} states, {} s", reached.states(), began.elapsed().as_secs());
     if let Some(way) = reached.way_to_no_end() {
         panic!("from here, the end cannot be reached:\n{}", tell(&protocol, &way));
     }
@@ -126,12 +133,20 @@ fn mistakes_that_break_a_promise_are_caught() {
     caught(Mistake::LabelTakenBack, DUPLICATES_ARE_LABELLED);
     caught(Mistake::TakeBackForgotten, NO_CLAIM_ABANDONED);
     caught(Mistake::LabelOverlooked, REQUESTS_ARE_LOGGED);
+    caught(Mistake::NotTakenBack, NO_CLAIM_ABANDONED);
+    caught(Mistake::SentBeforeClaim, DUPLICATES_ARE_LABELLED);
+    caught(Mistake::PayloadAfterCreation, PAYLOAD_FIRST);
 }
 
 #[test]
 fn mistakes_that_leave_a_delivery_without_an_end_are_caught() {
     never_ends(Mistake::LeaseNeverOver);
     never_ends(Mistake::SweepAbsent);
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long it takes is told, and nothing depends on it")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Checks that workers who make that mistake come to a state in which that property is broken.

@@ -1,10 +1,10 @@
 //! What must hold in every state that can be reached, and what must be reachable for that to mean anything.
 
-use domain::delivery::ledger::Decision;
+use domain::delivery::ledger::{Decision, End, Freshness, State};
 use stateright::Property;
 
+use crate::protocol::Protocol;
 use crate::values::*;
-use crate::worker::Protocol;
 use crate::world::*;
 
 pub(crate) const ONE_LIVE_CLAIM: &str = "an attempt has at most one live claim";
@@ -16,6 +16,8 @@ pub(crate) const REQUESTS_ARE_LOGGED: &str = "an attempt that was sent and is ov
 pub(crate) const NOTHING_FROM_THE_FUTURE: &str = "no message is ahead of its delivery";
 pub(crate) const NEVER_BACKWARDS: &str = "the ledger never goes back";
 pub(crate) const GONE_IS_SWITCHED_OFF: &str = "no delivery ends gone before its integration is switched off";
+pub(crate) const PAYLOAD_FIRST: &str = "a delivery that is there has its payload";
+pub(crate) const ALWAYS_IN_STEP: &str = "no worker is told what its program does not expect";
 pub(crate) const NO_CLAIM_ABANDONED: &str = "no living worker leaves its claim behind";
 
 pub(crate) fn all() -> Vec<Property<Protocol>> {
@@ -27,24 +29,35 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         }),
         always(WITHIN_THE_SCHEDULE, |protocol, world| index(world) < protocol.schedule.attempts()),
         always(THE_WHOLE_SCHEDULE, |protocol, world| {
-            !matches!(world.ledger, Ledger::Ended { ending: Ending::Failed, .. })
-                || index(world) + 1 == protocol.schedule.attempts()
+            !ended(world, End::Failed) || world.ended_gone || index(world) + 1 == protocol.schedule.attempts()
         }),
         always(DUPLICATES_ARE_LABELLED, |_, world| world.unlabelled_duplicates().is_empty()),
         always(REQUESTS_ARE_LOGGED, |_, world| world.unlogged_requests().is_empty()),
         always(NOTHING_FROM_THE_FUTURE, |_, world| {
             under_way(world).all(|message| world.meaning(message) != Decision::Impossible)
         }),
-        always(NEVER_BACKWARDS, |_, world| world.ledger.place() == world.furthest),
-        always(GONE_IS_SWITCHED_OFF, |_, world| !ended(world, Ending::Gone) || world.switched_off),
-        always(NO_CLAIM_ABANDONED, |_, world| !matches!(world.ledger, Ledger::Sending { claim: Claim::Abandoned, .. })),
-        sometimes("a delivery is delivered", |_, world| ended(world, Ending::Delivered)),
-        sometimes("a delivery is cancelled", |_, world| ended(world, Ending::Cancelled)),
-        sometimes("an endpoint is gone", |_, world| ended(world, Ending::Gone)),
-        sometimes("a redelivery fails", |_, world| ended(world, Ending::Failed) && world.ledger.round_start() > 1),
+        always(NEVER_BACKWARDS, |_, world| stage(world.ledger.as_ref()) == world.furthest),
+        always(GONE_IS_SWITCHED_OFF, |_, world| !world.ended_gone || world.switched_off),
+        always(
+            NO_CLAIM_ABANDONED,
+            |_, world| !matches!(world.state(), Some(State::Sending { claim_id, .. }) if claim_id == ABANDONED),
+        ),
+        always(PAYLOAD_FIRST, |_, world| world.ledger.is_none() || world.payload_stored),
+        always(ALWAYS_IN_STEP, |_, world| !world.out_of_step),
+        sometimes("a delivery is delivered", |_, world| ended(world, End::Delivered)),
+        sometimes("a delivery is cancelled", |_, world| ended(world, End::Cancelled)),
+        sometimes("an endpoint is gone", |_, world| world.ended_gone),
+        sometimes("a redelivery fails", |_, world| {
+            ended(world, End::Failed) && world.state().is_some_and(|state| state.round_start() > 1)
+        }),
+        sometimes("a claim is taken back", |_, world| {
+            world.ledger.is_some_and(|found| {
+                matches!(found.state, State::Waiting { .. }) && found.freshness == Freshness::PossibleDuplicate
+            })
+        }),
         sometimes("an attempt is sent twice", |_, world| !world.sent_again.is_empty()),
         sometimes("both workers are in the middle of one attempt", |_, world| {
-            let [one, other] = world.workers.map(|worker| worker.attempt().map(|attempt| attempt.number));
+            let [one, other] = world.workers.map(|worker| worker.attempt());
             one.is_some() && one == other
         }),
         sometimes("only the sweep leads on", |protocol, world| {
@@ -53,41 +66,41 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
     ]
 }
 
-fn ended(world: &World, by: Ending) -> bool {
-    matches!(world.ledger, Ledger::Ended { ending, .. } if ending == by)
+fn ended(world: &World, by: End) -> bool {
+    matches!(world.state(), Some(State::Ended { end, .. }) if end == by)
 }
 
 /// Whether the delivery has ended, or never was wanted.
 pub(crate) fn is_over(world: &World) -> bool {
-    matches!(world.ledger, Ledger::Ended { .. }) || world.ledger == Ledger::Nothing && world.declined
+    matches!(world.state(), Some(State::Ended { .. })) || world.ledger.is_none() && world.declined
 }
 
 fn is_left_to_the_sweep(world: &World) -> bool {
-    world.bereft && matches!(world.ledger, Ledger::Waiting { .. })
+    world.bereft && matches!(world.state(), Some(State::Waiting { .. }))
 }
 
 /// How many workers may believe that the attempt is theirs alone.
 fn live_claims(world: &World, number: u8) -> usize {
     let is_live = |worker: usize| {
-        let own = Claim::of(worker);
-        let in_its_mind = world.workers[worker].attempt();
-        let in_the_ledger = matches!(world.ledger,
-            Ledger::Sending { attempt, claim, lease: Lease::Alive, .. } if attempt == number && claim == own);
-        in_the_ledger || in_its_mind.is_some_and(|attempt| attempt.number == number && attempt.lease == Lease::Alive)
+        let in_the_ledger = matches!(world.state(), Some(State::Sending { attempt, claim_id, lease_until, .. })
+            if attempt == u32::from(number) && claim_id == claim_of(worker) && !is_lease_over(lease_until));
+        let in_its_mind = matches!(world.workers[worker], Worker::Busy(busy) if !busy.lease_over)
+            && world.workers[worker].attempt() == Some(number);
+        in_the_ledger || in_its_mind
     };
     (0..WORKERS).filter(|&worker| is_live(worker)).count()
 }
 
 /// The attempt's index in its round.
 fn index(world: &World) -> usize {
-    world.ledger.state().map_or(0, |state| state.index() as usize)
+    world.state().map_or(0, |state| state.index() as usize)
 }
 
 fn something_leads_on(protocol: &Protocol, world: &World) -> bool {
     let leads_on = |message| !matches!(world.meaning(message), Decision::Drop(_) | Decision::Impossible);
     let held = world.workers.iter().filter_map(|worker| match *worker {
         Worker::Idle => None,
-        Worker::Holding { message, next } => (!protocol.is_acknowledged_before(next)).then_some(message),
+        Worker::Busy(Busy { message, next, .. }) => (!protocol.is_acknowledged_before(next)).then_some(message),
     });
     let redelivered = match world.redelivery {
         Redelivery::AboutToSend(attempt) => Some(Message::Due(attempt)),

@@ -1,48 +1,58 @@
-//! The small values that the model's world is made of, and what they are in the protocol's own types.
+//! The small values that the model's world is made of, and the product's values that stand for many.
 
 use std::time::Duration;
 
-use domain::delivery::ledger::{self, ClaimId, End, Freshness, State};
-use domain::delivery::moves::Prior as Condition;
+use domain::delivery::CancelReason;
+use domain::delivery::ledger::{self, ClaimId, Entry, State};
 use domain::delivery::wait::{Wait, wait_until};
+use domain::delivery::worker::{Command, Intent, Place};
 use jiff::Timestamp;
 
 /// The model's time stands still; leases and due times lie before or after it.
 pub(crate) const NOW: Timestamp = Timestamp::constant(1_736_500_000, 0);
 
+/// When an answer comes that leaves no time for an attempt.
+pub(crate) const LATE: Timestamp = Timestamp::constant(1_736_500_001, 0);
+
+pub(crate) const LEASE: Duration = Duration::from_secs(90);
+
+/// The end of a lease that is over: for long enough for a redelivery by hand to take its attempt for given up.
+pub(crate) const LEASE_OVER: Timestamp = Timestamp::constant(1_736_500_000 - 60 * 60, 0);
+
 /// The highest attempt that the model has room for: two rounds of three, and two more that mistaken workers make.
 pub(crate) const HIGHEST_ATTEMPT: u8 = 8;
 
-/// The delivery's item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Ledger {
-    Nothing,
-    /// The label is there only when a claim was taken back that had it.
-    Waiting {
-        attempt: u8,
-        round_start: u8,
-        due: Due,
-        label: Label,
-    },
-    Sending {
-        attempt: u8,
-        round_start: u8,
-        lease: Lease,
-        claim: Claim,
-        label: Label,
-    },
-    Ended {
-        attempt: u8,
-        round_start: u8,
-        ending: Ending,
-    },
+/// The workers' claims. Each is fresh, so all that matters about one is whose it is: of what a worker is doing just now (its
+/// number, sixteen times), or one of these.
+pub(crate) const OF_THE_DEAD: ClaimId = ClaimId::new([253; 16]);
+/// Of a worker that lives, and has gone on to other things.
+pub(crate) const ABANDONED: ClaimId = ClaimId::new([254; 16]);
+/// Seen in the ledger once, and not there any more.
+pub(crate) const REPLACED: ClaimId = ClaimId::new([255; 16]);
+
+pub(crate) fn claim_of(worker: usize) -> ClaimId {
+    ClaimId::new([worker as u8; 16])
 }
 
-/// How far a delivery has come: its attempt, and whether that is over.
-pub(crate) type Place = (u8, bool);
+/// What a worker can be out for.
+pub(crate) const HERE: Intent = Intent::Send(Place::Here);
+pub(crate) const ELSEWHERE: Intent = Intent::Send(Place::Elsewhere);
+pub(crate) const CANCEL: Intent = Intent::Cancel(CancelReason::IntegrationDisabled);
 
-/// How far off the due time is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// How far a delivery has come: its attempt, and whether that is over.
+pub(crate) type Stage = (u8, bool);
+
+pub(crate) fn stage(ledger: Option<&Entry>) -> Stage {
+    match ledger.map(|entry| entry.state) {
+        None => (0, false),
+        // A claim can be taken back.
+        Some(state @ (State::Waiting { .. } | State::Sending { .. })) => (state.attempt() as u8, false),
+        Some(state @ State::Ended { .. }) => (state.attempt() as u8, true),
+    }
+}
+
+/// How far off a due time is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     /// Beyond what the queue can hold a message back for: an execution waits.
     Far,
@@ -52,65 +62,68 @@ pub(crate) enum Due {
     Overdue,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Lease {
-    Alive,
-    Over,
+impl Due {
+    pub(crate) fn of(due_at: Timestamp) -> Self {
+        match wait_until(due_at, NOW) {
+            Wait::InExecution => Self::Far,
+            Wait::OnQueue { .. } if due_at < NOW => Self::Overdue,
+            Wait::OnQueue { .. } => Self::Near,
+        }
+    }
+
+    /// The time that stands for all that are as far off.
+    pub(crate) fn at(self) -> Timestamp {
+        match self {
+            Self::Far => NOW + Duration::from_secs(30 * 60),
+            Self::Near => NOW + Duration::from_secs(60),
+            Self::Overdue => NOW - Duration::from_secs(15 * 60),
+        }
+    }
 }
 
-/// A claim id. Each is fresh, so all that matters about it is whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Claim {
-    /// Of what that worker is doing just now.
-    Of(u8),
-    /// Of a worker that died.
-    OfTheDead,
-    /// Of a worker that lives, and has gone on to other things.
-    Abandoned,
-    /// Seen in the ledger once, and not there any more.
-    Replaced,
+/// A state with the times that stand for its own.
+pub(crate) fn canonical_state(state: State) -> State {
+    match state {
+        State::Waiting { attempt, round_start, due_at } => {
+            State::Waiting { attempt, round_start, due_at: Due::of(due_at).at() }
+        }
+        other => other,
+    }
 }
 
-/// The attribute `possible_duplicate`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Label {
-    Plain,
-    PossibleDuplicate,
+/// A command with the times that stand for its own.
+pub(crate) fn canonical_command(command: Command) -> Command {
+    match command {
+        Command::Create(state) => Command::Create(canonical_state(state)),
+        Command::TakeBack { reason, .. } => Command::TakeBack { due_at: NOW, reason },
+        other => other,
+    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Ending {
-    Delivered,
-    Failed,
-    /// Failed for good, because the endpoint said so.
-    Gone,
-    Cancelled,
-}
-
-/// The state that a write moves away from: the ledger's own condition, with the model's claim ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Prior {
-    Waiting { attempt: u8 },
-    Sending { attempt: u8, claim: Claim },
-}
-
-/// An attempt as its worker knows it, from the item that holds the claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Attempt {
-    pub(crate) number: u8,
-    pub(crate) round_start: u8,
-    /// Of the claim that this attempt was begun with, whatever the ledger says by now.
-    pub(crate) lease: Lease,
-    pub(crate) label: Label,
+/// Whether the lease of a claim is over.
+pub(crate) fn is_lease_over(lease_until: Timestamp) -> bool {
+    lease_until <= NOW
 }
 
 /// What the endpoint answers. Every failure but 410 is the same to the protocol, a timeout included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Accepted,
     Rejected,
     Gone,
 }
+
+/// What becomes of the calls that only their worker can tell: opening secrets, storing and reading the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Luck {
+    AllIsWell,
+    /// They fail.
+    Fault,
+    /// They take so long that no time is left for an attempt.
+    Slowness,
+}
+
+pub(crate) const ALL_LUCK: [Luck; 3] = [Luck::AllIsWell, Luck::Fault, Luck::Slowness];
 
 /// A message; an alert event knows whether it was received before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -123,148 +136,6 @@ pub(crate) enum Message {
 pub(crate) enum Run {
     First,
     Again,
-}
-
-impl Ledger {
-    /// The item as the protocol knows it.
-    pub(crate) fn state(self) -> Option<State> {
-        let attempt = u32::from(self.place().0);
-        let round_start = u32::from(self.round_start());
-        Some(match self {
-            Self::Nothing => return None,
-            Self::Waiting { due, .. } => State::Waiting { attempt, round_start, due_at: due.at() },
-            Self::Sending { lease, claim, .. } => {
-                State::Sending { attempt, round_start, lease_until: lease.until(), claim_id: claim.id() }
-            }
-            Self::Ended { ending, .. } => State::Ended { attempt, round_start, end: ending.end() },
-        })
-    }
-
-    pub(crate) fn place(self) -> Place {
-        match self {
-            Self::Nothing => (0, false),
-            // A claim can be taken back.
-            Self::Waiting { attempt, .. } | Self::Sending { attempt, .. } => (attempt, false),
-            Self::Ended { attempt, .. } => (attempt, true),
-        }
-    }
-
-    pub(crate) fn round_start(self) -> u8 {
-        match self {
-            Self::Nothing => 1,
-            Self::Waiting { round_start, .. } | Self::Sending { round_start, .. } | Self::Ended { round_start, .. } => {
-                round_start
-            }
-        }
-    }
-
-    pub(crate) fn label(self) -> Label {
-        match self {
-            Self::Waiting { label, .. } | Self::Sending { label, .. } => label,
-            Self::Nothing | Self::Ended { .. } => Label::Plain,
-        }
-    }
-
-    /// The attempt that is being made, as whoever holds the claim knows it.
-    pub(crate) fn claimed(self) -> Option<Attempt> {
-        match self {
-            Self::Sending { attempt, round_start, lease, label, .. } => {
-                Some(Attempt { number: attempt, round_start, lease, label })
-            }
-            Self::Nothing | Self::Waiting { .. } | Self::Ended { .. } => None,
-        }
-    }
-
-    /// The condition that it is still as it is now; none for what is not there, or over.
-    pub(crate) fn seen(self) -> Option<Prior> {
-        match self {
-            Self::Waiting { attempt, .. } => Some(Prior::Waiting { attempt }),
-            Self::Sending { attempt, claim, .. } => Some(Prior::Sending { attempt, claim }),
-            Self::Nothing | Self::Ended { .. } => None,
-        }
-    }
-
-    /// Whether a write on that condition is made.
-    pub(crate) fn is_still(self, from: Prior) -> bool {
-        self.state().as_ref().and_then(Condition::seen) == Some(from.condition())
-    }
-}
-
-impl Prior {
-    pub(crate) fn attempt(self) -> u8 {
-        match self {
-            Self::Waiting { attempt } | Self::Sending { attempt, .. } => attempt,
-        }
-    }
-
-    fn condition(self) -> Condition {
-        match self {
-            Self::Waiting { attempt } => Condition::Waiting { attempt: attempt.into() },
-            Self::Sending { attempt, claim } => Condition::Sending { attempt: attempt.into(), claim_id: claim.id() },
-        }
-    }
-}
-
-impl Due {
-    fn at(self) -> Timestamp {
-        match self {
-            Self::Far => NOW + Duration::from_secs(30 * 60),
-            Self::Near => NOW + Duration::from_secs(60),
-            Self::Overdue => NOW - Duration::from_secs(15 * 60),
-        }
-    }
-
-    /// How far off a due time is, for whoever schedules it now.
-    pub(crate) fn of(due_at: Timestamp) -> Self {
-        match wait_until(due_at, NOW) {
-            Wait::InExecution => Self::Far,
-            Wait::OnQueue { .. } => Self::Near,
-        }
-    }
-}
-
-impl Lease {
-    fn until(self) -> Timestamp {
-        match self {
-            Self::Alive => NOW + Duration::from_secs(90),
-            // Long enough for a redelivery by hand to take its attempt for given up.
-            Self::Over => NOW - Duration::from_secs(60 * 60),
-        }
-    }
-}
-
-impl Claim {
-    pub(crate) fn of(worker: usize) -> Self {
-        Self::Of(worker as u8)
-    }
-
-    pub(crate) fn id(self) -> ClaimId {
-        ClaimId::new(match self {
-            Self::Of(worker) => [worker; 16],
-            Self::OfTheDead => [253; 16],
-            Self::Abandoned => [254; 16],
-            Self::Replaced => [255; 16],
-        })
-    }
-}
-
-impl From<Freshness> for Label {
-    fn from(freshness: Freshness) -> Self {
-        match freshness {
-            Freshness::First => Self::Plain,
-            Freshness::PossibleDuplicate => Self::PossibleDuplicate,
-        }
-    }
-}
-
-impl Ending {
-    fn end(self) -> End {
-        match self {
-            Self::Delivered => End::Delivered,
-            Self::Failed | Self::Gone => End::Failed,
-            Self::Cancelled => End::Cancelled,
-        }
-    }
 }
 
 impl Message {
@@ -291,7 +162,7 @@ impl Message {
         }
     }
 
-    /// Its number in a [`Set`].
+    /// Its number in a set.
     fn slot(self) -> u8 {
         match self {
             Self::Alert(Run::First) => 0,
@@ -308,7 +179,6 @@ impl Message {
         }
     }
 }
-
 /// A set of attempts.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Attempts(u16);

@@ -1,6 +1,8 @@
 //! The model's world: the ledger, the queue, the waits, the workers, and what the endpoint has seen.
 
-use domain::delivery::ledger::{Decision, decide};
+use domain::delivery::ledger::{ClaimId, Decision, Entry, Freshness, State, decide};
+use domain::delivery::moves::Prior;
+use domain::delivery::worker::{Claimed, Command, Intent};
 
 use crate::values::*;
 
@@ -9,9 +11,12 @@ pub(crate) const WORKERS: usize = 2;
 /// The world, with its only delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
-    pub(crate) ledger: Ledger,
-    /// The furthest place that the ledger has been at.
-    pub(crate) furthest: Place,
+    /// The delivery's entry.
+    pub(crate) ledger: Option<Entry>,
+    /// The furthest stage that the ledger has been at.
+    pub(crate) furthest: Stage,
+    /// The payload is stored.
+    pub(crate) payload_stored: bool,
     /// The messages that lie in the queue. How many copies does not matter, where each can be received and still be there.
     pub(crate) queue: Messages,
     /// The attempts that an execution waits for, and those whose execution is over or was aborted: its name is taken.
@@ -23,8 +28,12 @@ pub(crate) struct World {
     pub(crate) declined: bool,
     /// What led to the attempt that is waiting was taken away by hand; only the sweep can know.
     pub(crate) bereft: bool,
+    /// The delivery ended because its endpoint is gone.
+    pub(crate) ended_gone: bool,
     /// The integration was switched off because its endpoint is gone.
     pub(crate) switched_off: bool,
+    /// A worker was told something that its program does not expect.
+    pub(crate) out_of_step: bool,
     /// The attempts that the endpoint has seen, and those that it has seen again.
     pub(crate) sent: Attempts,
     pub(crate) sent_again: Attempts,
@@ -43,45 +52,28 @@ pub(crate) enum Redelivery {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Worker {
-    Holding { message: Message, next: Step },
     Idle,
+    Busy(Busy),
 }
 
-/// The call to the world that a worker makes next. It may crash before and after.
+/// A worker with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Step {
-    /// Put the delivery, if there is none.
-    Create(Beginning),
-    /// Claim the attempt, if the ledger is still as it was seen.
-    Claim { from: Prior, label: Label },
-    /// Cancel the delivery, if the ledger is still as it was seen, its label included.
-    Cancel { from: Prior, label: Label },
-    /// Send the request.
-    Send(Attempt),
-    /// Take the claim on that attempt back, if there is one: something of ours failed before its request was sent.
-    TakeBack { attempt: u8 },
-    /// Switch the integration off: its endpoint is gone.
-    Disable(Attempt),
-    /// Write the outcome, if the claim is still there.
-    Record(Attempt, Answer),
-    /// Send the first attempt's message, and leave the attempt to whoever receives that.
+pub(crate) struct Busy {
+    pub(crate) message: Message,
+    pub(crate) intent: Intent,
+    pub(crate) next: Next,
+    /// Whether the lease of the attempt that it is in the middle of is over, whatever the ledger says by now.
+    pub(crate) lease_over: bool,
+    /// The attempt that it is in the middle of was answered by an endpoint that is gone.
+    pub(crate) answered_gone: bool,
+}
+
+/// What a worker does next. It may die before and after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Next {
+    Do(Command),
+    /// Send the first attempt's message; then it is done.
     HandOff,
-    /// Send that attempt's message, or start its execution.
-    Schedule { attempt: u8, due: Due },
-}
-
-/// How a delivery begins: claimed by its worker, or handed off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Beginning {
-    Claimed,
-    HandedOff,
-}
-
-/// Whether the integration wants the delivery, as it was found when the message was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Course {
-    Send,
-    Cancel,
 }
 
 impl World {
@@ -90,8 +82,9 @@ impl World {
         let mut queue = Messages::default();
         queue.insert(Message::Alert(Run::First));
         Self {
-            ledger: Ledger::Nothing,
-            furthest: Ledger::Nothing.place(),
+            ledger: None,
+            furthest: stage(None),
+            payload_stored: false,
             queue,
             waits: Attempts::default(),
             waits_over: Attempts::default(),
@@ -99,7 +92,9 @@ impl World {
             redelivery,
             declined: false,
             bereft: false,
+            ended_gone: false,
             switched_off: false,
+            out_of_step: false,
             sent: Attempts::default(),
             sent_again: Attempts::default(),
             logged: Attempts::default(),
@@ -107,28 +102,32 @@ impl World {
         }
     }
 
+    pub(crate) fn state(&self) -> Option<State> {
+        self.ledger.map(|entry| entry.state)
+    }
+
     /// Writes the ledger. Whoever saw the claim that is replaced, saw what will never be there again.
-    pub(crate) fn write(&mut self, to: Ledger) {
-        if let Ledger::Sending { claim: replaced, .. } = self.ledger {
-            self.rename_seen(replaced, Claim::Replaced);
+    pub(crate) fn write(&mut self, to: Entry) {
+        if let Some(State::Sending { claim_id: replaced, .. }) = self.state() {
+            self.rename_seen(replaced, REPLACED);
         }
-        self.ledger = to;
-        self.furthest = self.furthest.max(to.place());
+        self.ledger = Some(Entry { state: canonical_state(to.state), ..to });
+        self.furthest = self.furthest.max(stage(self.ledger.as_ref()));
     }
 
     /// A worker is done with its message. A claim that it leaves in the ledger becomes the dead's, or abandoned.
-    pub(crate) fn leave(&mut self, worker: usize, claim_becomes: Claim) {
-        let own = Claim::of(worker);
+    pub(crate) fn leave(&mut self, worker: usize, claim_becomes: ClaimId) {
+        let own = claim_of(worker);
         self.workers[worker] = Worker::Idle;
         self.rename_seen(own, claim_becomes);
-        if let Ledger::Sending { claim, .. } = &mut self.ledger
-            && *claim == own
+        if let Some(Entry { state: State::Sending { claim_id, .. }, .. }) = &mut self.ledger
+            && *claim_id == own
         {
-            *claim = claim_becomes;
+            *claim_id = claim_becomes;
         }
     }
 
-    fn rename_seen(&mut self, old: Claim, new: Claim) {
+    fn rename_seen(&mut self, old: ClaimId, new: ClaimId) {
         for seen in self.workers.iter_mut().filter_map(Worker::claim_seen) {
             if *seen == old {
                 *seen = new;
@@ -150,32 +149,31 @@ impl World {
 
     /// The lease of the claim in the ledger runs out, whether or not its worker lives.
     pub(crate) fn end_lease(&mut self) {
-        let Ledger::Sending { lease, claim, .. } = &mut self.ledger else { return };
-        *lease = Lease::Over;
-        let Claim::Of(holder) = *claim else { return };
-        if let Worker::Holding {
-            next: Step::Send(attempt) | Step::Disable(attempt) | Step::Record(attempt, _), ..
-        } = &mut self.workers[usize::from(holder)]
+        let Some(Entry { state: State::Sending { lease_until, claim_id, .. }, .. }) = &mut self.ledger else { return };
+        *lease_until = LEASE_OVER;
+        let holder = (0..WORKERS).find(|worker| claim_of(*worker) == *claim_id);
+        if let Some(Worker::Busy(busy)) = holder.map(|holder| &mut self.workers[holder])
+            && busy.attempt().is_some()
         {
-            attempt.lease = Lease::Over;
+            busy.lease_over = true;
         }
     }
 
     /// The due time comes closer, or goes by.
     pub(crate) fn pass_time(&mut self) {
-        if let Ledger::Waiting { due, .. } = &mut self.ledger {
-            *due = match due {
-                Due::Far => Due::Near,
-                Due::Near | Due::Overdue => Due::Overdue,
+        if let Some(Entry { state: State::Waiting { due_at, .. }, .. }) = &mut self.ledger {
+            *due_at = match Due::of(*due_at) {
+                Due::Far => Due::Near.at(),
+                Due::Near | Due::Overdue => Due::Overdue.at(),
             };
         }
     }
 
     /// An attempt comes into the log.
-    pub(crate) fn log(&mut self, attempt: u8, label: Label) {
-        self.logged.insert(attempt);
-        if label == Label::Plain {
-            self.logged_plain.insert(attempt);
+    pub(crate) fn log(&mut self, attempt: u32, freshness: Freshness) {
+        self.logged.insert(attempt as u8);
+        if freshness == Freshness::First {
+            self.logged_plain.insert(attempt as u8);
         }
     }
 
@@ -189,17 +187,18 @@ impl World {
 
     /// Notes that a worker found the alert event unwanted.
     pub(crate) fn decline(&mut self) {
-        self.declined |= self.ledger == Ledger::Nothing;
+        self.declined |= self.ledger.is_none();
     }
 
     /// Notes that what led to that attempt was taken away by hand.
     pub(crate) fn bereave(&mut self, attempt: u8) {
-        self.bereft |= matches!(self.ledger, Ledger::Waiting { attempt: waiting, .. } if waiting == attempt);
+        self.bereft |=
+            matches!(self.state(), Some(State::Waiting { attempt: waiting, .. }) if waiting == u32::from(attempt));
     }
 
     /// What a message would mean to a worker that received it now, and looked.
     pub(crate) fn meaning(&self, message: Message) -> Decision {
-        decide(self.ledger.state().as_ref(), message.in_protocol(), Claim::Replaced.id(), NOW)
+        decide(self.state().as_ref(), message.in_protocol(), REPLACED, NOW)
     }
 
     /// The attempts that were sent more than once without the log saying so.
@@ -214,7 +213,7 @@ impl World {
 
     /// The attempts that are not over.
     fn not_over(&self) -> Attempts {
-        let (attempt, is_over) = self.ledger.place();
+        let (attempt, is_over) = stage(self.ledger.as_ref());
         Attempts::from_on(attempt + u8::from(is_over))
     }
 
@@ -229,8 +228,9 @@ impl World {
         self.waits = self.waits.and(Attempts::from_on(oldest));
         self.waits_over = self.waits_over.and(Attempts::from_on(oldest));
         self.forget_history();
-        self.declined &= self.ledger == Ledger::Nothing;
-        self.bereft &= matches!(self.ledger, Ledger::Waiting { .. });
+        self.declined &= self.ledger.is_none();
+        self.bereft &= matches!(self.state(), Some(State::Waiting { .. }));
+        self.ended_gone &= matches!(self.state(), Some(State::Ended { .. }));
         self.switched_off &= self.is_about_to_be_gone();
         if self.workers[1] < self.workers[0] {
             self.swap_workers();
@@ -240,20 +240,21 @@ impl World {
 
     /// Whether it matters if the integration is switched off.
     fn is_about_to_be_gone(&self) -> bool {
-        let ended = matches!(self.ledger, Ledger::Ended { ending: Ending::Gone, .. });
-        let records = |worker: &Worker| matches!(worker, Worker::Holding { next: Step::Record(_, Answer::Gone), .. });
-        ended || self.workers.iter().any(records)
+        let records = |worker: &Worker| {
+            matches!(worker, Worker::Busy(Busy { answered_gone: true, next: Next::Do(Command::Record { .. }), .. }))
+        };
+        self.ended_gone || self.workers.iter().any(records)
     }
 
     /// The oldest attempt whose message can still come to anything but being dropped, now or later.
     fn oldest_that_matters(&self) -> u8 {
-        match self.ledger {
-            Ledger::Nothing => 0,
+        match self.state() {
+            None => 0,
             // The message of the attempt before schedules this one again, also when its claim has been taken back.
-            Ledger::Waiting { attempt, .. } | Ledger::Sending { attempt, .. } => attempt - 1,
+            Some(State::Waiting { attempt, .. } | State::Sending { attempt, .. }) => attempt as u8 - 1,
             // After a redelivery by hand it is the message of the attempt before.
-            Ledger::Ended { attempt, .. } if self.redelivery == Redelivery::NotYet => attempt,
-            Ledger::Ended { .. } => u8::MAX,
+            Some(State::Ended { attempt, .. }) if self.redelivery == Redelivery::NotYet => attempt as u8,
+            Some(State::Ended { .. }) => u8::MAX,
         }
     }
 
@@ -261,7 +262,7 @@ impl World {
     fn forget_history(&mut self) {
         let mut open = self.not_over().or(self.unlabelled_duplicates()).or(self.unlogged_requests());
         for attempt in self.workers.iter().filter_map(Worker::attempt) {
-            open.insert(attempt.number);
+            open.insert(attempt);
         }
         for attempts in [&mut self.sent, &mut self.sent_again, &mut self.logged, &mut self.logged_plain] {
             *attempts = attempts.and(open);
@@ -269,48 +270,65 @@ impl World {
     }
 
     fn swap_workers(&mut self) {
-        self.workers.swap(0, 1);
-        let swapped = |claim: &mut Claim| {
-            if let Claim::Of(worker) = claim {
-                *worker = 1 - *worker;
+        let swapped = |claim: &mut ClaimId| {
+            if let Some(worker) = (0..WORKERS).find(|worker| claim_of(*worker) == *claim) {
+                *claim = claim_of(1 - worker);
             }
         };
-        if let Ledger::Sending { claim, .. } = &mut self.ledger {
-            swapped(claim);
+        if let Some(Entry { state: State::Sending { claim_id, .. }, .. }) = &mut self.ledger {
+            swapped(claim_id);
         }
         self.workers.iter_mut().filter_map(Worker::claim_seen).for_each(swapped);
+        self.workers.iter_mut().filter_map(Worker::claim_made).for_each(swapped);
+        self.workers.swap(0, 1);
     }
 }
 
 impl Worker {
     /// The attempt that it is in the middle of.
-    pub(crate) fn attempt(&self) -> Option<Attempt> {
+    pub(crate) fn attempt(&self) -> Option<u8> {
         match self {
-            Self::Holding { next: Step::Send(attempt) | Step::Disable(attempt) | Step::Record(attempt, _), .. } => {
-                Some(*attempt)
+            Self::Idle => None,
+            Self::Busy(busy) => busy.attempt(),
+        }
+    }
+
+    /// The claim that it has seen in the ledger, and is about to replace.
+    fn claim_seen(&mut self) -> Option<&mut ClaimId> {
+        match self {
+            Self::Busy(Busy { next: Next::Do(Command::Claim { from, .. } | Command::Cancel { from, .. }), .. }) => {
+                match from {
+                    Prior::Sending { claim_id, .. } => Some(claim_id),
+                    _ => None,
+                }
             }
             _ => None,
         }
     }
 
-    /// The claim that it has seen in the ledger, and is about to replace.
-    fn claim_seen(&mut self) -> Option<&mut Claim> {
-        let Self::Holding { next: Step::Claim { from, .. } | Step::Cancel { from, .. }, .. } = self else {
-            return None;
-        };
-        match from {
-            Prior::Sending { claim, .. } => Some(claim),
-            Prior::Waiting { .. } => None,
+    /// The claim that it is about to make, as far as its command has that.
+    fn claim_made(&mut self) -> Option<&mut ClaimId> {
+        match self {
+            Self::Busy(Busy { next: Next::Do(Command::Create(State::Sending { claim_id, .. })), .. }) => Some(claim_id),
+            _ => None,
         }
     }
 }
 
-impl Step {
-    /// What its worker is out for: only one that is to cancel ever comes to that step, and it comes to no other.
-    pub(crate) fn course(self) -> Course {
-        match self {
-            Self::Cancel { .. } => Course::Cancel,
-            _ => Course::Send,
+impl Busy {
+    fn attempt(&self) -> Option<u8> {
+        self.next.claimed().map(|claimed| claimed.attempt as u8)
+    }
+}
+
+impl Next {
+    /// The attempt that a worker is in the middle of.
+    pub(crate) fn claimed(&self) -> Option<Claimed> {
+        match *self {
+            Self::Do(Command::Request(claimed) | Command::Disable(claimed) | Command::Record { made: claimed, .. }) => {
+                Some(claimed)
+            }
+            _ => None,
         }
     }
 }

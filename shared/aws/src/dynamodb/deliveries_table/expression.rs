@@ -3,16 +3,15 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::delivery::ledger::{ClaimId, End, Freshness};
+use domain::delivery::moves::{Move, Prior, Write};
+use domain::delivery::{DeliveryKey, Status};
+use domain::ids::OrganizationId;
+use jiff::Timestamp;
 use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
-
-use domain::delivery::moves::{Move, Prior};
 
 use super::{Item, UNREADABLE, number};
 use crate::fault::Fault;
-use domain::attempt::Attempt;
-use domain::delivery::Status;
-use domain::delivery::ledger::{ClaimId, End, Freshness};
-use domain::ids::OrganizationId;
 
 /// An update of a delivery's item.
 pub(super) struct Expression {
@@ -63,6 +62,36 @@ impl Assignments {
     fn status(&mut self, status: Status) -> &mut Self {
         self.set("status", AttributeValue::S(status.as_str().to_owned()))
     }
+
+    fn waiting(&mut self, key: DeliveryKey, due_at: Timestamp) -> &mut Self {
+        self.status(Status::Waiting)
+            .set("due_at", number(due_at.as_millisecond()))
+            .set("due_shard", number(key.due_shard()))
+    }
+
+    /// The text of [`Prior::holds`], and that the delivery is of that organization.
+    fn condition(&mut self, owner: OrganizationId, from: Prior) -> String {
+        let status = match from {
+            Prior::Waiting { .. } | Prior::WaitingUnmarked { .. } => Status::Waiting,
+            Prior::Sending { .. } => Status::Sending,
+            Prior::Ended { end, .. } => end.into(),
+        };
+        let (status_name, attempt_name) = (self.name("status"), self.name("attempt"));
+        self.values.insert(":from_status".to_owned(), AttributeValue::S(status.as_str().to_owned()));
+        self.values.insert(":from_attempt".to_owned(), number(from.attempt()));
+        self.values.insert(":owner".to_owned(), number(owner));
+        let same =
+            format!("{status_name} = :from_status AND {attempt_name} = :from_attempt AND organization_id = :owner");
+        match from {
+            Prior::Sending { claim_id, .. } => {
+                let claim_name = self.name("claim_id");
+                self.values.insert(":from_claim".to_owned(), binary(&claim_id));
+                format!("{same} AND {claim_name} = :from_claim")
+            }
+            Prior::WaitingUnmarked { .. } => format!("{same} AND attribute_not_exists({MARK})"),
+            Prior::Waiting { .. } | Prior::Ended { .. } => same,
+        }
+    }
 }
 
 const CLAIM_ATTRIBUTES: [&str; 3] = ["lease_until", "claim_id", MARK];
@@ -72,52 +101,37 @@ const MARK: &str = "possible_duplicate";
 
 const WAIT_ATTRIBUTES: [&str; 2] = ["due_at", "due_shard"];
 
-/// The update that makes a move, on condition that the delivery is still where it was seen, and of that organization.
+/// The update that is a write, on condition that the delivery is still where that moves away from, and of that
+/// organization. `Write::apply` says the same of a record.
 ///
 /// # Errors
 /// [`Fault`] for attempts that do not become an attribute, which none does.
-pub(super) fn expression(owner: OrganizationId, from: Prior, to: &Move<'_>) -> Result<Expression, Fault> {
+pub(super) fn expression(key: DeliveryKey, owner: OrganizationId, write: &Write<'_>) -> Result<Expression, Fault> {
     let mut update = Assignments::default();
-    match to {
+    match write.to {
         Move::Claim { claim_id, lease_until, freshness } => {
             update
                 .status(Status::Sending)
                 .set("lease_until", number(lease_until.as_millisecond()))
-                .set("claim_id", binary(claim_id))
+                .set("claim_id", binary(&claim_id))
                 .remove(&WAIT_ATTRIBUTES);
-            if *freshness == Freshness::PossibleDuplicate {
+            if freshness == Freshness::PossibleDuplicate {
                 update.set(MARK, AttributeValue::Bool(true));
             }
         }
-        Move::TakeBack { due_at, due_shard } => {
-            update
-                .status(Status::Waiting)
-                .set("due_at", number(due_at.as_millisecond()))
-                .set("due_shard", number(due_shard))
-                .remove(&["lease_until", "claim_id"]);
+        Move::TakeBack { due_at } => {
+            update.waiting(key, due_at).remove(&["lease_until", "claim_id"]);
         }
-        Move::Await { attempt, due_at, due_shard, attempts, expires_at } => {
-            update
-                .status(Status::Waiting)
-                .set("attempt", number(attempt))
-                .set("due_at", number(due_at.as_millisecond()))
-                .set("due_shard", number(due_shard))
-                .set("attempts", list(attempts)?)
-                .remove(&CLAIM_ATTRIBUTES);
-            if let Some(expires_at) = expires_at {
-                update.set("expires_at", number(expires_at.as_second()));
-            }
+        Move::Retry { attempt, due_at } => {
+            update.waiting(key, due_at).set("attempt", number(attempt)).remove(&CLAIM_ATTRIBUTES);
         }
-        Move::End { end, attempts } => {
-            update.status((*end).into()).set("attempts", list(attempts)?).remove(&CLAIM_ATTRIBUTES);
-            if *end == End::Failed {
+        Move::End(end) => {
+            update.status(end.into()).remove(&CLAIM_ATTRIBUTES);
+            if end == End::Failed {
                 update.copy("failed_created_at", "created_at");
             }
         }
-        Move::Cancel { reason, interrupted } => {
-            if let Some(attempts) = interrupted {
-                update.set("attempts", list(attempts)?);
-            }
+        Move::Cancel(reason) => {
             let reason = to_attribute_value(reason).map_err(|_| UNREADABLE)?;
             update
                 .status(Status::Cancelled)
@@ -125,59 +139,29 @@ pub(super) fn expression(owner: OrganizationId, from: Prior, to: &Move<'_>) -> R
                 .remove(&WAIT_ATTRIBUTES)
                 .remove(&CLAIM_ATTRIBUTES);
         }
-        Move::Redeliver { attempt, due_at, due_shard, rounds, now, expires_at, interrupted } => {
-            if let Some(attempts) = interrupted {
-                update.set("attempts", list(attempts)?);
-            }
+        Move::Redeliver { attempt, due_at, rounds, now } => {
             update
-                .status(Status::Waiting)
+                .waiting(key, due_at)
                 .set("attempt", number(attempt))
                 .set("round_start", number(attempt))
-                .set("due_at", number(due_at.as_millisecond()))
-                .set("due_shard", number(due_shard))
                 .set("rounds", number(rounds))
                 .set("redelivered_at", number(now.as_millisecond()))
-                .set("expires_at", number(expires_at.as_second()))
                 .remove(&CLAIM_ATTRIBUTES)
                 .remove(&["failed_created_at", "cancel_reason"]);
         }
     }
-    let Assignments { set, remove, mut names, mut values } = update;
-    names.insert("#attempt".to_owned(), "attempt".to_owned());
-    values.insert(":owner".to_owned(), number(owner));
-    let mut condition = match from {
-        Prior::Waiting { attempt } => {
-            values.insert(":from_status".to_owned(), AttributeValue::S(Status::Waiting.as_str().to_owned()));
-            values.insert(":from_attempt".to_owned(), number(attempt));
-            "#status = :from_status AND #attempt = :from_attempt"
-        }
-        Prior::Sending { attempt, claim_id } => {
-            names.insert("#claim_id".to_owned(), "claim_id".to_owned());
-            values.insert(":from_status".to_owned(), AttributeValue::S(Status::Sending.as_str().to_owned()));
-            values.insert(":from_attempt".to_owned(), number(attempt));
-            values.insert(":from_claim".to_owned(), binary(&claim_id));
-            "#status = :from_status AND #attempt = :from_attempt AND #claim_id = :from_claim"
-        }
-        Prior::Ended { status, attempt } => {
-            values.insert(":from_status".to_owned(), AttributeValue::S(status.as_str().to_owned()));
-            values.insert(":from_attempt".to_owned(), number(attempt));
-            "#status = :from_status AND #attempt = :from_attempt"
-        }
+    if let Some(attempts) = write.attempts {
+        update.set("attempts", to_attribute_value(attempts).map_err(|_| UNREADABLE)?);
     }
-    .to_owned();
-    condition.push_str(" AND organization_id = :owner");
-    if let (Prior::Waiting { .. }, Move::Cancel { interrupted: None, .. }) = (from, to) {
-        // With it, the attempt that a worker died in belongs into the log.
-        condition.push_str(" AND attribute_not_exists(possible_duplicate)");
+    if let Some(expires_at) = write.expires_at {
+        update.set("expires_at", number(expires_at.as_second()));
     }
+    let condition = update.condition(owner, write.from);
+    let Assignments { set, remove, names, values } = update;
     let update = format!("SET {} REMOVE {}", set.join(", "), remove.join(", "));
     Ok(Expression { update, condition, names, values })
 }
 
 fn binary(claim_id: &ClaimId) -> AttributeValue {
     AttributeValue::B(claim_id.as_bytes().to_vec().into())
-}
-
-fn list(attempts: &[Attempt]) -> Result<AttributeValue, Fault> {
-    to_attribute_value(attempts).map_err(|_| UNREADABLE)
 }

@@ -1,0 +1,352 @@
+//! The program that carries a message out: claim, send, record, schedule, and then acknowledge.
+//!
+//! It is told what happened and says what to do next, no more. The functions do what it says against AWS
+//! (`aws::delivering`); the model check does it against every order of events, crashes and lost answers there can be
+//! (`tests/protocol`). It has no memory of its own: what it has to know is in the command that it is answered.
+//!
+//! It works optimistically. At first it presumes what the healthy path finds in the ledger, decides, and writes on that
+//! condition; a write that is refused answers with the true entry, which goes through the same decision. So the healthy
+//! path never reads before it writes.
+//!
+//! The order is what makes a crash harmless. Secrets are opened and the payload is stored *before* the claim, so that no
+//! claim is left behind that looks like an attempt. An outcome is recorded before what follows is scheduled, and only
+//! then is the message acknowledged. Between a claim and its request a failure of ours takes the claim back.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::attempt::next_step::{NextStep, next_step};
+use crate::attempt::outcome::Outcome;
+use crate::attempt::schedule::Schedule;
+use crate::delivery::CancelReason;
+use crate::delivery::ledger::{
+    ClaimId, Decision, End, Entry, Freshness, Message, Stale, State, decide, lease_until, whole_milliseconds,
+};
+use crate::delivery::moves::{Move, Prior};
+
+/// One message, and what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub message: Message,
+    pub intent: Intent,
+    /// What this worker claims with, whatever it has to claim on the way.
+    pub claim_id: ClaimId,
+    /// The last instant at which an attempt that is claimed can still be made and recorded.
+    pub claim_by: Timestamp,
+    /// The last instant at which a request that is sent can still be recorded.
+    pub send_by: Timestamp,
+}
+
+/// What is to become of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Intent {
+    /// It goes to its endpoint.
+    Send(Place),
+    /// It is not wanted any more.
+    Cancel(CancelReason),
+}
+
+/// Where an attempt is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// By this worker.
+    Here,
+    /// By whoever receives its message: it is handed off. Only of a first attempt.
+    Elsewhere,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Do(Command),
+    /// Do what follows, if anything; then the message may be deleted.
+    Acknowledge(FollowUp),
+    /// The message has to come again.
+    GiveBack(Reason),
+}
+
+/// What is left to do before a message may be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FollowUp {
+    Nothing,
+    /// Nothing: the message had been dealt with, or its delivery is not there.
+    Drop(Stale),
+    /// Send the first attempt's message.
+    HandOff,
+}
+
+/// Why a message has to come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// Something of ours failed.
+    Failed,
+    /// Another worker holds the attempt; its lease is not over.
+    Busy { lease_until: Timestamp },
+    /// Too little of the invocation's time is left.
+    NoTimeLeft,
+    /// The message is ahead of its delivery.
+    Impossible,
+    /// The delivery belongs to another organization than the message says.
+    Foreign,
+    /// A bug: a reply that does not answer the command, or an entry that no write leaves.
+    OutOfStep,
+}
+
+/// An attempt that this worker has claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Claimed {
+    /// The attempt's number.
+    pub attempt: u32,
+    pub round_start: u32,
+    pub freshness: Freshness,
+}
+
+/// What secrets are opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Purpose {
+    /// A delivery that is to be created, claimed.
+    Creating,
+    /// An attempt that is to be claimed.
+    Claiming { from: Prior, freshness: Freshness },
+    /// An attempt that is claimed: the answer to the claim had been lost.
+    Resuming(Claimed),
+}
+
+/// One thing to do, to be answered by the [`Reply`]s that it names, or by [`Reply::Failed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Command {
+    /// Read the delivery, because it must not be created by asking. [`Reply::Found`], [`Reply::Foreign`].
+    Read,
+    /// Open the integration's secrets. [`Reply::Done`].
+    OpenSecrets(Purpose),
+    /// Store the payload, where it does not fit into the delivery's item. [`Reply::Done`].
+    StorePayload(Place),
+    /// Write the delivery's first entry, if there is none. [`Reply::Written`], [`Reply::Refused`], [`Reply::Foreign`].
+    Create(State),
+    /// Claim the attempt. As [`Command::Create`].
+    Claim { from: Prior, freshness: Freshness, lease_until: Timestamp },
+    /// Read what is to be sent, where the message did not bring it. [`Reply::Done`].
+    ReadPayload(Claimed),
+    /// Send the request. [`Reply::Answered`]; [`Reply::Failed`] says that nothing was sent.
+    Request(Claimed),
+    /// Take the claim back, if it was made. [`Reply::Written`], [`Reply::Refused`].
+    TakeBack { due_at: Timestamp, reason: Reason },
+    /// Switch the integration off: its endpoint is gone. [`Reply::Done`].
+    Disable(Claimed),
+    /// Write the outcome. As [`Command::Create`].
+    Record { made: Claimed, to: Move },
+    /// Cancel the delivery. As [`Command::Create`].
+    Cancel { from: Prior, reason: CancelReason },
+    /// Make sure that the message of that attempt arrives when it is due. [`Reply::Done`].
+    Schedule { attempt: u32, due_at: Timestamp },
+}
+
+/// What came of a command.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    Done,
+    /// What the ledger holds.
+    Found(Option<Entry>),
+    /// The write was made; this is the entry now.
+    Written(Entry),
+    /// The write was not made: the ledger holds this instead.
+    Refused(Option<Entry>),
+    /// The endpoint's answer, or what became of the request without one. `retry_after` is what it asked for.
+    Answered {
+        outcome: Outcome,
+        retry_after: Option<Duration>,
+    },
+    /// The delivery belongs to another organization.
+    Foreign,
+    /// Something of ours failed. A write may have been made all the same.
+    Failed,
+}
+
+impl Command {
+    /// The write of an existing delivery that the command is: what it depends on and what it does.
+    pub fn write(&self, job: &Job) -> Option<(Prior, Move)> {
+        let claim_id = job.claim_id;
+        match *self {
+            Self::Claim { from, freshness, lease_until } => {
+                Some((from, Move::Claim { claim_id, lease_until, freshness }))
+            }
+            Self::TakeBack { due_at, .. } => {
+                Some((Prior::Sending { attempt: job.message.attempt(), claim_id }, Move::TakeBack { due_at }))
+            }
+            Self::Record { made, to } => Some((Prior::Sending { attempt: made.attempt, claim_id }, to)),
+            Self::Cancel { from, reason } => Some((from, Move::Cancel(reason))),
+            Self::Read
+            | Self::OpenSecrets(_)
+            | Self::StorePayload(_)
+            | Self::Create(_)
+            | Self::ReadPayload(_)
+            | Self::Request(_)
+            | Self::Disable(_)
+            | Self::Schedule { .. } => None,
+        }
+    }
+}
+
+/// A worker with one message.
+#[derive(Clone, Copy, Debug)]
+pub struct Worker<'a> {
+    pub job: Job,
+    pub schedule: &'a Schedule,
+    /// How long a claim holds.
+    pub lease: Duration,
+}
+
+impl Worker<'_> {
+    /// What to do first.
+    pub fn start(&self, now: Timestamp) -> Turn {
+        match (self.job.message, self.job.intent) {
+            (Message::AlertEvent, Intent::Cancel(_)) => Turn::Do(Command::Read),
+            (Message::AlertEvent, Intent::Send(_)) => self.decide(None, now),
+            (Message::Due { attempt }, _) => {
+                let state = State::Waiting { attempt, round_start: attempt, due_at: now };
+                self.decide(Some(state.into()), now)
+            }
+        }
+    }
+
+    /// What to do next, when a command has been carried out.
+    pub fn next(&self, command: Command, reply: Reply, now: Timestamp) -> Turn {
+        match (command, reply) {
+            (_, Reply::Foreign) => Turn::GiveBack(Reason::Foreign),
+            // Best effort: if it was not taken back, whoever gets the message next waits for the lease.
+            (Command::TakeBack { reason, .. }, _) => Turn::GiveBack(reason),
+            (Command::Read, Reply::Found(found)) => self.decide(found, now),
+            (
+                Command::Create(_) | Command::Claim { .. } | Command::Record { .. } | Command::Cancel { .. },
+                Reply::Refused(found),
+            ) => self.decide(found, now),
+
+            (Command::OpenSecrets(Purpose::Creating), Reply::Done) => Turn::Do(Command::StorePayload(Place::Here)),
+            (Command::OpenSecrets(Purpose::Claiming { from, freshness }), Reply::Done) => {
+                self.claim(from, freshness, now)
+            }
+            (Command::OpenSecrets(Purpose::Resuming(claimed)), Reply::Done) => Turn::Do(Command::ReadPayload(claimed)),
+            (Command::StorePayload(place), Reply::Done) => Turn::Do(Command::Create(self.first_state(place, now))),
+            (Command::Create(State::Waiting { .. }), Reply::Written(_)) => Turn::Acknowledge(FollowUp::HandOff),
+            (Command::Create(_) | Command::Claim { .. }, Reply::Written(entry)) => {
+                claimed(&entry).map_or(OUT_OF_STEP, |claimed| Turn::Do(Command::ReadPayload(claimed)))
+            }
+
+            (Command::ReadPayload(claimed), Reply::Done) if now <= self.job.send_by => {
+                Turn::Do(Command::Request(claimed))
+            }
+            // Claiming and reading took as long as they took. What cannot be recorded any more must not be sent.
+            (Command::ReadPayload(_), Reply::Done) => take_back(Reason::NoTimeLeft, now),
+            (
+                Command::OpenSecrets(Purpose::Resuming(_))
+                | Command::Create(State::Sending { .. })
+                | Command::Claim { .. }
+                | Command::ReadPayload(_)
+                | Command::Request(_),
+                Reply::Failed,
+            ) => take_back(Reason::Failed, now),
+
+            (Command::Request(made), Reply::Answered { outcome, retry_after }) => {
+                self.answered(made, &outcome, retry_after, now)
+            }
+            (Command::Disable(made), Reply::Done) => Turn::Do(Command::Record { made, to: Move::End(End::Failed) }),
+            (Command::Record { .. }, Reply::Written(Entry { state: State::Waiting { attempt, due_at, .. }, .. })) => {
+                Turn::Do(Command::Schedule { attempt, due_at })
+            }
+            (Command::Record { .. } | Command::Cancel { .. }, Reply::Written(_))
+            | (Command::Schedule { .. }, Reply::Done) => Turn::Acknowledge(FollowUp::Nothing),
+
+            (_, Reply::Failed) => Turn::GiveBack(Reason::Failed),
+            (_, Reply::Done | Reply::Found(_) | Reply::Written(_) | Reply::Refused(_) | Reply::Answered { .. }) => {
+                OUT_OF_STEP
+            }
+        }
+    }
+
+    /// What the message means for the delivery as it is.
+    fn decide(&self, found: Option<Entry>, now: Timestamp) -> Turn {
+        let decision = decide(found.as_ref().map(|found| &found.state), self.job.message, self.job.claim_id, now);
+        match (decision, self.job.intent, found) {
+            (Decision::Busy { lease_until }, ..) => Turn::GiveBack(Reason::Busy { lease_until }),
+            (Decision::Impossible, ..) => Turn::GiveBack(Reason::Impossible),
+            (Decision::Drop(stale), ..) => Turn::Acknowledge(FollowUp::Drop(stale)),
+
+            (Decision::Create, Intent::Send(Place::Here), _) => Turn::Do(Command::OpenSecrets(Purpose::Creating)),
+            (Decision::Create, Intent::Send(Place::Elsewhere), _) => Turn::Do(Command::StorePayload(Place::Elsewhere)),
+            // Nothing is created for an integration that does not want it.
+            (Decision::Create, Intent::Cancel(_), _) => Turn::Acknowledge(FollowUp::Nothing),
+
+            // If it is being sent, its lease is over: whoever made this attempt died, or could not record it.
+            (_, Intent::Cancel(reason), Some(found)) => {
+                Turn::Do(Command::Cancel { from: Prior::with_mark(&found), reason })
+            }
+            (Decision::HandOff, Intent::Send(_), _) => Turn::Acknowledge(FollowUp::HandOff),
+            (Decision::Schedule { attempt, due_at }, Intent::Send(_), _) => {
+                Turn::Do(Command::Schedule { attempt, due_at })
+            }
+            // Its worker died. Whoever makes it now, an endpoint that hangs must not be waited for here.
+            (Decision::Claim(_), Intent::Send(Place::Elsewhere), _) => Turn::Acknowledge(FollowUp::HandOff),
+            (Decision::Claim(freshness), Intent::Send(Place::Here), Some(found)) => {
+                let from = Prior::of(&found.state);
+                Turn::Do(Command::OpenSecrets(Purpose::Claiming { from, freshness }))
+            }
+            (Decision::GoOn, Intent::Send(_), Some(found)) => claimed(&found)
+                .map_or(OUT_OF_STEP, |claimed| Turn::Do(Command::OpenSecrets(Purpose::Resuming(claimed)))),
+            (Decision::Claim(_) | Decision::GoOn | Decision::HandOff | Decision::Schedule { .. }, _, None) => {
+                OUT_OF_STEP
+            }
+        }
+    }
+
+    /// How a delivery begins: claimed, if its first attempt is made here and there is time for it.
+    fn first_state(&self, place: Place, now: Timestamp) -> State {
+        if place == Place::Here && now <= self.job.claim_by {
+            let (lease_until, claim_id) = (lease_until(now, self.lease), self.job.claim_id);
+            return State::Sending { attempt: 1, round_start: 1, lease_until, claim_id };
+        }
+        State::Waiting { attempt: 1, round_start: 1, due_at: whole_milliseconds(now) }
+    }
+
+    fn claim(&self, from: Prior, freshness: Freshness, now: Timestamp) -> Turn {
+        if now <= self.job.claim_by {
+            return Turn::Do(Command::Claim { from, freshness, lease_until: lease_until(now, self.lease) });
+        }
+        match self.job.message {
+            Message::AlertEvent => Turn::Acknowledge(FollowUp::HandOff),
+            Message::Due { .. } => Turn::GiveBack(Reason::NoTimeLeft),
+        }
+    }
+
+    /// What follows an attempt.
+    fn answered(&self, made: Claimed, outcome: &Outcome, retry_after: Option<Duration>, now: Timestamp) -> Turn {
+        let record = |to| Turn::Do(Command::Record { made, to });
+        let index = made.attempt.saturating_sub(made.round_start);
+        match next_step(outcome, index, self.schedule, retry_after) {
+            NextStep::Done => record(Move::End(End::Delivered)),
+            NextStep::GiveUp => record(Move::End(End::Failed)),
+            // First: once the delivery has ended, nobody would come back to do it.
+            NextStep::DisableIntegration => Turn::Do(Command::Disable(made)),
+            NextStep::Retry { after } => {
+                let due_at = whole_milliseconds(now.saturating_add(after).unwrap_or(Timestamp::MAX));
+                record(Move::Retry { attempt: made.attempt.saturating_add(1), due_at })
+            }
+        }
+    }
+}
+
+const OUT_OF_STEP: Turn = Turn::GiveBack(Reason::OutOfStep);
+
+fn take_back(reason: Reason, now: Timestamp) -> Turn {
+    Turn::Do(Command::TakeBack { due_at: whole_milliseconds(now), reason })
+}
+
+/// The attempt that an entry says is being made.
+fn claimed(entry: &Entry) -> Option<Claimed> {
+    match entry.state {
+        State::Sending { attempt, round_start, .. } => {
+            Some(Claimed { attempt, round_start, freshness: entry.freshness })
+        }
+        State::Waiting { .. } | State::Ended { .. } => None,
+    }
+}

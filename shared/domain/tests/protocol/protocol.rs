@@ -1,0 +1,495 @@
+//! What happens in the model's world: the product's program is obeyed, and what befalls those who obey it.
+
+use std::slice;
+
+use domain::attempt::outcome::Outcome;
+use domain::attempt::schedule::Schedule;
+use domain::delivery::ledger::{self, Entry, State};
+use domain::delivery::moves::{Move, Prior};
+use domain::delivery::wait::{Wait, wait_until};
+use domain::delivery::worker::{Command, FollowUp, Intent, Job, Reason, Reply, Turn, Worker as Program};
+use http::StatusCode;
+use jiff::Timestamp;
+
+use crate::mistakes::Mistake;
+use crate::values::*;
+use crate::world::*;
+
+/// The delays of the model: a short one, and one that takes an execution. Three attempts to a round.
+const SCHEDULE: &str = "1m,30m";
+
+/// The model: how the workers work.
+#[derive(Clone, Debug)]
+pub(crate) struct Protocol {
+    pub(crate) mistake: Option<Mistake>,
+    pub(crate) schedule: Schedule,
+    /// The schedule that the workers go by.
+    pub(crate) followed: Schedule,
+    /// [`Redelivery::Over`] from the beginning where none is to be made.
+    pub(crate) redelivery: Redelivery,
+}
+
+/// Something that happens. Workers are told apart by their place, and may change places between two actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// A worker receives a message.
+    Receive {
+        worker: usize,
+        message: Message,
+        intent: Intent,
+        leaves: Leaves,
+        luck: Luck,
+    },
+    /// A worker does what its program says, and is answered.
+    Obey {
+        worker: usize,
+        luck: Luck,
+    },
+    /// The same, but the answer is lost: it will do it again.
+    LoseAnswer {
+        worker: usize,
+    },
+    /// What a worker's program says fails, and nothing is done.
+    Fail {
+        worker: usize,
+    },
+    /// A worker sends its attempt's request, and this is the answer.
+    Send {
+        worker: usize,
+        answer: Answer,
+    },
+    /// Step Functions takes no more executions just now: a stand-in is sent instead.
+    Throttle {
+        worker: usize,
+        attempt: u8,
+    },
+    /// A worker dies; its message returns to the queue.
+    Crash {
+        worker: usize,
+    },
+    LeaseRunsOut,
+    /// The due time comes closer, or goes by.
+    TimePasses,
+    /// An execution ends by sending its message.
+    ExecutionSends {
+        attempt: u8,
+    },
+    /// An execution is aborted by hand.
+    Abort {
+        attempt: u8,
+    },
+    Sweep,
+    /// A redelivery by hand is written to the ledger.
+    Redeliver,
+    RedeliverySends {
+        attempt: u8,
+    },
+    RedeliverySenderDies {
+        attempt: u8,
+    },
+}
+
+/// What a receipt leaves in the queue: queues deliver at least once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    Nothing,
+    ACopy,
+}
+
+impl Protocol {
+    /// Everything as it should be.
+    pub(crate) fn right() -> Self {
+        let schedule: Schedule = SCHEDULE.parse().expect("a schedule");
+        Self { mistake: None, followed: schedule.clone(), schedule, redelivery: Redelivery::NotYet }
+    }
+
+    pub(crate) fn with(mistake: Mistake) -> Self {
+        let surplus = if mistake == Mistake::OneAttemptTooMany { ",30m" } else { "" };
+        let followed = format!("{SCHEDULE}{surplus}").parse().expect("a schedule");
+        Self { mistake: Some(mistake), followed, ..Self::right() }
+    }
+
+    pub(crate) fn beginning(&self) -> World {
+        World::new(self.redelivery)
+    }
+
+    pub(crate) fn makes(&self, mistake: Mistake) -> bool {
+        self.mistake == Some(mistake)
+    }
+
+    /// The product's program, as a worker runs it that received such a message.
+    fn program(&self, worker: usize, message: Message, intent: Intent) -> Program<'_> {
+        let job =
+            Job { message: message.in_protocol(), intent, claim_id: claim_of(worker), claim_by: NOW, send_by: NOW };
+        Program { job, schedule: &self.followed, lease: LEASE }
+    }
+
+    /// Everything that can happen now.
+    pub(crate) fn possible(&self, world: &World, actions: &mut Vec<Action>) {
+        for (worker, state) in world.workers.iter().enumerate() {
+            match *state {
+                // Two idle workers are the same: only one of them needs to try.
+                Worker::Idle if world.workers[..worker].contains(&Worker::Idle) => {}
+                Worker::Idle => receipts(worker, world, actions),
+                Worker::Busy(Busy { next, .. }) => {
+                    actions.push(Action::Crash { worker });
+                    self.steps(worker, next, world, actions);
+                }
+            }
+        }
+        for attempt in world.waits.iter() {
+            actions.extend([Action::ExecutionSends { attempt }, Action::Abort { attempt }]);
+        }
+        match world.state() {
+            Some(State::Waiting { due_at, .. }) if Due::of(due_at) != Due::Overdue => actions.push(Action::TimePasses),
+            Some(State::Waiting { .. }) if !self.makes(Mistake::SweepAbsent) => actions.push(Action::Sweep),
+            Some(State::Sending { lease_until, .. }) if !is_lease_over(lease_until) => {
+                actions.push(Action::LeaseRunsOut);
+            }
+            Some(State::Sending { .. } | State::Ended { .. }) if world.redelivery == Redelivery::NotYet => {
+                actions.push(Action::Redeliver);
+            }
+            _ => {}
+        }
+        if let Redelivery::AboutToSend(attempt) = world.redelivery {
+            actions.extend([Action::RedeliverySends { attempt }, Action::RedeliverySenderDies { attempt }]);
+        }
+    }
+
+    /// What a worker's next step can come to.
+    fn steps(&self, worker: usize, next: Next, world: &World, actions: &mut Vec<Action>) {
+        let Next::Do(command) = next else {
+            return actions.extend([Action::Obey { worker, luck: Luck::AllIsWell }, Action::LoseAnswer { worker }]);
+        };
+        actions.push(Action::Fail { worker });
+        if let Command::Request(_) = command {
+            let send = |answer| Action::Send { worker, answer };
+            return actions.extend([send(Answer::Accepted), send(Answer::Rejected), send(Answer::Gone)]);
+        }
+        actions.push(Action::LoseAnswer { worker });
+        let made = self.write(worker, command).is_none_or(|(from, _)| from.holds(world.ledger.as_ref()));
+        let luck = match command {
+            // What follows at once takes no luck.
+            Command::Schedule { .. } | Command::TakeBack { .. } | Command::Disable(_) => slice::from_ref(&ALL_LUCK[0]),
+            Command::Record { .. } | Command::Cancel { .. } if made => slice::from_ref(&ALL_LUCK[0]),
+            _ => &ALL_LUCK,
+        };
+        actions.extend(luck.iter().map(|&luck| Action::Obey { worker, luck }));
+        if let Command::Schedule { attempt, due_at } = command
+            && Due::of(due_at) == Due::Far
+        {
+            actions.push(Action::Throttle { worker, attempt: attempt as u8 });
+        }
+    }
+
+    fn write(&self, worker: usize, command: Command) -> Option<(Prior, Move)> {
+        // Of a due message only the attempt matters here, and the command to take back has it from the job.
+        command.write(&self.program(worker, Message::Alert(Run::Again), HERE).job)
+    }
+
+    /// The world after that.
+    pub(crate) fn after(&self, world: &World, action: Action) -> World {
+        let mut world = *world;
+        match action {
+            Action::Receive { worker, message, intent, leaves, luck } => {
+                if leaves == Leaves::Nothing {
+                    world.queue.remove(message);
+                }
+                self.receive(&mut world, worker, message, intent, luck);
+            }
+            Action::Obey { worker, luck } => self.obey(&mut world, worker, luck),
+            Action::LoseAnswer { worker } => self.lose_answer(&mut world, worker),
+            Action::Fail { worker } => self.fail(&mut world, worker),
+            Action::Send { worker, answer } => self.send(&mut world, worker, answer),
+            Action::Throttle { worker, attempt } => {
+                if !self.makes(Mistake::StandInForgotten) {
+                    world.queue.insert(Message::Due(attempt - 1));
+                }
+                world.leave(worker, ABANDONED);
+            }
+            Action::Crash { worker } => self.crash(&mut world, worker),
+            Action::LeaseRunsOut => world.end_lease(),
+            Action::TimePasses => world.pass_time(),
+            Action::ExecutionSends { attempt } => {
+                world.end_execution(attempt);
+                world.queue.insert(Message::Due(attempt));
+            }
+            Action::Abort { attempt } => {
+                world.end_execution(attempt);
+                world.bereave(attempt);
+            }
+            Action::Sweep => world.queue.insert(Message::Due(stage(world.ledger.as_ref()).0)),
+            Action::Redeliver => self.redeliver(&mut world),
+            Action::RedeliverySends { attempt } => {
+                world.redelivery = Redelivery::Over;
+                world.queue.insert(Message::Due(attempt));
+            }
+            Action::RedeliverySenderDies { attempt } => {
+                world.redelivery = Redelivery::Over;
+                world.bereave(attempt);
+            }
+        }
+        world.canonical()
+    }
+
+    fn receive(&self, world: &mut World, worker: usize, message: Message, intent: Intent, luck: Luck) {
+        // Whoever sees it for the first time and does not want it has nothing to do with it.
+        if (message, intent) == (Message::Alert(Run::First), CANCEL) {
+            return world.decline();
+        }
+        let message = message.received();
+        let program = self.program(worker, message, intent);
+        self.go_on(world, &program, message, program.start(NOW), luck);
+    }
+
+    /// Does what is to be done next, and tells the program what came of it.
+    fn obey(&self, world: &mut World, worker: usize, luck: Luck) {
+        let Worker::Busy(busy) = world.workers[worker] else { return };
+        match busy.next {
+            Next::HandOff => {
+                self.hand_off(world);
+                world.leave(worker, ABANDONED);
+            }
+            Next::Do(command) => {
+                let program = self.program(worker, busy.message, busy.intent);
+                let reply = self.carry_out(world, &busy, &program.job, command);
+                let turn = self.told(world, &program, &busy, command, reply, NOW);
+                self.go_on(world, &program, busy.message, turn, luck);
+            }
+        }
+    }
+
+    fn lose_answer(&self, world: &mut World, worker: usize) {
+        let Worker::Busy(busy) = world.workers[worker] else { return };
+        match busy.next {
+            Next::HandOff => self.hand_off(world),
+            Next::Do(command) => {
+                let job = self.program(worker, busy.message, busy.intent).job;
+                self.carry_out(world, &busy, &job, command);
+            }
+        }
+    }
+
+    fn fail(&self, world: &mut World, worker: usize) {
+        let Worker::Busy(busy) = world.workers[worker] else { return };
+        let Next::Do(command) = busy.next else { return };
+        let program = self.program(worker, busy.message, busy.intent);
+        let turn = self.told(world, &program, &busy, command, Reply::Failed, NOW);
+        match (turn, command) {
+            // The claim stays, if there is one: whoever gets the message next waits for its lease.
+            (
+                Turn::GiveBack(Reason::Failed),
+                Command::TakeBack { .. }
+                | Command::Disable(_)
+                | Command::Record { .. }
+                | Command::Cancel { .. }
+                | Command::Schedule { .. },
+            ) => self.crash(world, worker),
+            (Turn::GiveBack(_), Command::TakeBack { .. }) => self.crash(world, worker),
+            _ => self.go_on(world, &program, busy.message, turn, Luck::AllIsWell),
+        }
+    }
+
+    fn send(&self, world: &mut World, worker: usize, answer: Answer) {
+        let Worker::Busy(busy) = world.workers[worker] else { return };
+        let Next::Do(command @ Command::Request(claimed)) = busy.next else { return };
+        if !self.makes(Mistake::SentBeforeClaim) {
+            world.see(claimed.attempt as u8);
+        }
+        let outcome = Outcome::of_status(match answer {
+            Answer::Accepted => StatusCode::OK,
+            Answer::Rejected => StatusCode::SERVICE_UNAVAILABLE,
+            Answer::Gone => StatusCode::GONE,
+        });
+        let busy = Busy { answered_gone: answer == Answer::Gone, ..busy };
+        world.workers[worker] = Worker::Busy(busy);
+        let program = self.program(worker, busy.message, busy.intent);
+        let reply = Reply::Answered { outcome, retry_after: None };
+        let turn = self.told(world, &program, &busy, command, reply, NOW);
+        self.go_on(world, &program, busy.message, turn, Luck::AllIsWell);
+    }
+
+    /// Goes on with what the program says, up to where others could see it. What only its worker can tell happens at once.
+    fn go_on(&self, world: &mut World, program: &Program<'_>, message: Message, turn: Turn, luck: Luck) {
+        let worker = usize::from(program.job.claim_id.as_bytes()[0]);
+        let was = match world.workers[worker] {
+            Worker::Busy(busy) => Some(busy),
+            Worker::Idle => None,
+        };
+        let intent = program.job.intent;
+        let mut turn = turn;
+        let next = loop {
+            match turn {
+                Turn::Do(command) => {
+                    let Some((reply, now)) = self.alone(world, command, luck) else { break Next::Do(command) };
+                    let next = Next::Do(command);
+                    let busy = Busy { message, intent, next, lease_over: false, answered_gone: false };
+                    turn = self.told(world, program, &busy, command, reply, now);
+                }
+                Turn::Acknowledge(FollowUp::HandOff) => break Next::HandOff,
+                Turn::Acknowledge(FollowUp::Nothing | FollowUp::Drop(_)) => {
+                    if intent == CANCEL {
+                        world.decline();
+                    }
+                    return world.leave(worker, ABANDONED);
+                }
+                // Goes to the dead-letter queue; that it comes to this is caught as such.
+                Turn::GiveBack(Reason::Impossible) => return world.leave(worker, ABANDONED),
+                Turn::GiveBack(reason) => {
+                    world.out_of_step |= reason == Reason::OutOfStep;
+                    self.put_back(world, message);
+                    return world.leave(worker, ABANDONED);
+                }
+            }
+        };
+        let next = match next {
+            Next::Do(command) => Next::Do(canonical_command(command)),
+            Next::HandOff => next,
+        };
+        if self.makes(Mistake::SentBeforeClaim)
+            && matches!(next, Next::Do(Command::Claim { .. } | Command::Create(State::Sending { .. })))
+        {
+            world.see(message.attempt());
+        }
+        let still_at_it = was.filter(|was| next.claimed().is_some() && was.next.claimed() == next.claimed());
+        let (lease_over, answered_gone) = match (still_at_it, world.state()) {
+            (Some(was), _) => (was.lease_over, was.answered_gone),
+            (None, Some(State::Sending { lease_until, .. })) if next.claimed().is_some() => {
+                (is_lease_over(lease_until), false)
+            }
+            (None, _) => (false, false),
+        };
+        world.workers[worker] = Worker::Busy(Busy { message, intent, next, lease_over, answered_gone });
+    }
+
+    /// What comes of a command that nobody else can see; `None` of one that others can.
+    fn alone(&self, world: &mut World, command: Command, luck: Luck) -> Option<(Reply, Timestamp)> {
+        let (reply, now) = match luck {
+            Luck::AllIsWell => (Reply::Done, NOW),
+            Luck::Fault => (Reply::Failed, NOW),
+            Luck::Slowness => (Reply::Done, LATE),
+        };
+        match command {
+            Command::Read => Some((Reply::Found(world.ledger), NOW)),
+            Command::OpenSecrets(_) | Command::ReadPayload(_) => Some((reply, now)),
+            Command::StorePayload(_) => {
+                world.payload_stored |= luck != Luck::Fault && !self.makes(Mistake::PayloadAfterCreation);
+                Some((reply, now))
+            }
+            _ => None,
+        }
+    }
+
+    /// What a command does to the world, all at once.
+    pub(crate) fn carry_out(&self, world: &mut World, busy: &Busy, job: &Job, command: Command) -> Reply {
+        match command {
+            Command::Create(_) if world.ledger.is_some() => Reply::Refused(world.ledger),
+            Command::Create(state) => {
+                let entry = Entry::from(state);
+                world.write(entry);
+                Reply::Written(entry)
+            }
+            Command::Disable(_) => {
+                world.switched_off = true;
+                Reply::Done
+            }
+            Command::Schedule { attempt, due_at } => {
+                match wait_until(due_at, NOW) {
+                    Wait::InExecution => world.start_execution(attempt as u8),
+                    Wait::OnQueue { .. } => world.queue.insert(Message::Due(attempt as u8)),
+                }
+                Reply::Done
+            }
+            other => {
+                let (from, to) = other.write(job).expect("the rest are writes, or done alone");
+                self.make(world, busy, other, from, to)
+            }
+        }
+    }
+
+    /// Makes a conditional write.
+    fn make(&self, world: &mut World, busy: &Busy, command: Command, from: Prior, to: Move) -> Reply {
+        let Some(found) =
+            world.ledger.filter(|found| self.depends(from, to).is_none_or(|from| from.holds(Some(found))))
+        else {
+            return Reply::Refused(world.ledger);
+        };
+        if let Some(entry) = self.made(found, to) {
+            world.write(entry);
+        }
+        match command {
+            Command::Record { made, .. } => {
+                world.ended_gone = busy.answered_gone;
+                world.log(made.attempt, made.freshness);
+            }
+            // Of what waits, the mark says that its attempt may have been sent before.
+            Command::Cancel { from, .. }
+                if !matches!(from, Prior::WaitingUnmarked { .. }) && !self.makes(Mistake::InterruptionForgotten) =>
+            {
+                world.log(found.state.attempt(), found.freshness);
+            }
+            _ => {}
+        }
+        world.ledger.map_or(Reply::Refused(None), Reply::Written)
+    }
+
+    fn hand_off(&self, world: &mut World) {
+        // Of the delivery that is handed off, or of one whose worker died: the latter's claim stays as it is.
+        let forgotten = self.makes(Mistake::HandOffForgotten) && matches!(world.state(), Some(State::Sending { .. }));
+        if !forgotten {
+            world.queue.insert(Message::Due(1));
+        }
+    }
+
+    /// A worker lets go of a message, which returns to the queue if it is not deleted yet.
+    fn put_back(&self, world: &mut World, message: Message) {
+        let message = match message {
+            Message::Alert(_) if self.makes(Mistake::AlertTakenForNew) => Message::Alert(Run::First),
+            message => message,
+        };
+        if !self.makes(Mistake::AcknowledgeOnReceipt) {
+            world.queue.insert(message);
+        }
+    }
+
+    fn crash(&self, world: &mut World, worker: usize) {
+        let Worker::Busy(busy) = world.workers[worker] else { return };
+        if !self.is_acknowledged_before(busy.next) {
+            self.put_back(world, busy.message);
+        }
+        world.leave(worker, OF_THE_DEAD);
+    }
+
+    /// Whether a worker's message is deleted already when it comes to that.
+    pub(crate) fn is_acknowledged_before(&self, next: Next) -> bool {
+        let schedules = matches!(next, Next::Do(Command::Schedule { .. }));
+        self.makes(Mistake::AcknowledgeOnReceipt) || self.makes(Mistake::AcknowledgeBeforeSchedule) && schedules
+    }
+
+    fn redeliver(&self, world: &mut World) {
+        let Some(found) = world.ledger else { return };
+        let Ok(attempt) = ledger::redeliver(&found.state, 1, NOW) else { return };
+        if let State::Sending { attempt: given_up, .. } = found.state {
+            world.log(given_up, found.freshness);
+        }
+        let to = Move::Redeliver { attempt, due_at: NOW, rounds: 2, now: NOW };
+        if let Some(entry) = self.made(found, to) {
+            world.write(entry);
+        }
+        world.redelivery = Redelivery::AboutToSend(attempt as u8);
+    }
+}
+
+/// The ways to receive each message that lies in the queue.
+fn receipts(worker: usize, world: &World, actions: &mut Vec<Action>) {
+    for message in world.queue.iter() {
+        for leaves in [Leaves::Nothing, Leaves::ACopy] {
+            let receive = |intent, luck| Action::Receive { worker, message, intent, leaves, luck };
+            actions.push(receive(CANCEL, Luck::AllIsWell));
+            actions.extend(ALL_LUCK.map(|luck| receive(HERE, luck)));
+            if let Message::Alert(_) = message {
+                actions.extend(ALL_LUCK.map(|luck| receive(ELSEWHERE, luck)));
+            }
+        }
+    }
+}
