@@ -1,5 +1,7 @@
-//! What becomes of a message whose handling ended in a fault of ours: how long its queue hides it before it comes back, or
-//! when it is given up.
+//! How long to wait before something is tried again.
+//!
+//! A message whose handling ended in a fault of ours is hidden by its queue for a while, or given up. A conditional write
+//! that others were faster with is attempted again after a pause of milliseconds.
 
 use std::time::Duration;
 
@@ -17,6 +19,15 @@ const BEHIND_A_LEASE: Duration = Duration::from_secs(5);
 
 /// How long a message is tried again whose fault time does not mend, before it goes to the dead-letter queue.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// How often a conditional write is attempted before whoever wants it is told to come back later: 3.1 seconds of pauses in
+/// all at the longest, half of that on average.
+pub const MAX_ATTEMPTS: u32 = 10;
+
+/// The longest pause after a first conflict: about what a write takes. It doubles with each further one, up to
+/// [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What has to pass before a message can be handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +75,16 @@ pub fn hidden_for(receives: u32) -> Duration {
     FIRST.saturating_mul(doubled).min(LONGEST)
 }
 
+/// How long to pause after the n-th conflict in a row, from 1: exponential backoff with full jitter. Those who met in one
+/// conflict then do not meet in the next.
+///
+/// `jitter` is to be random: 0 is no pause, [`u16::MAX`] the longest one after so many conflicts.
+pub fn pause(conflict: u32, jitter: u16) -> Duration {
+    let doubled = 2_u32.saturating_pow(conflict.saturating_sub(1));
+    let longest = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
+    longest * u32::from(jitter) / u32::from(u16::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +119,13 @@ mod tests {
         assert_eq!(given_back(Cause::Lasting, 1, Duration::ZERO), Return::Hidden(5 * SECOND));
         assert_eq!(given_back(Cause::Lasting, 9, GIVEN_UP_AFTER - SECOND), Return::Hidden(LONGEST));
         assert_eq!(given_back(Cause::Lasting, 10, GIVEN_UP_AFTER), Return::DeadLetter);
+    }
+
+    #[test]
+    fn pauses_grow_and_differ() {
+        let longest = |conflict| pause(conflict, u16::MAX).as_millis();
+        assert_eq!([1, 2, 3, 5, 6, MAX_ATTEMPTS, u32::MAX].map(longest), [20, 40, 80, 320, 500, 500, 500]);
+        assert_eq!(pause(4, 0), Duration::ZERO);
+        assert_eq!(pause(2, u16::MAX / 2).as_millis(), 19);
     }
 }
