@@ -5,7 +5,7 @@ mod view;
 
 use std::sync::Arc;
 
-use aws::fault::Fault;
+use aws::dynamodb::conditional::{Conditional, with_backoff};
 use aws::kms::vault::random;
 use aws::log::{self, Changed};
 use axum::Json;
@@ -25,11 +25,9 @@ pub use draft::{IntegrationPatch, NewIntegration, PatchRefused, SecretOrigin};
 pub use view::{IntegrationList, IntegrationView, IntegrationWithSecret};
 
 use crate::caller::Caller;
-use crate::contention::{MAX_COLLISIONS, give_way};
 use crate::fields;
 use crate::idempotency::{KeyedRequest, Purpose};
 use crate::input::{JsonBody, MergePatchBody, Precondition, entity_tag};
-use crate::io::bookkeeping::Transaction;
 use crate::problem::{Conflict, Problem};
 use crate::revision::{Revised, Revision};
 use crate::{Api, now};
@@ -79,22 +77,21 @@ pub(crate) async fn create(
     let request = KeyedRequest::read(&headers, Purpose::Create, &body.bytes)?;
     let draft = body.value.check(|url| api.dispatch.read_url(url)).map_err(Problem::Invalid)?;
     api.vet(&draft.url).await?;
-    for collision in 1..=MAX_COLLISIONS {
-        // First: whatever is created from here on, the same request carried out elsewhere included, is a collision.
+    with_backoff((), |()| async {
+        // First: whatever is created from here on, the same request carried out elsewhere included, is a conflict.
         let generation = api.bookkeeping.generation(caller.organization).await?;
         if let Some((integration, secret)) = api.created_before(caller.organization, request.as_ref()).await? {
-            return Ok(created(&integration, secret.as_ref()));
+            return Ok(Conditional::Applied(created(&integration, secret.as_ref())));
         }
         api.check_room(caller.organization).await?;
         let (integration, generated) = api.made(&draft, caller.organization).await?;
         let written = api.bookkeeping.create(&integration, generation, request.as_ref(), draft.secret_origin).await?;
-        if written == Transaction::Done {
+        Ok(written.map(|()| {
             log::changed(Changed::Created, &integration);
-            return Ok(created(&integration, generated.as_ref()));
-        }
-        give_way(collision).await;
-    }
-    Err(Fault::Contended.into())
+            created(&integration, generated.as_ref())
+        }))
+    })
+    .await
 }
 
 /// Reads one integration.

@@ -25,7 +25,6 @@ pub mod recovery;
 pub mod redelivery;
 
 pub(crate) mod compression;
-pub(crate) mod contention;
 pub mod idempotency;
 pub mod io;
 

@@ -1,6 +1,8 @@
 //! What is wrong with a request, as a problem document (RFC 9457): a status, a sentence, and for bad input the fields
 //! with a sentence each.
 
+use std::time::Duration;
+
 use aws::fault::Fault;
 use aws::log;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +13,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::contention::COME_BACK_AFTER;
 use crate::input::{MAX_BODY_BYTES, MediaType};
 
 /// The media type of problem documents.
@@ -19,6 +20,9 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Which patches a resource takes (RFC 5789).
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// How long whoever still was not through after [`domain::backoff::MAX_ATTEMPTS`] is asked to wait.
+const COME_BACK_AFTER: Duration = Duration::from_secs(1);
 
 /// The field name that stands for the body as a whole.
 pub const WHOLE_BODY: &str = "$";

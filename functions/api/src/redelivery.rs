@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws::dynamodb::conditional::{Conditional, with_backoff};
 use aws::dynamodb::deliveries_table::{DeliveriesTable, Written};
 use aws::fault::Fault;
 use aws::log;
@@ -19,7 +20,6 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use crate::caller::Caller;
-use crate::contention::{MAX_COLLISIONS, give_way};
 use crate::deliveries::DeliveryView;
 use crate::problem::{Conflict, Problem};
 use crate::{Api, now};
@@ -86,13 +86,8 @@ impl Redelivery {
     ///
     /// # Errors
     /// [`Problem::Conflict`] when it cannot be sent again, or a fault.
-    pub async fn begin(
-        &self,
-        mut record: Box<Record>,
-        due_at: Timestamp,
-        now: Timestamp,
-    ) -> Result<Box<Record>, Problem> {
-        for collision in 1..=MAX_COLLISIONS {
+    pub async fn begin(&self, record: Box<Record>, due_at: Timestamp, now: Timestamp) -> Result<Box<Record>, Problem> {
+        with_backoff(record, |record: Box<Record>| async move {
             let round = next_round(&record, due_at, now)?;
             let expires_at = now.saturating_add(self.retention).unwrap_or(Timestamp::MAX).max(record.expires_at);
             // First, so that there is never a round without its payload.
@@ -102,15 +97,14 @@ impl Redelivery {
                 Err(fault) => return Err(fault.into()),
             }
             match self.begin_round(&record, round, expires_at).await? {
-                Written::Applied(record) => return Ok(record),
+                Written::Applied(record) => Ok(Conditional::Applied(record)),
                 // The SDK repeats a write whose answer was lost. The repetition is refused, because the write was made.
-                Written::Refused(Some(found)) if round.is_begun_in(&found) => return Ok(found),
-                Written::Refused(Some(found)) => record = found,
-                Written::Refused(None) => return Err(Problem::NotFound),
+                Written::Refused(Some(found)) if round.is_begun_in(&found) => Ok(Conditional::Applied(found)),
+                Written::Refused(Some(found)) => Ok(Conditional::Refused(found)),
+                Written::Refused(None) => Err(Problem::NotFound),
             }
-            give_way(collision).await;
-        }
-        Err(Fault::Contended.into())
+        })
+        .await
     }
 
     async fn begin_round(&self, record: &Record, round: Round, expires_at: Timestamp) -> Result<Written, Fault> {

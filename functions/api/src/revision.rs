@@ -3,8 +3,7 @@
 //! Every change is made to the version that there is, on condition that it still is, else to what somebody else has made of
 //! it. So two people who change different things do not undo each other, and who names a version is told that it is gone.
 
-use aws::dynamodb::integrations_table::Change;
-use aws::fault::Fault;
+use aws::dynamodb::conditional::{Conditional, with_backoff};
 use aws::kms::vault::OpenSecrets;
 use domain::alert::filter::Filter;
 use domain::integration::Integration;
@@ -12,7 +11,6 @@ use domain::integration::secrets::{Owner, SealedSecrets};
 use jiff::Timestamp;
 
 use crate::caller::Caller;
-use crate::contention::{MAX_COLLISIONS, give_way};
 use crate::fields;
 use crate::input::Precondition;
 use crate::integrations::{IntegrationPatch, PatchRefused};
@@ -48,16 +46,14 @@ impl Api {
         precondition: &Precondition,
         revision: &Revision<'_>,
     ) -> Result<Revised, Problem> {
-        for collision in 1..=MAX_COLLISIONS {
+        with_backoff((), |()| async {
             let current = self.integration(caller, id).await?;
             let revised = self.revised(&current, precondition, revision).await?;
-            let Revised::Next(next) = &revised else { return Ok(revised) };
-            if self.integrations.replace(next, current.version).await? == Change::Done {
-                return Ok(revised);
-            }
-            give_way(collision).await;
-        }
-        Err(Fault::Contended.into())
+            let Revised::Next(next) = &revised else { return Ok(Conditional::Applied(revised)) };
+            let written = self.integrations.replace(next, current.version).await?;
+            Ok(written.map(|()| revised))
+        })
+        .await
     }
 
     /// Makes an integration's next version of the present one. Nothing is written.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws::dynamodb::integrations_table::Change;
+use aws::dynamodb::conditional::{Conditional, with_backoff};
 use aws::fault::Fault;
 use aws::kms::vault::{OpenSecrets, random};
 use aws::log::{self, Changed};
@@ -19,12 +19,10 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::caller::Caller;
-use crate::contention::{MAX_COLLISIONS, give_way};
 use crate::fields;
 use crate::idempotency::{KeyedRequest, Purpose};
 use crate::input::{OptionalJsonBody, Precondition, entity_tag};
 use crate::integrations::{IntegrationWithSecret, SecretOrigin};
-use crate::io::bookkeeping::Transaction;
 use crate::problem::{Conflict, Problem};
 use crate::revision::{Revised, Revision};
 use crate::{Api, now};
@@ -115,23 +113,23 @@ pub(crate) async fn rotate_secret(
     let request = KeyedRequest::read(&headers, purpose, &body.bytes)?;
     let precondition = Precondition::read(&headers);
     let rotation = body.value.check(SigningSecret::generate(random()))?;
-    for collision in 1..=MAX_COLLISIONS {
-        // First: whatever is made of it from here on, by the same request carried out elsewhere too, is a collision.
+    with_backoff((), |()| async {
+        // First: whatever is made of it from here on, by the same request carried out elsewhere too, is a conflict.
         let current = api.integration(caller, &id).await?;
         if let Some(earlier) = api.carried_out_before(caller.organization, request.as_ref()).await? {
             let current = api.integration(caller, &id).await?;
             let generated = api.generated_before(&earlier, &current).await?;
-            return Ok(rotated_view(&current, generated.as_ref()));
+            return Ok(Conditional::Applied(rotated_view(&current, generated.as_ref())));
         }
         let revised = api.revised(&current, &precondition, &Revision::Rotation(&rotation)).await?;
         let (Revised::Next(next) | Revised::Unchanged(next)) = revised;
-        if api.write_rotated(&next, current.version, request.as_ref(), rotation.origin).await? == Change::Done {
+        let written = api.write_rotated(&next, current.version, request.as_ref(), rotation.origin).await?;
+        Ok(written.map(|()| {
             log::changed(Changed::SecretRotated, &next);
-            return Ok(rotated_view(&next, rotation.generated()));
-        }
-        give_way(collision).await;
-    }
-    Err(Fault::Contended.into())
+            rotated_view(&next, rotation.generated())
+        }))
+    })
+    .await
 }
 
 impl Api {
@@ -141,11 +139,10 @@ impl Api {
         used_version: u64,
         request: Option<&KeyedRequest>,
         origin: SecretOrigin,
-    ) -> Result<Change, Problem> {
-        let Some(request) = request else { return Ok(self.integrations.replace(next, used_version).await?) };
-        match self.bookkeeping.replace(next, used_version, request, origin).await? {
-            Transaction::Done => Ok(Change::Done),
-            Transaction::Contended => Ok(Change::Outdated),
+    ) -> Result<Conditional, Fault> {
+        match request {
+            Some(request) => self.bookkeeping.replace(next, used_version, request, origin).await,
+            None => self.integrations.replace(next, used_version).await,
         }
     }
 }

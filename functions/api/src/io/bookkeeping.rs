@@ -6,16 +6,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use aws::dynamodb::conditional::{Conditional, conditional, with_backoff};
 use aws::fault::Fault;
 use aws::kms::vault::random;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use domain::ids::{IntegrationId, OrganizationId};
 use domain::integration::Integration;
 use jiff::Timestamp;
@@ -24,7 +20,6 @@ use serde_bytes::ByteBuf;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use crate::allowance::{self, TooManyTests};
-use crate::contention::{MAX_COLLISIONS, give_way};
 use crate::idempotency::{KeyedRequest, REMEMBERED_FOR, RequestKey};
 use crate::integrations::{FIRST_VERSION, SecretOrigin};
 use crate::pace::{self, FullyBooked, Slots};
@@ -66,14 +61,6 @@ const fn first_version() -> u64 {
     FIRST_VERSION
 }
 
-/// What came of several writes that are made together or not at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transaction {
-    Done,
-    /// Somebody else wrote one of the items meanwhile, perhaps for the same request: look again.
-    Contended,
-}
-
 impl Bookkeeping {
     pub fn new(client: Client, table: String) -> Self {
         Self { client, table }
@@ -105,7 +92,7 @@ impl Bookkeeping {
     }
 
     /// Creates an integration, if none was created since `seen`, and remembers the request that asked for it, unless that is
-    /// remembered already.
+    /// remembered already. Refused when somebody else did either meanwhile, perhaps for the same request.
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails; whether it was created is then unknown.
@@ -115,7 +102,7 @@ impl Bookkeeping {
         seen: Generation,
         request: Option<&KeyedRequest>,
         secret_origin: SecretOrigin,
-    ) -> Result<Transaction, Fault> {
+    ) -> Result<Conditional, Fault> {
         let created = self.put_item(to_item(integration).map_err(|_| UNREADABLE)?);
         let created = TransactWriteItem::builder().put(put(created)).build();
         let counted = self.next_generation(integration.organization_id, seen);
@@ -127,7 +114,8 @@ impl Bookkeeping {
     }
 
     /// Writes an integration whole in place of the version that was used, if that is still the one, and remembers the request
-    /// that asked for it, unless that is remembered already.
+    /// that asked for it, unless that is remembered already. Refused when somebody else did either meanwhile, perhaps for the
+    /// same request.
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails; whether it was written is then unknown.
@@ -137,7 +125,7 @@ impl Bookkeeping {
         used_version: u64,
         request: &KeyedRequest,
         secret_origin: SecretOrigin,
-    ) -> Result<Transaction, Fault> {
+    ) -> Result<Conditional, Fault> {
         let replaced = self
             .put_item(to_item(integration).map_err(|_| UNREADABLE)?)
             .condition_expression("version = :used")
@@ -171,12 +159,9 @@ impl Bookkeeping {
     }
 
     /// The SDK names the transaction, so that DynamoDB takes a repetition whose first answer was lost for what it is.
-    async fn write_together(&self, writes: Vec<TransactWriteItem>) -> Result<Transaction, Fault> {
-        match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
-            Ok(_) => Ok(Transaction::Done),
-            Err(SdkError::ServiceError(context)) if is_contention(context.err()) => Ok(Transaction::Contended),
-            Err(error) => Err(Fault::of("TransactWriteItems")(error)),
-        }
+    async fn write_together(&self, writes: Vec<TransactWriteItem>) -> Result<Conditional, Fault> {
+        let answer = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
+        Ok(conditional(answer)?.map(drop).map_refused(drop))
     }
 
     fn put_item(&self, item: Item) -> PutBuilder {
@@ -243,22 +228,21 @@ impl Bookkeeping {
     where
         T: Serialize + for<'de> Deserialize<'de>,
     {
-        let mut found = self.get(place.organization, place.name).await?;
-        for collision in 1..=MAX_COLLISIONS {
+        let found = self.get(place.organization, place.name).await?;
+        let change = &change;
+        with_backoff(found, |found: Option<Item>| async move {
             let seen = found.as_ref().and_then(generation).unwrap_or(0);
             let kept: Option<Kept<T>> = found.map(from_item).transpose().map_err(|_| UNREADABLE)?;
             let (value, answer) = match change(kept.map(|kept| kept.value)) {
                 Ok(changed) => changed,
-                Err(refusal) => return Ok(Err(refusal)),
+                // Nothing is to be written, so nothing is attempted again.
+                Err(refusal) => return Ok(Conditional::Applied(Err(refusal))),
             };
             let value = serde_dynamo::to_attribute_value(value).map_err(|_| UNREADABLE)?;
-            match self.write_kept(place, seen, value, Writer(random())).await? {
-                Keeping::Done => return Ok(Ok(answer)),
-                Keeping::Refused(item) => found = item,
-            }
-            give_way(collision).await;
-        }
-        Err(Fault::Contended)
+            let written = self.write_kept(place, seen, value, Writer(random())).await?;
+            Ok(written.map(|()| Ok(answer)))
+        })
+        .await
     }
 
     /// Writes a kept value's next generation, if `seen` is still the present one. The SDK repeats a write whose answer was
@@ -269,9 +253,9 @@ impl Bookkeeping {
         seen: u64,
         value: AttributeValue,
         writer: Writer,
-    ) -> Result<Keeping, Fault> {
+    ) -> Result<Conditional<(), Option<Item>>, Fault> {
         let written_by = AttributeValue::B(writer.0.to_vec().into());
-        let written = self
+        let answer = self
             .client
             .update_item()
             .table_name(&self.table)
@@ -289,16 +273,12 @@ impl Bookkeeping {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match written {
-            Ok(_) => Ok(Keeping::Done),
-            Err(SdkError::ServiceError(context)) => match context.into_err() {
-                UpdateItemError::ConditionalCheckFailedException(refused) => {
-                    let is_ours = refused.item.as_ref().and_then(|item| item.get("written_by")) == Some(&written_by);
-                    Ok(if is_ours { Keeping::Done } else { Keeping::Refused(refused.item) })
-                }
-                other => Err(Fault::of::<_, ()>("UpdateItem")(SdkError::service_error(other, ()))),
-            },
-            Err(error) => Err(Fault::of("UpdateItem")(error)),
+        match conditional(answer)? {
+            Conditional::Applied(_) => Ok(Conditional::Applied(())),
+            Conditional::Refused(found) => {
+                let is_ours = found.as_ref().and_then(|item| item.get("written_by")) == Some(&written_by);
+                Ok(if is_ours { Conditional::Applied(()) } else { Conditional::Refused(found) })
+            }
         }
     }
 
@@ -309,7 +289,7 @@ impl Bookkeeping {
     }
 }
 
-/// The sort key of the item that counts creations. Creating one writes it, so that two at once collide.
+/// The sort key of the item that counts creations. Creating one writes it, so that two at once conflict.
 const CREATIONS: &str = "creations";
 const TESTS: &str = "tests";
 
@@ -328,22 +308,9 @@ struct Place<'a> {
 /// Names one try of a write. Random, so that nobody takes another's write for it.
 struct Writer([u8; 16]);
 
-/// What came of writing a kept value.
-enum Keeping {
-    Done,
-    /// Somebody else has written it meanwhile; this is what was found.
-    Refused(Option<Item>),
-}
-
 #[derive(Deserialize)]
 struct Kept<T> {
     value: T,
-}
-
-fn is_contention(error: &TransactWriteItemsError) -> bool {
-    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { return false };
-    let lost_a_race = |code| matches!(code, "ConditionalCheckFailed" | "TransactionConflict");
-    cancelled.cancellation_reasons().iter().filter_map(CancellationReason::code).any(lost_a_race)
 }
 
 fn put(builder: PutBuilder) -> Put {

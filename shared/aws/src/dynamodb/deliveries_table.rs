@@ -154,7 +154,7 @@ impl DeliveriesTable {
             .send()
             .await;
         match conditional(answer)? {
-            Conditional::Made(_) => Ok(Written::Applied(record)),
+            Conditional::Applied(_) => Ok(Written::Applied(record)),
             Conditional::Refused(found) => refused_with(found),
         }
     }
@@ -166,7 +166,7 @@ impl DeliveriesTable {
     /// [`Fault`] when DynamoDB fails; whether the write was made is then unknown.
     pub async fn advance(&self, key: DeliveryKey, owner: OrganizationId, write: &Write<'_>) -> Result<Written, Fault> {
         match self.update(key, owner, write, ReturnValue::AllNew).await? {
-            Conditional::Made(output) => Ok(Written::Applied(read(output.attributes.unwrap_or_default())?)),
+            Conditional::Applied(output) => Ok(Written::Applied(read(output.attributes.unwrap_or_default())?)),
             Conditional::Refused(found) => refused_with(found),
         }
     }
@@ -178,7 +178,7 @@ impl DeliveriesTable {
     pub async fn conclude(&self, record: &Record, write: &Write<'_>) -> Result<Written, Fault> {
         let Identity { organization_id: owner, .. } = record.identity;
         match self.update(record.identity.key(), owner, write, ReturnValue::None).await? {
-            Conditional::Made(_) => {
+            Conditional::Applied(_) => {
                 let mut concluded = Box::new(record.clone());
                 write.apply(&mut concluded)?;
                 Ok(Written::Applied(concluded))
@@ -193,7 +193,7 @@ impl DeliveriesTable {
         owner: OrganizationId,
         write: &Write<'_>,
         answer: ReturnValue,
-    ) -> Result<Conditional<UpdateItemOutput>, Fault> {
+    ) -> Result<Conditional<UpdateItemOutput, Option<Item>>, Fault> {
         let Expression { update, condition, names, values } = expression(key, owner, write)?;
         let answer = self
             .client
@@ -396,7 +396,7 @@ impl DeliveriesTable {
             .send()
             .await;
         match conditional(answer)? {
-            Conditional::Made(_) => Ok(()),
+            Conditional::Applied(_) => Ok(()),
             Conditional::Refused(_) => Err(Fault::PayloadMissing),
         }
     }

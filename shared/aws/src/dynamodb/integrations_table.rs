@@ -5,8 +5,6 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
@@ -41,29 +39,12 @@ pub enum Observed {
     Outdated,
 }
 
-/// What came of one write of a health.
-enum Observation {
-    Made,
-    /// Others noted something meanwhile; this is the health now.
-    Changed(Option<Health>),
-    /// The integration was changed since the attempt: what it learned is about an endpoint that is gone.
-    Outdated,
-}
-
 /// All integrations of an organization: the readable ones, and how many could not be read.
 #[derive(Debug)]
 pub struct Integrations {
     pub readable: Vec<Integration>,
     /// One broken item must not keep the others from being delivered to, nor be forgotten.
     pub unreadable: usize,
-}
-
-/// Whether a write that depends on an integration's version was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    Done,
-    /// It was changed since; what we learned is about a version that is gone.
-    Outdated,
 }
 
 impl IntegrationsTable {
@@ -131,23 +112,25 @@ impl IntegrationsTable {
         sign: Sign<'_>,
         now: Timestamp,
     ) -> Result<Observed, Fault> {
+        // Not `with_backoff`: being outpaced is an answer here and no fault, after two attempts that nothing pauses between.
         for _ in 0..MAX_OBSERVATIONS {
             let Some(next) = Health::after(seen.as_ref(), sign, now) else { return Ok(Observed::Noted(seen)) };
             match self.write_health(used, seen.as_ref(), &next).await? {
-                Observation::Made => return Ok(Observed::Noted(Some(next))),
-                Observation::Outdated => return Ok(Observed::Outdated),
-                Observation::Changed(health) => seen = health,
+                Conditional::Applied(()) => return Ok(Observed::Noted(Some(next))),
+                Conditional::Refused(Some(found)) if found.version == used.version => seen = found.health,
+                Conditional::Refused(_) => return Ok(Observed::Outdated),
             }
         }
         Ok(Observed::Outpaced(seen))
     }
 
+    /// Writes a health in place of the one that was seen, if that and the version are still the ones.
     async fn write_health(
         &self,
         used: &Integration,
         seen: Option<&Health>,
         next: &Health,
-    ) -> Result<Observation, Fault> {
+    ) -> Result<Conditional<(), Option<Integration>>, Fault> {
         let value = |health: &Health| to_attribute_value(health).map_err(|_| UNREADABLE);
         let mut update = self
             .client
@@ -165,12 +148,9 @@ impl IntegrationsTable {
             None => update.condition_expression("version = :used AND attribute_not_exists(health)"),
         };
         match conditional(update.send().await)? {
-            Conditional::Made(_) => Ok(Observation::Made),
+            Conditional::Applied(_) => Ok(Conditional::Applied(())),
             Conditional::Refused(found) => {
-                match found.map(from_item::<Integration>).transpose().map_err(|_| UNREADABLE)? {
-                    Some(found) if found.version == used.version => Ok(Observation::Changed(found.health)),
-                    Some(_) | None => Ok(Observation::Outdated),
-                }
+                Ok(Conditional::Refused(found.map(from_item).transpose().map_err(|_| UNREADABLE)?))
             }
         }
     }
@@ -183,7 +163,7 @@ impl IntegrationsTable {
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails; whether it was written is then unknown.
-    pub async fn replace(&self, integration: &Integration, used_version: u64) -> Result<Change, Fault> {
+    pub async fn replace(&self, integration: &Integration, used_version: u64) -> Result<Conditional, Fault> {
         let item = to_item(integration).map_err(|_| UNREADABLE)?;
         let answer = self
             .client
@@ -195,17 +175,11 @@ impl IntegrationsTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        // A transaction is about to write it.
-        if let Err(SdkError::ServiceError(context)) = &answer
-            && matches!(context.err(), PutItemError::TransactionConflictException(_))
-        {
-            return Ok(Change::Outdated);
-        }
         match conditional(answer)? {
-            Conditional::Made(_) => Ok(Change::Done),
+            Conditional::Applied(_) => Ok(Conditional::Applied(())),
             Conditional::Refused(found) => {
                 let is_ours = found.is_some_and(|found| is_same_version(found, item));
-                Ok(if is_ours { Change::Done } else { Change::Outdated })
+                Ok(if is_ours { Conditional::Applied(()) } else { Conditional::Refused(()) })
             }
         }
     }
@@ -221,7 +195,7 @@ impl IntegrationsTable {
         reason: DisabledReason,
         health: Option<&Health>,
         now: Timestamp,
-    ) -> Result<Change, Fault> {
+    ) -> Result<Conditional, Fault> {
         let news = if health.is_some() { ", health = :health" } else { "" };
         let mut update = self
             .client
@@ -242,14 +216,7 @@ impl IntegrationsTable {
             let health = to_attribute_value(health).map_err(|_| UNREADABLE)?;
             update = update.expression_attribute_values(":health", health);
         }
-        Ok(change(&conditional(update.send().await)?))
-    }
-}
-
-fn change<T>(written: &Conditional<T>) -> Change {
-    match written {
-        Conditional::Made(_) => Change::Done,
-        Conditional::Refused(_) => Change::Outdated,
+        Ok(conditional(update.send().await)?.map(drop).map_refused(drop))
     }
 }
 
