@@ -22,6 +22,7 @@ use domain::integration::health::{Health, Lane};
 use jiff::Timestamp;
 use sender::{NoTrustedRoots, Sender, SenderConfig};
 
+use crate::dynamodb::conditional::pause;
 use crate::dynamodb::deliveries_table::DeliveriesTable;
 use crate::dynamodb::integrations_table::IntegrationsTable;
 use crate::fault::Fault;
@@ -35,8 +36,9 @@ use commands::Carrying;
 pub use dispatch::{Dispatch, attempt_made};
 pub use settings::{MESSAGES_KEPT, Policy, Settings};
 
-/// How many conflicts there may be about one message before we stop believing in races.
-const MAX_CONFLICTS: u32 = 6;
+/// How many conflicts about one message are gone on from. After as many the item is not what it should be, rather than that
+/// others are always faster.
+const MAX_CONFLICTS: u32 = 5;
 
 /// What is to become of a delivery.
 #[derive(Clone, Copy, Debug)]
@@ -177,9 +179,8 @@ impl Delivering {
             turn = match turn {
                 Turn::Do(command) => {
                     let reply = self.perform(&mut carrying, command).await;
-                    conflicts += u32::from(matches!(reply, Reply::Refused(_)));
-                    if conflicts == MAX_CONFLICTS {
-                        return Err(Fault::Contended);
+                    if matches!(reply, Reply::Refused(_)) {
+                        conflicts = meet_conflict(conflicts).await?;
                     }
                     worker.next(command, reply, Timestamp::now())
                 }
@@ -197,6 +198,17 @@ impl Delivering {
             }
         }
     }
+}
+
+/// Counts a conflict. The first tells what is in the ledger, which was only presumed; after any further one somebody else is
+/// at it, and goes first.
+async fn meet_conflict(before: u32) -> Result<u32, Fault> {
+    match before {
+        0 => {}
+        MAX_CONFLICTS.. => return Err(Fault::Contended),
+        _ => pause(before).await,
+    }
+    Ok(before + 1)
 }
 
 impl Carrying<'_> {

@@ -38,14 +38,8 @@ pub struct DeliveriesTable {
     table: String,
 }
 
-/// What became of a conditional write.
-#[derive(Debug)]
-pub enum Written {
-    /// It was made; this is the item now.
-    Applied(Box<Record>),
-    /// The state was not the one that the write moves away from; this is the item that was found, if there is one.
-    Refused(Option<Box<Record>>),
-}
+/// What came of a conditional write of a delivery: the item now, or the one that was found instead, if there is one.
+pub type Written = Conditional<Box<Record>, Option<Box<Record>>>;
 
 /// A delivery that waits, as the index of what is waiting knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
