@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use program::function::Function;
 use program::project::Project;
 use program::template::Template;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::alerts::{Alerts, batch};
@@ -220,8 +221,9 @@ fn integration(organization: u64, number: u64, url: String, taste: Taste) -> Int
     }
 }
 
-fn item(integration: &Integration) -> Item {
-    let item: serde_dynamo::Item = serde_dynamo::to_item(integration).expect("an integration is an item");
+/// What a table holds for it.
+pub fn item(value: &impl Serialize) -> Item {
+    let item: serde_dynamo::Item = serde_dynamo::to_item(value).expect("it is an item");
     match serde_json::to_value(item) {
         Ok(Value::Object(item)) => item,
         other => unreachable!("an item is an object of JSON, not {other:?}"),
