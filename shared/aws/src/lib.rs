@@ -1,8 +1,4 @@
-//! Roboticks Custom Webhooks on AWS, in reading order: what a function is configured with, the services that it talks
-//! to, and how a message is carried out with them.
-//!
-//! Failures here are *ours* ([`fault::Fault`]), never the endpoint's; what an endpoint did is a value
-//! ([`domain::attempt::outcome::Outcome`]).
+#![doc = include_str!("../README.md")]
 
 pub mod config;
 pub mod environment;

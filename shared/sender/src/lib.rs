@@ -1,12 +1,4 @@
-//! One HTTP request to an endpoint: sent once, bounded in time and size, to public addresses only.
-//!
-//! Whatever the endpoint does is an [`Outcome`]; an `Err` means that *we* could not try. The time limit covers DNS,
-//! connecting, TLS, the request and the response head together. The status decides; of the body no more is read than an
-//! excerpt needs. Redirects are not followed, proxies of the environment are not used, nothing is decompressed.
-//!
-//! An address is vetted three times: as a literal in the URL, after the name is resolved (a host with *any* forbidden
-//! address is refused whole, and only vetted addresses reach the connector, so that a second lookup cannot answer
-//! differently), and as the address really connected to, before the first byte is sent.
+#![doc = include_str!("../README.md")]
 
 mod classify;
 mod client;
