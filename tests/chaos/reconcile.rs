@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use ::tests::proxy::Concern;
 use domain::attempt::Attempt;
 use domain::delivery::{DeliveryKey, Record, Status};
 use jiff::Timestamp;
@@ -12,6 +11,7 @@ use jiff::Timestamp;
 use crate::endpoints::Arrival;
 use crate::plan::{Fate, MOST_ATTEMPTS, REQUEST_TIMEOUT_SECONDS};
 use crate::stage::{FUNCTION_TIMEOUT_SECONDS, Wanted};
+use ::tests::proxy::Concern;
 
 /// An answer this late may have come when the sender had just given up, whose clock began before the endpoint's.
 const JUST_TOO_LATE: Duration = Duration::from_millis(REQUEST_TIMEOUT_SECONDS * 1_000 - 300);

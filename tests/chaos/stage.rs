@@ -14,6 +14,7 @@ use futures_util::stream;
 use jiff::Timestamp;
 use program::function::Function;
 use program::project::{NotBuilt, Project};
+use program::screen::Screen;
 use tests::dice::dice;
 use tests::leaks::Secrets;
 use tests::local_cloud::{CloudError, LocalCloud, Parameters};
@@ -22,7 +23,6 @@ use tests::stack::{NewIntegration, Stack, StackError};
 
 use crate::endpoints::{Endpoints, fate_of};
 use crate::plan::{Alert, Fate, PAYLOAD_CANARY, Plan, REQUEST_TIMEOUT_SECONDS, RETRY_SCHEDULE, SECRET_CANARY};
-use program::screen::Screen;
 
 /// The queues that work comes by.
 pub(crate) const QUEUES: [&str; 3] = ["AlertsQueueUrl", "RetryQueueUrl", "SlowLaneQueueUrl"];

@@ -13,6 +13,7 @@ use domain::integration::Integration;
 use domain::request::signature::SigningSecret;
 use jiff::Timestamp;
 use program::project::{NotBuilt, Project};
+use program::screen::Screen;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use tests::leaks::{Leak, Secrets};
 use tests::local_cloud::{CloudError, LocalCloud, Parameters};
@@ -22,7 +23,6 @@ use tests::stack::{DeadLetter, GROUP, Graveyard, NewIntegration, Stack, StackErr
 use crate::receiver::Receiver;
 use crate::scenario::{Endpoint, RETRY_SCHEDULE, Scenario};
 use crate::seen::{Delivery, Seen};
-use program::screen::Screen;
 
 /// The stack's name.
 pub const STACK: &str = "webhooks-local";

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ::tests::local_cloud::WAIT_SCALE;
-use ::tests::stack::DeadLetter;
 use console::{Style, style};
 use domain::attempt::Attempt;
 use domain::delivery::wait::{Wait, wait_until};
@@ -13,6 +11,8 @@ use domain::ids::DeliveryId;
 use jiff::Timestamp;
 
 use crate::seen::{Arrival, Delivery, Seen};
+use ::tests::local_cloud::WAIT_SCALE;
+use ::tests::stack::DeadLetter;
 
 /// What an alert that is not valid is called, where deliveries have their integration's name.
 pub const NOT_AN_ALERT: &str = "not an alert";

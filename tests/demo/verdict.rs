@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use ::tests::stack::{DeadLetter, Graveyard};
 use console::style;
 use domain::alert::event::AlertEvent;
 use domain::attempt::Attempt;
@@ -13,6 +12,7 @@ use crate::alerts::Alerts;
 use crate::scenario::{Endpoint, Scenario};
 use crate::seen::Seen;
 use crate::timeline::NOT_AN_ALERT;
+use ::tests::stack::{DeadLetter, Graveyard};
 
 /// How wide a line may be.
 const WIDTH: usize = 100;

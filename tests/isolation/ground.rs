@@ -16,6 +16,7 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use program::parts::NoSuchPart;
 use program::project::{NotBuilt, Project};
+use program::screen::Screen;
 use serde::Serialize;
 use serde_json::Value;
 use tests::local_cloud::{CloudError, LocalCloud, Parameters};
@@ -25,7 +26,6 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::endpoints::{Answer, Arrival, EndpointNumber, Endpoints};
-use program::screen::Screen;
 
 /// The delay before a second attempt.
 pub const FIRST_DELAY: Duration = Duration::from_secs(1);

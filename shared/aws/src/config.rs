@@ -21,9 +21,9 @@ use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::retry::RetrySpec;
 use aws_types::origin::Origin;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+use sender::connections::{Clocks, MAX_IDLE, Pooled};
 
 use crate::environment::{BadSetting, Environment, of_this_process};
-use sender::connections::{Clocks, MAX_IDLE, Pooled};
 
 /// The longest that one AWS call may take, its retries included. Lease and function timeout are reckoned with it.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);

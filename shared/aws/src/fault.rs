@@ -1,13 +1,13 @@
 //! Our own failures. A message whose handling ends in one goes back to its queue; the endpoint is not blamed.
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use jiff::Timestamp;
-
-use crate::kms::seal::DoesNotOpen;
 use domain::backoff::Cause;
 use domain::delivery::BrokenRecord;
 use domain::delivery::payload::DoesNotInflate;
+use jiff::Timestamp;
 use sender::SendFault;
+
+use crate::kms::seal::DoesNotOpen;
 
 /// Why a message could not be dealt with now. The texts name operations and error codes, never content.
 #[derive(Clone, Debug, thiserror::Error)]

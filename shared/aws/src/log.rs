@@ -6,16 +6,16 @@
 use std::io::Write;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde::Serialize;
-
-use crate::fault::Fault;
 use domain::alert::event::EventType;
 use domain::attempt::Attempt;
 use domain::delivery::ledger::Stale;
 use domain::delivery::{CancelReason, DeliveryKey, Identity, Record, Status};
 use domain::ids::{DeliveryId, IntegrationId, OrganizationId};
 use domain::integration::Integration;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::fault::Fault;
 
 /// How urgent a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -2,12 +2,12 @@
 
 use aws_sdk_sfn::Client;
 use aws_sdk_sfn::error::SdkError;
+use domain::delivery::retry_message::RetryMessage;
+use domain::delivery::wait::execution_name;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::fault::{Fault, code_of};
-use domain::delivery::retry_message::RetryMessage;
-use domain::delivery::wait::execution_name;
 
 /// The state machine `LongWait`: waits until a time, then sends a retry message.
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
 //! Making sure that an attempt's message arrives when the attempt is due.
 
+use domain::delivery::retry_message::RetryMessage;
+use domain::delivery::wait::{Wait, longest_queue_delay, wait_until};
 use jiff::Timestamp;
 
 use crate::fault::Fault;
 use crate::long_wait::{LongWait, Started};
 use crate::sqs::queues::RetryMessages;
-use domain::delivery::retry_message::RetryMessage;
-use domain::delivery::wait::{Wait, longest_queue_delay, wait_until};
 
 /// An attempt that the ledger says is waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

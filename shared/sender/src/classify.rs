@@ -7,11 +7,11 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use domain::attempt::outcome::{Blocked, Outcome, Phase, TlsFault, Unreachable};
 use rustls::{CertificateError, InvalidMessage, OtherError};
 
 use super::SendFault;
 use super::connector::ConnectFault;
-use domain::attempt::outcome::{Blocked, Outcome, Phase, TlsFault, Unreachable};
 
 /// Finds what happened in the chain of an error's causes, by their types. `connect_limit` is what a timeout while
 /// connecting is said to have exceeded.

@@ -1,6 +1,7 @@
 //! The HTTP clients that requests go through: the one whose connections are used again, and a probe's own.
 
 use bytes::Bytes;
+use domain::attempt::outcome::{MAX_RESPONSE_HEAD, MAX_RESPONSE_HEADERS};
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -10,7 +11,6 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::connector::{ConnectionRules, Connector};
 use super::stopwatch::{Lap, Stopwatch};
 use crate::connections::MAX_IDLE;
-use domain::attempt::outcome::{MAX_RESPONSE_HEAD, MAX_RESPONSE_HEADERS};
 
 /// Why there is no response.
 pub(super) enum NoResponse {

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{io, vec};
 
+use domain::endpoint::address::{self, AllowedNetworks, Forbidden};
 use http::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -25,7 +26,6 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::stopwatch::{Lap, Stopwatch};
-use domain::endpoint::address::{self, AllowedNetworks, Forbidden};
 
 /// What a connection may lead to, whom it trusts and how long it may take to open.
 #[derive(Clone)]

@@ -10,6 +10,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use domain::attempt::excerpt::{Extent, MAX_BODY_BYTES, excerpt};
+use domain::attempt::outcome::{Blocked, Outcome, Phase};
+use domain::endpoint::address::{self, AllowedNetworks};
+use domain::endpoint::url::EndpointUrl;
 use http::header::{HeaderMap, RETRY_AFTER};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -21,10 +25,6 @@ use crate::connections::{Clocks, Pooled};
 use classify::{classify, not_http1};
 use client::{Client, NoResponse};
 use connector::{ConnectFault, ConnectionRules, most_of};
-use domain::attempt::excerpt::{Extent, MAX_BODY_BYTES, excerpt};
-use domain::attempt::outcome::{Blocked, Outcome, Phase};
-use domain::endpoint::address::{self, AllowedNetworks};
-use domain::endpoint::url::EndpointUrl;
 use stopwatch::Stopwatch;
 
 pub use stopwatch::Timings;

@@ -14,14 +14,6 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use http::{HeaderName, Method};
-use rustls::server::WebPkiClientVerifier;
-use rustls::version::TLS12;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
-
-use crate::certificate::{Certificate, GOOD, Issued, SignedBy, cryptography};
-use crate::endpoint::Wire;
 use domain::alert::event::EventType;
 use domain::attempt::outcome::{
     Blocked, MAX_RESPONSE_HEAD, MAX_RESPONSE_HEADERS, Outcome, Phase, TlsFault, Unreachable,
@@ -30,7 +22,15 @@ use domain::endpoint::headers::CustomerHeaders;
 use domain::endpoint::url::EndpointUrl;
 use domain::request::signature::{SigningSecret, SigningSecrets};
 use domain::request::{self, Subject};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use http::{HeaderName, Method};
+use rustls::server::WebPkiClientVerifier;
+use rustls::version::TLS12;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use sender::{Exchange, HostVetting, OutgoingRequest, Probe, Sender, SenderConfig, Timings, VETTING_TIMEOUT};
+
+use crate::certificate::{Certificate, GOOD, Issued, SignedBy, cryptography};
+use crate::endpoint::Wire;
 
 /// Enough for anything that is to succeed here, and for the body's own second.
 const GENEROUS: Duration = Duration::from_secs(20);

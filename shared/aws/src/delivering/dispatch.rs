@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
-
-use crate::fault::Fault;
-use crate::kms::vault::{OpenSecrets, Vault};
 use domain::attempt::outcome::Outcome;
 use domain::attempt::{Attempt, AttemptError};
 use domain::delivery::ledger::Freshness;
 use domain::endpoint::url::EndpointUrl;
 use domain::integration::Integration;
 use domain::request::{self, Subject};
+use jiff::Timestamp;
 use sender::{Exchange, HostVetting, OutgoingRequest, Probe, Sender};
+
+use crate::fault::Fault;
+use crate::kms::vault::{OpenSecrets, Vault};
 
 /// Signs and sends requests.
 pub struct Dispatch {

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
-use crate::config::CALL_TIMEOUT;
-use crate::environment::{BadSetting, Environment};
 use domain::attempt::next_step::MAX_RETRY_AFTER;
 use domain::attempt::schedule::Schedule;
 use domain::deadline::TIME_TO_ANSWER;
 use domain::endpoint::address::AllowedNetworks;
+use jiff::Timestamp;
 use sender::BODY_TIMEOUT;
+
+use crate::config::CALL_TIMEOUT;
+use crate::environment::{BadSetting, Environment};
 
 /// How long the queues keep a message, in the template: 14 days. A delivery must not be forgotten before.
 pub const MESSAGES_KEPT: Duration = Duration::from_secs(14 * 24 * 60 * 60);

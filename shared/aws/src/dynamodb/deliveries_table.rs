@@ -5,22 +5,23 @@
 
 mod expression;
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use jiff::Timestamp;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::dynamodb::conditional::{Conditional, conditional};
-use crate::fault::Fault;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::delivery::moves::Write;
 use domain::delivery::payload::{self, DoesNotInflate};
 use domain::delivery::{DeliveryKey, Identity, Record};
 use domain::ids::{DeliveryId, IntegrationId, OrganizationId};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+
+use crate::dynamodb::conditional::{Conditional, conditional};
+use crate::fault::Fault;
 use expression::{Expression, expression};
 
 /// The name of the sparse index of what is waiting: `due_shard`, `due_at`.

@@ -6,14 +6,14 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use domain::ids::{IntegrationId, OrganizationId};
+use domain::integration::health::{Health, Sign};
+use domain::integration::{DisabledReason, Integration};
 use jiff::Timestamp;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 
 use crate::dynamodb::conditional::{Conditional, conditional};
 use crate::fault::Fault;
-use domain::ids::{IntegrationId, OrganizationId};
-use domain::integration::health::{Health, Sign};
-use domain::integration::{DisabledReason, Integration};
 
 type Item = HashMap<String, AttributeValue>;
 

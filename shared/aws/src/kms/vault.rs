@@ -10,20 +10,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
+use domain::endpoint::headers::CustomerHeaders;
+use domain::ids::IntegrationId;
+use domain::integration::Integration;
+use domain::integration::secrets::{Owner, Place, SealedSecrets, last4};
+use domain::request::signature::{PreviousSecret, SigningSecret, SigningSecrets};
 use jiff::Timestamp;
 use lru::LruCache;
 use serde_bytes::ByteBuf;
 use tokio::sync::OnceCell;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::fault::Fault;
-use domain::endpoint::headers::CustomerHeaders;
-use domain::ids::IntegrationId;
-use domain::integration::Integration;
-use domain::integration::secrets::{Owner, Place, SealedSecrets, last4};
-
 use super::seal::{DATA_KEY_BYTES, DataKey, DoesNotOpen, open, seal};
-use domain::request::signature::{PreviousSecret, SigningSecret, SigningSecrets};
+use crate::fault::Fault;
 
 /// How many integrations' secrets are kept in memory. At a few hundred bytes each, well below a megabyte.
 const KEPT: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();

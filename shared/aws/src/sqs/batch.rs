@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use domain::backoff::{Receives, Return, give_back};
+use domain::deadline::Deadline;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -12,8 +14,6 @@ use crate::fault::Fault;
 use crate::log;
 use crate::sqs::queues::{DeadLetterQueue, SourceQueues};
 use crate::sqs::received::Received;
-use domain::backoff::{Receives, Return, give_back};
-use domain::deadline::Deadline;
 
 /// The queues that a function's messages come from, and where those go that no retry mends.
 #[derive(Debug)]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+use domain::delivery::retry_message::RetryMessage;
 
 use crate::fault::Fault;
 use crate::sqs::received::Received;
-use domain::delivery::retry_message::RetryMessage;
 
 /// The most messages that SQS takes in one batch.
 pub const BATCH: usize = 10;

@@ -55,10 +55,11 @@ mod world;
 
 use std::time::Instant;
 
+use stateright::{Checker, Expectation, HasDiscoveries, Model, Path, Property};
+
 use ending::Reached;
 use mistakes::Mistake;
 use protocol::{Action, Protocol};
-use stateright::{Checker, Expectation, HasDiscoveries, Model, Path, Property};
 use world::{Redelivery, World};
 
 impl Model for Protocol {
