@@ -185,17 +185,23 @@ impl Delivering {
                     worker.next(command, reply, Timestamp::now())
                 }
                 Turn::Acknowledge(follow_up) => {
-                    self.note_end(&carrying, deadline).await;
+                    self.note_health(&carrying, deadline).await;
                     return carrying.left(follow_up);
                 }
                 Turn::GiveBack(reason) => {
                     // What fails is not added to.
                     if reason != Reason::Failed {
-                        self.note_end(&carrying, deadline).await;
+                        self.note_health(&carrying, deadline).await;
                     }
                     return Err(carrying.fault(reason));
                 }
             }
+        }
+    }
+
+    async fn note_health(&self, carrying: &Carrying<'_>, deadline: Deadline) {
+        if let (Some(made), Course::Send(integration, _)) = (&carrying.made, carrying.course) {
+            self.note_end(integration, made, carrying.task.key(), deadline).await;
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use domain::attempt::Attempt;
 use domain::deadline::Deadline;
 use domain::delivery::ledger::whole_milliseconds;
-use domain::delivery::{Identity, Record};
+use domain::delivery::{DeliveryKey, Identity, Record};
 use domain::integration::Integration;
 use domain::integration::health::{Health, Pace, Sign, suspicion};
 use domain::request::Subject;
@@ -14,8 +14,7 @@ use jiff::Timestamp;
 use sender::Exchange;
 use tokio::time::{sleep, timeout};
 
-use super::commands::Carrying;
-use super::{Course, Delivering, attempt_made};
+use super::{Delivering, attempt_made};
 use crate::dynamodb::integrations_table::Observed;
 use crate::fault::Fault;
 use crate::kms::vault::OpenSecrets;
@@ -88,8 +87,7 @@ impl Delivering {
 
     /// Notes what an attempt that is over tells of its endpoint, in what is left of the invocation's time. The next one
     /// notes it as well; no delivery depends on it.
-    pub(super) async fn note_end(&self, carrying: &Carrying<'_>, deadline: Deadline) {
-        let (Some(made), Course::Send(integration, _)) = (&carrying.made, carrying.course) else { return };
+    pub(super) async fn note_end(&self, integration: &Integration, made: &Made, key: DeliveryKey, deadline: Deadline) {
         if made.health_note == HealthNote::Made {
             return;
         }
@@ -99,6 +97,6 @@ impl Delivering {
             Ok(Err(fault)) => fault,
             Err(_elapsed) => Fault::NoTimeLeft,
         };
-        log::unobserved(carrying.task.key(), &fault);
+        log::unobserved(key, &fault);
     }
 }

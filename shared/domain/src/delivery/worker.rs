@@ -350,3 +350,111 @@ fn claimed(entry: &Entry) -> Option<Claimed> {
         State::Waiting { .. } | State::Ended { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    const CLAIM: ClaimId = ClaimId::new([1; 16]);
+    const NOW: Timestamp = Timestamp::constant(1_736_500_000, 0);
+    const CLAIM_BY: Timestamp = Timestamp::constant(1_736_500_005, 0);
+    const SEND_BY: Timestamp = Timestamp::constant(1_736_500_010, 0);
+    const LATE: Timestamp = Timestamp::constant(1_736_500_011, 0);
+
+    fn answered(status: StatusCode) -> Reply {
+        Reply::Answered { outcome: Outcome::of_status(status), retry_after: None }
+    }
+
+    fn written(state: State) -> Reply {
+        Reply::Written(state.into())
+    }
+
+    fn sending(attempt: u32) -> State {
+        State::Sending { attempt, round_start: 1, lease_until: NOW + Duration::from_secs(90), claim_id: CLAIM }
+    }
+
+    fn waiting(attempt: u32) -> State {
+        State::Waiting { attempt, round_start: 1, due_at: NOW }
+    }
+
+    /// What a worker is told to do, in short, when it is answered like that at these times.
+    fn told(message: Message, intent: Intent, replies: impl IntoIterator<Item = (Reply, Timestamp)>) -> Vec<String> {
+        let schedule = "1m,5m".parse().unwrap();
+        let job = Job { message, intent, claim_id: CLAIM, claim_by: CLAIM_BY, send_by: SEND_BY };
+        let worker = Worker { job, schedule: &schedule, lease: Duration::from_secs(90) };
+        let mut turn = worker.start(NOW);
+        let mut told = vec![in_short(turn)];
+        for (reply, now) in replies {
+            let Turn::Do(command) = turn else { panic!("{told:?} is over") };
+            turn = worker.next(command, reply, now);
+            told.push(in_short(turn));
+        }
+        told
+    }
+
+    fn in_short(turn: Turn) -> String {
+        let text = match turn {
+            Turn::Do(command) => format!("{command:?}"),
+            Turn::Acknowledge(follow_up) => format!("Acknowledge {follow_up:?}"),
+            Turn::GiveBack(reason) => format!("GiveBack {reason:?}"),
+        };
+        text.split(['(', '{']).next().unwrap_or_default().trim_end().to_owned()
+    }
+
+    fn at_once(replies: Vec<Reply>) -> Vec<(Reply, Timestamp)> {
+        replies.into_iter().map(|reply| (reply, NOW)).collect()
+    }
+
+    const HERE: Intent = Intent::Send(Place::Here);
+    const DUE: Message = Message::Due { attempt: 2 };
+
+    #[test]
+    fn an_alert_is_claimed_sent_recorded_and_acknowledged() {
+        let replies = vec![
+            Reply::Done,
+            Reply::Done,
+            written(sending(1)),
+            Reply::Done,
+            answered(StatusCode::OK),
+            written(State::Ended { attempt: 1, round_start: 1, end: End::Delivered }),
+        ];
+        let order =
+            ["OpenSecrets", "StorePayload", "Create", "ReadPayload", "Request", "Record", "Acknowledge Nothing"];
+        assert_eq!(told(Message::AlertEvent, HERE, at_once(replies)), order);
+    }
+
+    #[test]
+    fn what_failed_is_recorded_before_the_next_attempt_is_scheduled() {
+        let before = || vec![Reply::Done, written(sending(2)), Reply::Done];
+        let begun = ["OpenSecrets", "Claim", "ReadPayload", "Request"];
+        let failed = [answered(StatusCode::BAD_GATEWAY), written(waiting(3)), Reply::Done];
+        let order = [&begun[..], &["Record", "Schedule", "Acknowledge Nothing"]].concat();
+        assert_eq!(told(DUE, HERE, at_once([before(), failed.to_vec()].concat())), order);
+
+        let gone = [answered(StatusCode::GONE), Reply::Done];
+        let order = [&begun[..], &["Disable", "Record"]].concat();
+        assert_eq!(told(DUE, HERE, at_once([before(), gone.to_vec()].concat())), order);
+    }
+
+    #[test]
+    fn what_would_end_too_late_is_not_begun() {
+        assert_eq!(told(DUE, HERE, [(Reply::Done, LATE)]), ["OpenSecrets", "GiveBack NoTimeLeft"]);
+        let handed_off = [(Reply::Done, LATE), (Reply::Done, LATE), (written(waiting(1)), LATE)];
+        let order = ["OpenSecrets", "StorePayload", "Create", "Acknowledge HandOff"];
+        assert_eq!(told(Message::AlertEvent, HERE, handed_off), order);
+
+        let claimed = |read| [(Reply::Done, CLAIM_BY), (written(sending(2)), CLAIM_BY), (Reply::Done, read)];
+        let order = ["OpenSecrets", "Claim", "ReadPayload"];
+        assert_eq!(told(DUE, HERE, claimed(SEND_BY)), [&order[..], &["Request"]].concat());
+        assert_eq!(told(DUE, HERE, claimed(LATE)), [&order[..], &["TakeBack"]].concat());
+    }
+
+    #[test]
+    fn a_reply_to_something_else_is_a_fault_of_its_own() {
+        assert_eq!(told(DUE, HERE, [(answered(StatusCode::OK), NOW)]), ["OpenSecrets", "GiveBack OutOfStep"]);
+        let replies = vec![Reply::Done, written(waiting(2))];
+        assert_eq!(told(DUE, HERE, at_once(replies)), ["OpenSecrets", "Claim", "GiveBack OutOfStep"]);
+    }
+}
