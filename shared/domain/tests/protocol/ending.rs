@@ -109,10 +109,10 @@ fn fingerprint(world: &World) -> u64 {
 /// Whether that will happen of itself, if it stays possible for long enough.
 fn is_bound_to_happen(world: &World, action: Action) -> bool {
     match action {
-        Action::Receive { intent, leaves, luck, .. } => {
-            intent != CANCEL && leaves == Leaves::Nothing && luck == Luck::AllIsWell
+        Action::Receive { intent, leaves, own_calls, .. } => {
+            intent != CANCEL && leaves == Leaves::Nothing && own_calls == OwnCalls::Succeed
         }
-        Action::Obey { luck, .. } => luck == Luck::AllIsWell,
+        Action::Obey { own_calls, .. } => own_calls == OwnCalls::Succeed,
         Action::Send { answer, .. } => answer == Answer::Rejected,
         Action::TimePasses | Action::ExecutionSends { .. } | Action::RedeliverySends { .. } => true,
         // Those whom it could happen to alive are in time, if nothing goes wrong.

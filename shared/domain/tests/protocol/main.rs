@@ -11,7 +11,8 @@
 //! - Messages come in any order, early or late, and any number of times.
 //! - A worker dies before or after any of its calls, or is so slow that its lease runs out and others overtake it.
 //! - A call does its work and its answer is lost. The worker then makes it again, gives up, or dies.
-//! - Any call fails and has done nothing, or has done its work. Secrets, payload and reading take so long that no time is left.
+//! - Any call fails and has done nothing, or has done its work. Opening secrets, storing and reading a payload take so long
+//!   that no time is left for an attempt.
 //! - Step Functions throttles; executions are aborted by hand; the sweep comes by.
 //! - The endpoint accepts, refuses, or wants no more; `deliver` begins a first attempt itself or hands it off, also one whose
 //!   worker died.
@@ -40,8 +41,8 @@
 //!
 //! # What is not covered
 //!
-//! The text of DynamoDB's condition expressions, expiry (TTL after 30 days, messages after 14), dead-letter queues after 20
-//! receipts, a message purged by hand while its attempt is being made, batches, and a message that names another organization
+//! The text of DynamoDB's expressions (`tests/bench/moves.rs` holds it against the moves), time limits (unit tests of the
+//! program), expiry (TTL after 30 days, messages after 14), dead-letter queues after 20 receipts, a message purged by hand while its attempt is being made, batches, and a message that names another organization
 //! than its delivery's: no write's condition holds for it.
 
 #![expect(clippy::print_stdout, reason = "tells the counterexamples")]

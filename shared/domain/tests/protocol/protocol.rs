@@ -38,12 +38,12 @@ pub(crate) enum Action {
         message: Message,
         intent: Intent,
         leaves: Leaves,
-        luck: Luck,
+        own_calls: OwnCalls,
     },
     /// A worker does what its program says, and is answered.
     Obey {
         worker: usize,
-        luck: Luck,
+        own_calls: OwnCalls,
     },
     /// The same, but the answer is lost: it will do it again.
     LoseAnswer {
@@ -159,7 +159,8 @@ impl Protocol {
     /// What a worker's next step can come to.
     fn steps(&self, worker: usize, next: Next, world: &World, actions: &mut Vec<Action>) {
         let Next::Do(command) = next else {
-            return actions.extend([Action::Obey { worker, luck: Luck::AllIsWell }, Action::LoseAnswer { worker }]);
+            return actions
+                .extend([Action::Obey { worker, own_calls: OwnCalls::Succeed }, Action::LoseAnswer { worker }]);
         };
         actions.push(Action::Fail { worker });
         if let Command::Request(_) = command {
@@ -168,13 +169,13 @@ impl Protocol {
         }
         actions.push(Action::LoseAnswer { worker });
         let made = self.write(worker, command).is_none_or(|(from, _)| from.holds(world.ledger.as_ref()));
-        let luck = match command {
-            // What follows at once takes no luck.
-            Command::Schedule { .. } | Command::TakeBack { .. } | Command::Disable(_) => slice::from_ref(&ALL_LUCK[0]),
-            Command::Record { .. } | Command::Cancel { .. } if made => slice::from_ref(&ALL_LUCK[0]),
-            _ => &ALL_LUCK,
+        let own_calls = match command {
+            // No such calls follow at once.
+            Command::Schedule { .. } | Command::TakeBack { .. } | Command::Disable(_) => slice::from_ref(&OWN_CALLS[0]),
+            Command::Record { .. } | Command::Cancel { .. } if made => slice::from_ref(&OWN_CALLS[0]),
+            _ => &OWN_CALLS,
         };
-        actions.extend(luck.iter().map(|&luck| Action::Obey { worker, luck }));
+        actions.extend(own_calls.iter().map(|&own_calls| Action::Obey { worker, own_calls }));
         if let Command::Schedule { attempt, due_at } = command
             && Due::of(due_at) == Due::Far
         {
@@ -182,8 +183,8 @@ impl Protocol {
         }
     }
 
+    /// The write that a command is, but for taking a claim back: that names the attempt of its worker's message.
     fn write(&self, worker: usize, command: Command) -> Option<(Prior, Move)> {
-        // Of a due message only the attempt matters here, and the command to take back has it from the job.
         command.write(&self.program(worker, Message::Alert(Run::Again), HERE).job)
     }
 
@@ -191,13 +192,13 @@ impl Protocol {
     pub(crate) fn after(&self, world: &World, action: Action) -> World {
         let mut world = *world;
         match action {
-            Action::Receive { worker, message, intent, leaves, luck } => {
+            Action::Receive { worker, message, intent, leaves, own_calls } => {
                 if leaves == Leaves::Nothing {
                     world.queue.remove(message);
                 }
-                self.receive(&mut world, worker, message, intent, luck);
+                self.receive(&mut world, worker, message, intent, own_calls);
             }
-            Action::Obey { worker, luck } => self.obey(&mut world, worker, luck),
+            Action::Obey { worker, own_calls } => self.obey(&mut world, worker, own_calls),
             Action::LoseAnswer { worker } => self.lose_answer(&mut world, worker),
             Action::Fail { worker } => self.fail(&mut world, worker),
             Action::Send { worker, answer } => self.send(&mut world, worker, answer),
@@ -232,18 +233,18 @@ impl Protocol {
         world.canonical()
     }
 
-    fn receive(&self, world: &mut World, worker: usize, message: Message, intent: Intent, luck: Luck) {
+    fn receive(&self, world: &mut World, worker: usize, message: Message, intent: Intent, own_calls: OwnCalls) {
         // Whoever sees it for the first time and does not want it has nothing to do with it.
         if (message, intent) == (Message::Alert(Run::First), CANCEL) {
             return world.decline();
         }
         let message = message.received();
         let program = self.program(worker, message, intent);
-        self.go_on(world, &program, message, program.start(NOW), luck);
+        self.go_on(world, &program, message, program.start(NOW), own_calls);
     }
 
     /// Does what is to be done next, and tells the program what came of it.
-    fn obey(&self, world: &mut World, worker: usize, luck: Luck) {
+    fn obey(&self, world: &mut World, worker: usize, own_calls: OwnCalls) {
         let Worker::Busy(busy) = world.workers[worker] else { return };
         match busy.next {
             Next::HandOff => {
@@ -254,7 +255,7 @@ impl Protocol {
                 let program = self.program(worker, busy.message, busy.intent);
                 let reply = self.carry_out(world, &busy, &program.job, command);
                 let turn = self.told(world, &program, &busy, command, reply, NOW);
-                self.go_on(world, &program, busy.message, turn, luck);
+                self.go_on(world, &program, busy.message, turn, own_calls);
             }
         }
     }
@@ -286,7 +287,7 @@ impl Protocol {
                 | Command::Schedule { .. },
             ) => self.crash(world, worker),
             (Turn::GiveBack(_), Command::TakeBack { .. }) => self.crash(world, worker),
-            _ => self.go_on(world, &program, busy.message, turn, Luck::AllIsWell),
+            _ => self.go_on(world, &program, busy.message, turn, OwnCalls::Succeed),
         }
     }
 
@@ -306,11 +307,11 @@ impl Protocol {
         let program = self.program(worker, busy.message, busy.intent);
         let reply = Reply::Answered { outcome, retry_after: None };
         let turn = self.told(world, &program, &busy, command, reply, NOW);
-        self.go_on(world, &program, busy.message, turn, Luck::AllIsWell);
+        self.go_on(world, &program, busy.message, turn, OwnCalls::Succeed);
     }
 
     /// Goes on with what the program says, up to where others could see it. What only its worker can tell happens at once.
-    fn go_on(&self, world: &mut World, program: &Program<'_>, message: Message, turn: Turn, luck: Luck) {
+    fn go_on(&self, world: &mut World, program: &Program<'_>, message: Message, turn: Turn, own_calls: OwnCalls) {
         let worker = usize::from(program.job.claim_id.as_bytes()[0]);
         let was = match world.workers[worker] {
             Worker::Busy(busy) => Some(busy),
@@ -321,7 +322,7 @@ impl Protocol {
         let next = loop {
             match turn {
                 Turn::Do(command) => {
-                    let Some((reply, now)) = self.alone(world, command, luck) else { break Next::Do(command) };
+                    let Some((reply, now)) = self.alone(world, command, own_calls) else { break Next::Do(command) };
                     let next = Next::Do(command);
                     let busy = Busy { message, intent, next, lease_over: false, answered_gone: false };
                     turn = self.told(world, program, &busy, command, reply, now);
@@ -363,17 +364,17 @@ impl Protocol {
     }
 
     /// What comes of a command that nobody else can see; `None` of one that others can.
-    fn alone(&self, world: &mut World, command: Command, luck: Luck) -> Option<(Reply, Timestamp)> {
-        let (reply, now) = match luck {
-            Luck::AllIsWell => (Reply::Done, NOW),
-            Luck::Fault => (Reply::Failed, NOW),
-            Luck::Slowness => (Reply::Done, LATE),
+    fn alone(&self, world: &mut World, command: Command, own_calls: OwnCalls) -> Option<(Reply, Timestamp)> {
+        let (reply, now) = match own_calls {
+            OwnCalls::Succeed => (Reply::Done, NOW),
+            OwnCalls::Fail => (Reply::Failed, NOW),
+            OwnCalls::TakeTooLong => (Reply::Done, LATE),
         };
         match command {
             Command::Read => Some((Reply::Found(world.ledger), NOW)),
             Command::OpenSecrets(_) | Command::ReadPayload(_) => Some((reply, now)),
             Command::StorePayload(_) => {
-                world.payload_stored |= luck != Luck::Fault && !self.makes(Mistake::PayloadAfterCreation);
+                world.payload_stored |= own_calls != OwnCalls::Fail && !self.makes(Mistake::PayloadAfterCreation);
                 Some((reply, now))
             }
             _ => None,
@@ -484,11 +485,11 @@ impl Protocol {
 fn receipts(worker: usize, world: &World, actions: &mut Vec<Action>) {
     for message in world.queue.iter() {
         for leaves in [Leaves::Nothing, Leaves::ACopy] {
-            let receive = |intent, luck| Action::Receive { worker, message, intent, leaves, luck };
-            actions.push(receive(CANCEL, Luck::AllIsWell));
-            actions.extend(ALL_LUCK.map(|luck| receive(HERE, luck)));
+            let receive = |intent, own_calls| Action::Receive { worker, message, intent, leaves, own_calls };
+            actions.push(receive(CANCEL, OwnCalls::Succeed));
+            actions.extend(OWN_CALLS.map(|own_calls| receive(HERE, own_calls)));
             if let Message::Alert(_) = message {
-                actions.extend(ALL_LUCK.map(|luck| receive(ELSEWHERE, luck)));
+                actions.extend(OWN_CALLS.map(|own_calls| receive(ELSEWHERE, own_calls)));
             }
         }
     }

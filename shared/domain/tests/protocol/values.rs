@@ -115,15 +115,14 @@ pub(crate) enum Answer {
 
 /// What becomes of the calls that only their worker can tell: opening secrets, storing and reading the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Luck {
-    AllIsWell,
-    /// They fail.
-    Fault,
-    /// They take so long that no time is left for an attempt.
-    Slowness,
+pub(crate) enum OwnCalls {
+    Succeed,
+    Fail,
+    /// They succeed so late that no time is left for an attempt.
+    TakeTooLong,
 }
 
-pub(crate) const ALL_LUCK: [Luck; 3] = [Luck::AllIsWell, Luck::Fault, Luck::Slowness];
+pub(crate) const OWN_CALLS: [OwnCalls; 3] = [OwnCalls::Succeed, OwnCalls::Fail, OwnCalls::TakeTooLong];
 
 /// A message; an alert event knows whether it was received before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
