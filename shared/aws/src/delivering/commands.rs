@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use super::attempt::{HealthNote, Made};
 use super::{Course, Creation, Delivering, Task};
+use crate::dynamodb::conditional::Conditional;
 use crate::dynamodb::deliveries_table::Written;
 use crate::fault::Fault;
 use crate::kms::vault::OpenSecrets;
@@ -209,7 +210,11 @@ impl Delivering {
         let integration = carrying.integration()?;
         let made = carrying.made.as_mut().ok_or(Fault::OutOfStep)?;
         let health = Health::after(made.health.as_ref(), made.sign(), made.ended_at);
-        self.integrations.disable(integration, DisabledReason::Gone, health.as_ref(), made.ended_at).await?;
+        let disabled = self.integrations.disable(integration, DisabledReason::Gone, health.as_ref(), made.ended_at);
+        match disabled.await? {
+            // Somebody has changed it since the attempt began: then it is theirs to say whether it is on.
+            Conditional::Applied(()) | Conditional::Refused(()) => {}
+        }
         made.health_note = HealthNote::Made;
         Ok(Reply::Done)
     }

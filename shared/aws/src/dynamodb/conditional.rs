@@ -18,6 +18,7 @@ type Item = HashMap<String, AttributeValue>;
 /// What came of a write on condition that DynamoDB decided on. An error in its place says that this is unknown: the write
 /// may have been made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a write that was refused was not made"]
 pub enum Conditional<T = (), F = ()> {
     /// The write was made; this is what it yields.
     Applied(T),
