@@ -14,7 +14,7 @@ pub enum Trouble {
     #[error(transparent)]
     NoSuchPart(#[from] program::parts::NoSuchPart),
     #[error("an alert of the benchmark's own: {0}")]
-    Alert(#[from] domain::alert::event::BadAlert),
+    Alert(#[from] domain::json::InvalidField),
     #[error("an integration in the table: {0}")]
     Item(#[from] serde_dynamo::Error),
     #[error("{path} does not exist: run `make bench`, which builds it")]

@@ -302,7 +302,7 @@ fn dead_letter_faults(letter: &DeadLetter, alerts: &Alerts) -> Vec<String> {
     }
     let said = |name: &str| letter.attributes.get(name).map(String::as_str);
     match AlertEvent::parse(&alerts.invalid) {
-        Err(bad) if (said("field"), said("error")) == (Some(bad.field), Some(bad.sentence.as_str())) => {}
+        Err(bad) if (said("field"), said("error")) == (Some(bad.field.as_str()), Some(bad.message.as_str())) => {}
         _ => faults.push("its attributes do not say what is wrong".to_owned()),
     }
     faults
@@ -338,7 +338,7 @@ mod tests {
             }
         }
         let bad = AlertEvent::parse(INVALID).unwrap_err();
-        let attributes = [("field", bad.field.to_owned()), ("error", bad.sentence)];
+        let attributes = [("field", bad.field), ("error", bad.message)];
         let attributes = attributes.map(|(name, value)| (name.to_owned(), value)).into();
         let letter = DeadLetter { queue: Graveyard::Alerts, body: INVALID.to_owned(), group: None, attributes };
         world.seen.dead_letters.push((Timestamp::UNIX_EPOCH, letter));

@@ -46,7 +46,7 @@ pub enum StackError {
     #[error("not within {} s: {wanted}. Last seen: {seen}", within.as_secs())]
     Late { wanted: String, within: Duration, seen: String },
     #[error("not an alert event: {0}")]
-    NotAnAlert(#[from] domain::alert::event::BadAlert),
+    NotAnAlert(#[from] domain::json::InvalidField),
 }
 
 pub(crate) fn aws<E, R>(operation: &'static str) -> impl Fn(SdkError<E, R>) -> StackError

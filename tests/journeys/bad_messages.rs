@@ -52,14 +52,14 @@ pub async fn bad_alerts(scene: Scene) -> Result<(), Failed> {
     too_large["padding"] = json!("x".repeat(MAX_EVENT_BYTES));
     let cases = [
         (not_json, "$", "not valid JSON"),
-        (no_object, "$", "not an object"),
+        (no_object, "$", "it must be an object"),
         (
             changed(|alert| drop(alert["alert"].as_object_mut().and_then(|alert| alert.remove("severity")))),
             "alert.severity",
             "missing",
         ),
         (changed(|alert| alert["alert"]["id"] = json!("canary")), "alert.id", "a string"),
-        (changed(|alert| alert["organization"]["id"] = json!(0)), "organization.id", "1 or more"),
+        (changed(|alert| alert["organization"]["id"] = json!(0)), "organization.id", "from 1 to"),
         (changed(|alert| alert["event_type"] = json!("alert.canary")), "event_type", "`alert.acknowledged`"),
         (changed(|alert| alert["timestamp"] = json!("canary o'clock")), "timestamp", "RFC 3339"),
         (too_large.to_string(), "$", "at most 262144"),
@@ -89,7 +89,7 @@ pub async fn bad_retry_messages(scene: Scene) -> Result<(), Failed> {
                  \"delivery_id\":\"dlv_01JH7VVHV8550CMES94JPY72KG\",\"attempt\":2}}"
             ),
             "integration_id",
-            "malformed",
+            "followed by a ULID",
         ),
     ];
     for (body, field, words) in &cases {

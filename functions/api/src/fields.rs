@@ -7,11 +7,10 @@ use domain::alert::event::{EventType, MAX_SEVERITY_BYTES};
 use domain::alert::filter::Filter;
 use domain::endpoint::headers::{CustomerHeaders, HeaderRefused};
 use domain::endpoint::url::{EndpointUrl, UrlRefused};
+use domain::json::InvalidField;
 use domain::request::signature::{SigningSecret, SigningSecrets};
 use http::HeaderName;
 use jiff::Timestamp;
-
-use crate::problem::FieldError;
 
 /// The longest name of an integration, in characters.
 pub const MAX_NAME_CHARS: usize = 100;
@@ -24,24 +23,24 @@ pub const MAX_PROJECTS: usize = 100;
 
 /// Collects what is wrong with the input, so that all of it is told at once.
 #[derive(Debug, Default)]
-pub struct Errors(Vec<FieldError>);
+pub struct Errors(Vec<InvalidField>);
 
 impl Errors {
     /// The value, or its default with the error noted.
-    pub fn note<T: Default>(&mut self, checked: Result<T, FieldError>) -> T {
+    pub fn note<T: Default>(&mut self, checked: Result<T, InvalidField>) -> T {
         checked.unwrap_or_else(|error| {
             self.0.push(error);
             T::default()
         })
     }
 
-    pub fn push(&mut self, error: FieldError) {
+    pub fn push(&mut self, error: InvalidField) {
         self.0.push(error);
     }
 
     /// # Errors
     /// All that was noted, if anything was.
-    pub fn none(self) -> Result<(), Vec<FieldError>> {
+    pub fn none(self) -> Result<(), Vec<InvalidField>> {
         if self.0.is_empty() { Ok(()) } else { Err(self.0) }
     }
 }
@@ -50,9 +49,9 @@ impl Errors {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn name(text: &str) -> Result<String, FieldError> {
+pub fn name(text: &str) -> Result<String, InvalidField> {
     let name = text.trim();
-    let refused = |message: String| Err(FieldError::new("name", message));
+    let refused = |message: String| Err(InvalidField::new("name", message));
     if name.is_empty() {
         return refused("The name is missing: say what this webhook is for.".to_owned());
     }
@@ -66,28 +65,28 @@ pub fn name(text: &str) -> Result<String, FieldError> {
 }
 
 /// What is wrong with a URL.
-pub fn url_error(refused: UrlRefused) -> FieldError {
-    FieldError::new("url", refused.sentence())
+pub fn url_error(refused: UrlRefused) -> InvalidField {
+    InvalidField::new("url", refused.sentence())
 }
 
 /// A URL that is not there.
-pub fn url_missing() -> FieldError {
-    FieldError::new("url", "The webhook URL is missing: it should look like https://example.com/webhook.")
+pub fn url_missing() -> InvalidField {
+    InvalidField::new("url", "The webhook URL is missing: it should look like https://example.com/webhook.")
 }
 
 /// A signing secret that is to be set.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn signing_secret(text: &str) -> Result<SigningSecret, FieldError> {
-    SigningSecret::parse_new(text).map_err(|refused| FieldError::new("signing_secret", refused.to_string()))
+pub fn signing_secret(text: &str) -> Result<SigningSecret, InvalidField> {
+    SigningSecret::parse_new(text).map_err(|refused| InvalidField::new("signing_secret", refused.to_string()))
 }
 
 /// The custom headers, as pairs of name and value.
 ///
 /// # Errors
 /// What is wrong with them, under the name of the header at fault as it was written.
-pub fn headers(pairs: &[(&str, &str)]) -> Result<CustomerHeaders, FieldError> {
+pub fn headers(pairs: &[(&str, &str)]) -> Result<CustomerHeaders, InvalidField> {
     CustomerHeaders::parse(pairs.iter().copied()).map_err(|refused| {
         let called = |name: &HeaderName| {
             let mut written = pairs.iter().rev().map(|(written, _)| *written);
@@ -108,7 +107,7 @@ pub fn headers(pairs: &[(&str, &str)]) -> Result<CustomerHeaders, FieldError> {
 ///
 /// # Errors
 /// The second naming.
-pub fn each_header_once<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), FieldError> {
+pub fn each_header_once<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), InvalidField> {
     let mut named = HashSet::new();
     for written in names {
         // What is no name is for others to refuse.
@@ -121,8 +120,8 @@ pub fn each_header_once<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<
 }
 
 /// A header's stored value that would go to another place than it was given for.
-pub fn given_for_another_place(name: &str, place: &EndpointUrl) -> FieldError {
-    FieldError::new(
+pub fn given_for_another_place(name: &str, place: &EndpointUrl) -> InvalidField {
+    InvalidField::new(
         format!("headers.{name}"),
         format!(
             "The value of the custom header {name} was stored for another scheme, host or port: write it again for \
@@ -131,9 +130,9 @@ pub fn given_for_another_place(name: &str, place: &EndpointUrl) -> FieldError {
     )
 }
 
-fn header_error(written: Option<&str>, refused: &HeaderRefused) -> FieldError {
+fn header_error(written: Option<&str>, refused: &HeaderRefused) -> InvalidField {
     let field = written.map_or("headers".to_owned(), |written| format!("headers.{written}"));
-    FieldError::new(field, refused.sentence())
+    InvalidField::new(field, refused.sentence())
 }
 
 /// A filter, each value in it once.
@@ -145,17 +144,19 @@ pub fn filter(
 ) -> Filter {
     let severity_fits = |severity: &String| (1..=MAX_SEVERITY_BYTES).contains(&severity.len());
     if severities.len() > MAX_SEVERITIES {
-        errors.push(FieldError::new(
+        errors.push(InvalidField::new(
             "severities",
             format!("There are more than {MAX_SEVERITIES} severities: remove some."),
         ));
     } else if !severities.iter().all(severity_fits) {
         let sentence = format!("Each severity must have 1 to {MAX_SEVERITY_BYTES} bytes, such as `critical`.");
-        errors.push(FieldError::new("severities", sentence));
+        errors.push(InvalidField::new("severities", sentence));
     }
     if project_ids.len() > MAX_PROJECTS {
-        errors
-            .push(FieldError::new("project_ids", format!("There are more than {MAX_PROJECTS} projects: remove some.")));
+        errors.push(InvalidField::new(
+            "project_ids",
+            format!("There are more than {MAX_PROJECTS} projects: remove some."),
+        ));
     }
     Filter {
         event_types: each_once(event_types),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use domain::ids::{IntegrationId, OrganizationId};
 use domain::integration::Integration;
+use domain::json::InvalidField;
 use domain::request::signature::SigningSecret;
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::integrations::SecretOrigin;
 use crate::io::bookkeeping::RememberedRequest;
-use crate::problem::{FieldError, Problem};
+use crate::problem::Problem;
 use crate::{Api, now};
 
 /// The request header, as problems name it.
@@ -61,7 +62,7 @@ impl KeyedRequest {
     /// [`Problem::Malformed`] when what they name is none.
     pub fn read(headers: &HeaderMap, purpose: Purpose, body: &[u8]) -> Result<Option<Self>, Problem> {
         let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-        let refused = |refused: NotAKey| Problem::Malformed(FieldError::new(IDEMPOTENCY_KEY, refused.to_string()));
+        let refused = |refused: NotAKey| Problem::Malformed(InvalidField::new(IDEMPOTENCY_KEY, refused.to_string()));
         let key = RequestKey::parse(value.as_bytes()).map_err(refused)?;
         Ok(Some(Self { fingerprint: key.fingerprint(purpose, body), key }))
     }

@@ -1,19 +1,14 @@
 //! Reading a request: its JSON body, and the headers that say on which condition it is meant.
 
-use std::fmt;
-use std::marker::PhantomData;
-
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::response::IntoResponse;
+use domain::json::{Fields, InvalidField, Object, Unreadable, WHOLE_BODY};
 use http::header::{CONTENT_TYPE, IF_MATCH};
 use http::{HeaderMap, StatusCode};
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::error::Category;
 
 use crate::compression::uncompressed_tag;
-use crate::problem::{FieldError, Problem, WHOLE_BODY};
+use crate::problem::Problem;
 
 /// The largest body, in bytes. The largest integration, with a URL of 2 KiB and headers of 8 KiB, has about 15 KiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -42,6 +37,16 @@ impl MediaType {
     }
 }
 
+/// What is read of a body.
+pub trait FromBody: Sized {
+    /// All that the body may say. Whatever else it says is refused: it might be misspelled.
+    const FIELDS: Fields;
+
+    /// # Errors
+    /// The first field that is not what it must be.
+    fn read(object: &Object<'_>) -> Result<Self, InvalidField>;
+}
+
 /// A JSON object, and the bytes that it was read from.
 pub struct JsonBody<T> {
     pub value: T,
@@ -57,7 +62,7 @@ pub struct OptionalJsonBody<T> {
 /// A merge patch.
 pub struct MergePatchBody<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+impl<S: Send + Sync, T: FromBody> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -67,7 +72,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJsonBody<T> {
+impl<S: Send + Sync, T: FromBody + Default> FromRequest<S> for OptionalJsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -80,7 +85,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for MergePatchBody<T> {
+impl<S: Send + Sync, T: FromBody> FromRequest<S> for MergePatchBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -107,90 +112,14 @@ async fn body<S: Send + Sync>(
     Ok((said, bytes))
 }
 
-/// The members of a JSON object as they stand there: in their order, and twice where they stand there twice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Members<V>(pub Vec<(String, V)>);
-
-impl<V> Default for Members<V> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Members<V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor(PhantomData))
-    }
-}
-
-struct MembersVisitor<V>(PhantomData<V>);
-
-impl<'de, V: Deserialize<'de>> Visitor<'de> for MembersVisitor<V> {
-    type Value = Members<V>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
-        }
-        Ok(Members(members))
-    }
-}
-
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let not_json = |error: &serde_json::Error| {
-        let (line, column) = (error.line(), error.column());
-        Problem::malformed(WHOLE_BODY, format!("The body is not valid JSON (line {line}, column {column})."))
-    };
-    // The parser would take a list for an object with its fields in order.
-    if bytes.trim_ascii_start().first() != Some(&b'{') {
-        serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|error| not_json(&error))?;
-        return Err(Problem::field(WHOLE_BODY, "The body must be an object."));
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let error = error.into_inner();
-        match error.classify() {
-            Category::Data => Problem::Invalid(vec![field_error(&path, &error.to_string())]),
-            _ => not_json(&error),
-        }
+/// Reads a body's bytes.
+pub(crate) fn read<T: FromBody>(bytes: &[u8]) -> Result<T, Problem> {
+    let text = str::from_utf8(bytes).map_err(|_| Problem::malformed(WHOLE_BODY, "The body is not UTF-8 text."))?;
+    let object = Object::parse(text, &T::FIELDS).map_err(|unreadable| match unreadable {
+        Unreadable::NotJson(error) => Problem::Malformed(error),
+        Unreadable::Invalid(error) => Problem::Invalid(vec![error]),
     })?;
-    deserializer.end().map_err(|error| not_json(&error))?;
-    Ok(value)
-}
-
-/// Our sentence for what the parser says. Its own would quote the value, which may be a secret.
-fn field_error(path: &str, told: &str) -> FieldError {
-    let field = if path == "." { WHOLE_BODY } else { path };
-    if let Some(rest) = told.strip_prefix("unknown field `") {
-        let known = rest.split_once("expected ").map_or("", |(_, known)| known);
-        let known = known.split(" at line ").next().unwrap_or_default().trim_start_matches("one of ");
-        return FieldError::new(field, format!("`{field}` is not known here: use {known}."));
-    }
-    if let Some(rest) = told.strip_prefix("duplicate field `") {
-        let name = rest.split('`').next().unwrap_or_default();
-        return FieldError::new(name, format!("`{name}` stands there twice: keep one."));
-    }
-    let wanted = told.rsplit_once("expected ").map_or("", |(_, wanted)| wanted);
-    let wanted = wanted.split(" at line ").next().unwrap_or_default();
-    FieldError::new(field, format!("`{field}` must be {}.", in_words(wanted)))
-}
-
-/// What the parser expects, in the words of JSON.
-fn in_words(wanted: &str) -> &str {
-    match wanted {
-        "a boolean" => "true or false",
-        "a sequence" => "a list",
-        "u64" => "a whole number from 0 to 18446744073709551615",
-        _ if wanted.starts_with("struct") || wanted == "a map" => "an object",
-        "" => "another kind of value",
-        _ => wanted,
-    }
+    T::read(&object).map_err(|error| Problem::Invalid(vec![error]))
 }
 
 /// On which version of an integration a change is meant.
@@ -235,62 +164,41 @@ fn version(tag: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use domain::json::{Others, STRING};
+
     use super::*;
 
-    #[derive(Debug, Default, Deserialize)]
-    #[serde(deny_unknown_fields, default)]
-    struct Sample {
-        name: String,
-        count: u64,
-        on: bool,
-        list: Vec<String>,
-        headers: Members<String>,
-    }
+    struct Sample;
 
-    #[track_caller]
-    fn check(body: &str, field: &str, message: &str) {
-        match read::<Sample>(body.as_bytes()).expect_err(body) {
-            Problem::Malformed(error) => assert_eq!((error.field.as_str(), error.message.as_str()), (field, message)),
-            Problem::Invalid(errors) => {
-                assert_eq!(errors, [FieldError::new(field, message)], "{body}");
-            }
-            other => panic!("{other:?}"),
+    impl FromBody for Sample {
+        const FIELDS: Fields = Fields { names: &["name"], others: Others::Refused };
+
+        fn read(object: &Object<'_>) -> Result<Self, InvalidField> {
+            object.required("name", &STRING).map(|_name| Self)
         }
     }
 
-    #[test]
-    fn what_has_the_wrong_shape_is_named_and_not_quoted() {
-        check(r#"{"name": 12345678}"#, "name", "`name` must be a string.");
-        check(r#"{"count": -1}"#, "count", "`count` must be a whole number from 0 to 18446744073709551615.");
-        check(
-            r#"{"count": 18446744073709551616}"#,
-            "count",
-            "`count` must be a whole number from 0 to 18446744073709551615.",
-        );
-        check(r#"{"on": "yes"}"#, "on", "`on` must be true or false.");
-        check(r#"{"list": {}}"#, "list", "`list` must be a list.");
-        check(r#"{"list": ["a", 5]}"#, "list[1]", "`list[1]` must be a string.");
-        check(r#"{"headers": {"x-key": 5}}"#, "headers.x-key", "`headers.x-key` must be a string.");
-        check(r#"{"headers": []}"#, "headers", "`headers` must be an object.");
-        check("[]", WHOLE_BODY, "The body must be an object.");
-        check("5", WHOLE_BODY, "The body must be an object.");
-        check("[]x", WHOLE_BODY, "The body is not valid JSON (line 1, column 3).");
-        check(r#"{"name": "a", "name": "b"}"#, "name", "`name` stands there twice: keep one.");
-        check(r#"{"nmae": "a"}"#, "nmae", "`nmae` is not known here: use `name`, `count`, `on`, `list`, `headers`.");
+    #[track_caller]
+    fn refused(body: &[u8], status: StatusCode, field: &str) {
+        let problem = read::<Sample>(body).map(drop).expect_err("it is refused");
+        match &problem {
+            Problem::Malformed(error) => assert_eq!(error.field, field),
+            Problem::Invalid(errors) => {
+                assert_eq!(errors.iter().map(|error| &error.field).collect::<Vec<_>>(), [field])
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(problem.into_response().status(), status);
     }
 
     #[test]
-    fn what_is_not_json_is_told_where() {
-        check("{", WHOLE_BODY, "The body is not valid JSON (line 1, column 1).");
-        check("", WHOLE_BODY, "The body is not valid JSON (line 1, column 0).");
-        check("{} {}", WHOLE_BODY, "The body is not valid JSON (line 1, column 4).");
-    }
-
-    #[test]
-    fn members_stand_there_as_often_as_they_are_written() {
-        let sample = read::<Sample>(br#"{"headers": {"b": "1", "a": "2", "b": "3"}}"#).unwrap();
-        let written = sample.headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        assert_eq!(written.collect::<Vec<_>>(), [("b", "1"), ("a", "2"), ("b", "3")]);
+    fn what_is_not_json_is_another_problem_than_what_says_the_wrong_thing() {
+        assert!(read::<Sample>(br#"{"name": "n"}"#).is_ok());
+        refused(b"{", StatusCode::BAD_REQUEST, WHOLE_BODY);
+        refused(b"{\"name\": \"\xff\"}", StatusCode::BAD_REQUEST, WHOLE_BODY);
+        refused(b"[]", StatusCode::UNPROCESSABLE_ENTITY, WHOLE_BODY);
+        refused(br#"{"nmae": "n"}"#, StatusCode::UNPROCESSABLE_ENTITY, "nmae");
+        refused(br#"{"name": 5}"#, StatusCode::UNPROCESSABLE_ENTITY, "name");
     }
 
     #[track_caller]

@@ -6,7 +6,6 @@
 
 pub mod caller;
 pub mod input;
-pub(crate) mod instant;
 pub mod problem;
 
 pub mod explanation;
@@ -189,7 +188,7 @@ async fn keep_nothing(mut response: Response) -> Response {
 
 /// The routes that need a token, and the document that describes them.
 pub(crate) fn routes_and_document() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(openapi::base())
+    let (router, mut document) = OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(integrations::list, integrations::create))
         .routes(routes!(integrations::read, integrations::change, integrations::remove))
         .routes(routes!(test_button::test))
@@ -198,7 +197,12 @@ pub(crate) fn routes_and_document() -> (Router<Arc<Api>>, utoipa::openapi::OpenA
         .routes(routes!(deliveries::read))
         .routes(routes!(redelivery::redeliver))
         .routes(routes!(recovery::recover))
-        .split_for_parts()
+        .split_for_parts();
+    openapi::close::<integrations::NewIntegration>(&mut document);
+    openapi::close::<integrations::IntegrationPatch>(&mut document);
+    openapi::close::<rotation::RotateSecret>(&mut document);
+    openapi::close::<recovery::Recover>(&mut document);
+    (router, document)
 }
 
 #[cfg(test)]

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
+use domain::json::Others;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
+use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder, Schema};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 
+use crate::input::FromBody;
 use crate::problem::{PROBLEM_JSON, ProblemDocument};
 
 #[derive(OpenApi)]
@@ -44,6 +47,16 @@ impl Modify for Bearer {
 /// The document without its routes.
 pub(crate) fn base() -> Document {
     Base::openapi()
+}
+
+/// Says of a body that fields which are not described are refused.
+pub(crate) fn close<T: FromBody + ToSchema>(document: &mut Document) {
+    let schemas = &mut document.components.get_or_insert_default().schemas;
+    if let Some(RefOr::T(Schema::Object(body))) = schemas.get_mut(&*T::name())
+        && T::FIELDS.others == Others::Refused
+    {
+        body.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+    }
 }
 
 /// `GET /openapi.json`, for which nobody needs a token.
@@ -99,6 +112,19 @@ pub(crate) struct IdempotencyKey {
     /// Makes it safe to ask again: within 24 hours, the same request with the same key is carried out once.
     #[param(rename = "Idempotency-Key", required = false, min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
     idempotency_key: String,
+}
+
+/// One thing that is wrong with the input.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes `InvalidField`")]
+pub struct FieldError {
+    /// The body's field, `headers.<name>` for one custom header as it was written, the query parameter, the request header,
+    /// or `$` for the body as a whole.
+    #[schema(example = "url")]
+    field: String,
+    /// What is wrong and what would be right.
+    #[schema(example = "The webhook URL must start with https:// (recommended) or http://.")]
+    message: String,
 }
 
 /// What API Gateway says where no function of ours was asked, or none answered.
@@ -327,6 +353,25 @@ mod tests {
                 assert_eq!(merges, method == "patch", "{method} {path}");
             }
         }
+    }
+
+    #[track_caller]
+    fn described_as_read<T: FromBody + ToSchema>() {
+        let schema = &described()["components"]["schemas"][&*T::name()];
+        let mut described: Vec<_> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut read = T::FIELDS.names.to_vec();
+        described.sort_unstable();
+        read.sort_unstable();
+        assert_eq!(described, read);
+        assert_eq!(schema["additionalProperties"], false);
+    }
+
+    #[test]
+    fn what_is_described_of_a_body_is_what_is_read() {
+        described_as_read::<crate::integrations::NewIntegration>();
+        described_as_read::<crate::integrations::IntegrationPatch>();
+        described_as_read::<crate::rotation::RotateSecret>();
+        described_as_read::<crate::recovery::Recover>();
     }
 
     /// The document's words and the code's. Whoever adds a variant is made to add it here by the compiler.

@@ -7,6 +7,7 @@ use aws::fault::Fault;
 use aws::log;
 use axum::response::{IntoResponse, Response};
 use domain::delivery::ledger::MAX_ROUNDS;
+use domain::json::{InvalidField, WHOLE_BODY};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use jiff::{SignedDuration, Timestamp};
@@ -24,34 +25,13 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// How long whoever still was not through after [`domain::backoff::MAX_ATTEMPTS`] is asked to wait.
 const COME_BACK_AFTER: Duration = Duration::from_secs(1);
 
-/// The field name that stands for the body as a whole.
-pub const WHOLE_BODY: &str = "$";
-
-/// One thing that is wrong with the input.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct FieldError {
-    /// The body's field, `headers.<name>` for one custom header as it was written, the query parameter, the request header,
-    /// or `$` for the body as a whole.
-    #[schema(example = "url")]
-    pub field: String,
-    /// What is wrong and what would be right.
-    #[schema(example = "The webhook URL must start with https:// (recommended) or http://.")]
-    pub message: String,
-}
-
-impl FieldError {
-    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
-    }
-}
-
 /// Why a request is not carried out.
 #[derive(Debug)]
 pub enum Problem {
     /// The body is not JSON, or a parameter or header cannot be read.
-    Malformed(FieldError),
+    Malformed(InvalidField),
     /// The body's fields break rules.
-    Invalid(Vec<FieldError>),
+    Invalid(Vec<InvalidField>),
     /// The token names no organization.
     NoOrganization,
     /// There is no such thing, or it is another organization's: the two are told apart by nobody.
@@ -153,18 +133,19 @@ pub struct ProblemDocument {
     /// A sentence for a person.
     pub detail: String,
     /// The fields at fault; empty when it is not the input.
-    pub errors: Vec<FieldError>,
+    #[schema(value_type = Vec<crate::openapi::FieldError>)]
+    pub errors: Vec<InvalidField>,
 }
 
 impl Problem {
     /// A single field's error.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Invalid(vec![FieldError::new(field, message)])
+        Self::Invalid(vec![InvalidField::new(field, message)])
     }
 
     /// A parameter, header or body that cannot be read at all.
     pub fn malformed(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Malformed(FieldError::new(field, message))
+        Self::Malformed(InvalidField::new(field, message))
     }
 
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
@@ -213,12 +194,12 @@ impl Problem {
         }
     }
 
-    fn into_errors(self) -> Vec<FieldError> {
+    fn into_errors(self) -> Vec<InvalidField> {
         match self {
             Self::Malformed(error) => vec![error],
             Self::Invalid(errors) => errors,
-            Self::Outdated => vec![FieldError::new("If-Match", self.detail())],
-            Self::TooLarge | Self::OtherMediaType { .. } => vec![FieldError::new(WHOLE_BODY, self.detail())],
+            Self::Outdated => vec![InvalidField::new("If-Match", self.detail())],
+            Self::TooLarge | Self::OtherMediaType { .. } => vec![InvalidField::new(WHOLE_BODY, self.detail())],
             _ => Vec::new(),
         }
     }
@@ -271,8 +252,8 @@ mod tests {
 
     #[test]
     fn several_fields_are_told_together_and_one_by_its_own_sentence() {
-        let name = FieldError::new("name", "The name is missing.");
-        let url = FieldError::new("url", "The URL is missing.");
+        let name = InvalidField::new("name", "The name is missing.");
+        let url = InvalidField::new("url", "The URL is missing.");
         assert_eq!(Problem::Invalid(vec![name.clone()]).detail(), "The name is missing.");
         assert_eq!(Problem::Invalid(vec![name, url]).detail(), "2 fields need to be changed.");
     }

@@ -18,6 +18,7 @@ use domain::delivery::ledger::MAX_ROUNDS;
 use domain::delivery::{Record, Status};
 use domain::ids::DeliveryId;
 use domain::integration::Integration;
+use domain::json::{BOOLEAN, Fields, InvalidField, Object, Others, STRING, TIME};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,8 +26,7 @@ use utoipa::ToSchema;
 
 use crate::caller::Caller;
 use crate::cursor;
-use crate::input::OptionalJsonBody;
-use crate::instant;
+use crate::input::{FromBody, OptionalJsonBody};
 use crate::problem::{Conflict, Problem};
 use crate::redelivery::check_enabled;
 use crate::{Api, now};
@@ -35,22 +35,33 @@ use crate::{Api, now};
 const COUNTS_FOR: Duration = Duration::from_secs(10);
 
 /// Which failed deliveries to send again.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, ToSchema)]
 pub struct Recover {
     /// Only what was received from this time on. Everything if absent.
     #[schema(value_type = Option<String>, format = DateTime)]
-    from: Option<String>,
+    from: Option<Timestamp>,
     /// Only what was received up to this time. Until now if absent.
     #[schema(value_type = Option<String>, format = DateTime)]
-    to: Option<String>,
+    to: Option<Timestamp>,
     /// Only counts them.
-    #[serde(default)]
-    #[schema(default = false)]
+    #[schema(required = false, default = false)]
     dry_run: bool,
     /// Where to go on: the `next_cursor` of the answer before. Holds the time range, which must not be given again; goes on
     /// as it began, a dry run as a dry run.
     cursor: Option<String>,
+}
+
+impl FromBody for Recover {
+    const FIELDS: Fields = Fields { names: &["from", "to", "dry_run", "cursor"], others: Others::Refused };
+
+    fn read(object: &Object<'_>) -> Result<Self, InvalidField> {
+        Ok(Self {
+            from: object.given("from", |from| from.read_nullable(&TIME))?.flatten(),
+            to: object.given("to", |to| to.read_nullable(&TIME))?.flatten(),
+            dry_run: object.given("dry_run", |dry_run| dry_run.read(&BOOLEAN))?.unwrap_or_default(),
+            cursor: object.given("cursor", |cursor| cursor.read_nullable(&STRING))?.flatten(),
+        })
+    }
 }
 
 /// What was recovered by one request.
@@ -176,8 +187,8 @@ fn progress(body: &Recover, now: Timestamp) -> Result<Progress, Problem> {
         }
         return gone_on(cursor::decode(cursor)?, mode);
     }
-    let from = time("from", body.from.as_deref())?.unwrap_or(Timestamp::UNIX_EPOCH);
-    let to = time("to", body.to.as_deref())?.unwrap_or(now);
+    let from = body.from.unwrap_or(Timestamp::UNIX_EPOCH);
+    let to = body.to.unwrap_or(now);
     if from > to {
         return Err(Problem::field("from", "`from` lies after `to`: exchange them."));
     }
@@ -193,11 +204,6 @@ fn gone_on(progress: Progress, mode: Mode) -> Result<Progress, Problem> {
         return Err(Problem::malformed("cursor", message));
     }
     if progress.is_possible() { Ok(progress) } else { Err(cursor::not_ours()) }
-}
-
-fn time(field: &'static str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
-    let wanted = |_| Problem::field(field, format!("`{field}` {}.", instant::WANTED));
-    text.map(|text| instant::read(text).map_err(wanted)).transpose()
 }
 
 impl Api {
@@ -350,7 +356,7 @@ mod tests {
 
     #[test]
     fn no_cursor_leads_out_of_its_range_or_back_to_the_start() {
-        let begun = progress(&Recover { from: Some(at(-60).to_string()), ..Recover::default() }, at(0)).unwrap();
+        let begun = progress(&Recover { from: Some(at(-60)), ..Recover::default() }, at(0)).unwrap();
         let refused = |cursor: &serde_json::Value| matches!(going_on(cursor, false), Err(Problem::Malformed(_)));
         let written = |progress: Progress| serde_json::to_value(progress).unwrap();
         assert!(!refused(&written(begun.at(&failed(at(-60))))));
@@ -384,13 +390,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let some = |text: &str| Some(text.to_owned());
-        assert_eq!(fields(Recover { from: some("yesterday"), ..Recover::default() }), "from");
-        assert_eq!(fields(Recover { to: some("2025-01-10"), ..Recover::default() }), "to");
-        let reversed =
-            Recover { from: some("2025-01-10T10:00:00Z"), to: some("2025-01-10T09:00:00Z"), ..Recover::default() };
-        assert_eq!(fields(reversed), "from");
-        assert_eq!(fields(Recover { cursor: some("x"), ..Recover::default() }), "cursor");
-        assert_eq!(fields(Recover { cursor: some("x"), to: some("2025-01-10T09:00:00Z"), ..Recover::default() }), "to");
+        let cursor = || Some("x".to_owned());
+        assert_eq!(fields(Recover { from: Some(at(1)), to: Some(at(0)), ..Recover::default() }), "from");
+        assert_eq!(fields(Recover { cursor: cursor(), ..Recover::default() }), "cursor");
+        assert_eq!(fields(Recover { cursor: cursor(), to: Some(at(0)), ..Recover::default() }), "to");
     }
 }

@@ -11,17 +11,17 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{AppendHeaders, IntoResponse};
 use domain::integration::Integration;
+use domain::json::{BOOLEAN, Fields, InvalidField, Object, Others, STRING, WHOLE_NUMBER};
 use domain::request::signature::{PreviousSecret, SigningSecret, SigningSecrets};
 use http::HeaderMap;
 use http::header::ETAG;
 use jiff::Timestamp;
-use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::caller::Caller;
 use crate::fields;
 use crate::idempotency::{KeyedRequest, Purpose};
-use crate::input::{OptionalJsonBody, Precondition, entity_tag};
+use crate::input::{FromBody, OptionalJsonBody, Precondition, entity_tag};
 use crate::integrations::{IntegrationWithSecret, SecretOrigin};
 use crate::problem::{Conflict, Problem};
 use crate::revision::{Revised, Revision};
@@ -34,8 +34,7 @@ pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
 pub const MAX_OVERLAP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How to rotate.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, ToSchema)]
 pub struct RotateSecret {
     /// The new secret: `whsec_` and the base64 of 24 to 64 bytes, or 16 to 256 visible characters of ASCII. Generated, and
     /// shown once, if absent.
@@ -45,9 +44,21 @@ pub struct RotateSecret {
     #[schema(minimum = 0, maximum = 604800, default = 86400)]
     overlap_seconds: Option<u64>,
     /// Rotates even while the secret before the last rotation signs too, which ends that at once: at most two secrets sign.
-    #[serde(default)]
-    #[schema(default = false)]
+    #[schema(required = false, default = false)]
     replace_previous: bool,
+}
+
+impl FromBody for RotateSecret {
+    const FIELDS: Fields =
+        Fields { names: &["signing_secret", "overlap_seconds", "replace_previous"], others: Others::Refused };
+
+    fn read(object: &Object<'_>) -> Result<Self, InvalidField> {
+        Ok(Self {
+            signing_secret: object.given("signing_secret", |secret| secret.read_nullable(&STRING))?.flatten(),
+            overlap_seconds: object.given("overlap_seconds", |seconds| seconds.read_nullable(&WHOLE_NUMBER))?.flatten(),
+            replace_previous: object.given("replace_previous", |replace| replace.read(&BOOLEAN))?.unwrap_or_default(),
+        })
+    }
 }
 
 /// A rotation, checked.

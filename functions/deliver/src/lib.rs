@@ -169,7 +169,7 @@ impl Deliver {
     async fn alert(&self, invocation: &Invocation, message: &Received) -> Result<(), Fault> {
         let event = match AlertEvent::parse(&message.body) {
             Ok(event) => event,
-            Err(bad) => return self.inbox.bury(message, bad.field, &bad.sentence).await,
+            Err(bad) => return self.inbox.bury(message, &bad.field, &bad.message).await,
         };
         let received_at = Timestamp::now();
         let run = Run::of(message.receive_count, &event, received_at);

@@ -87,7 +87,7 @@ impl Retry {
     async fn due_attempt(&self, received: &Received, deadline: Deadline) -> Result<(), Fault> {
         let message = match RetryMessage::parse(&received.body) {
             Ok(message) => message,
-            Err(bad) => return self.inbox.bury(received, &bad.field, &bad.sentence).await,
+            Err(bad) => return self.inbox.bury(received, &bad.field, &bad.message).await,
         };
         let integration = self.delivering.integrations().find(message.organization_id, message.integration_id).await?;
         if let Some(integration) = &integration

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
+use crate::json::{self, Expected, Kind};
+
 /// The number of an organization, as alert events carry it in `organization.id`. Positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
@@ -25,6 +27,10 @@ impl OrganizationId {
     pub fn get(self) -> u64 {
         self.0
     }
+
+    /// What an organization's number must be in JSON.
+    pub const EXPECTED: Expected<Self> =
+        Expected { kind: Kind::Number, words: "a whole number from 1 to 18446744073709551615", read: json::parse };
 }
 
 impl fmt::Display for OrganizationId {
@@ -64,6 +70,13 @@ macro_rules! prefixed_ulid {
         impl $name {
             /// What each id of this kind begins with.
             pub const PREFIX: &'static str = $prefix;
+
+            /// What such an id must be in JSON.
+            pub const EXPECTED: Expected<Self> = Expected {
+                kind: Kind::String,
+                words: concat!("`", $prefix, "` followed by a ULID (26 characters)"),
+                read: json::parse_string,
+            };
 
             /// An id of that time (milliseconds matter, finer parts do not) and those 80 random bits.
             pub fn new(time: Timestamp, random: [u8; 10]) -> Self {

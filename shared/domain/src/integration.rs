@@ -13,6 +13,7 @@ use crate::alert::filter::Filter;
 use crate::ids::{IntegrationId, OrganizationId};
 use crate::integration::health::Health;
 use crate::integration::secrets::SealedSecrets;
+use crate::json::{self, Expected, Kind};
 
 /// The method of the requests to an endpoint. POST unless the customer chooses otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,10 @@ pub enum Method {
 }
 
 impl Method {
+    /// What a method must be in JSON.
+    pub const EXPECTED: Expected<Self> =
+        Expected { kind: Kind::String, words: "`POST`, `PUT` or `PATCH`", read: json::parse_string };
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Post => "POST",

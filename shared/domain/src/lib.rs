@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod ids;
+pub mod json;
 
 pub mod alert;
 pub mod integration;

@@ -1,18 +1,17 @@
 //! What a caller wants to see of the log.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::time::Duration;
 
-use domain::alert::event::{EventType, UnknownEventType};
+use domain::alert::event::EventType;
 use domain::delivery::{Record, Status};
 use domain::ids::{DeliveryId, IntegrationId};
+use domain::json::{TIME, WHOLE_NUMBER};
 use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::IntoParams;
 
-use crate::instant;
 use crate::problem::Problem;
 
 /// How many deliveries a page has unless told otherwise.
@@ -163,18 +162,20 @@ impl Parameters {
         let mut parameters = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if parameters.insert(name.to_string(), value.into_owned()).is_some() {
-                return Err(Problem::malformed(name.to_string(), format!("`{name}` stands there twice: keep one.")));
+                return Err(Problem::malformed(name.to_string(), format!("`{name}` is given twice: keep one.")));
             }
         }
         Ok(Self(parameters))
     }
 
+    /// Takes a parameter out. `read` says what it must be when it is not.
     fn take<T>(
         &mut self,
         name: &'static str,
         read: impl Fn(&str) -> Result<T, &'static str>,
     ) -> Result<Option<T>, Problem> {
-        let read = |text: String| read(&text).map_err(|wanted| Problem::malformed(name, format!("`{name}` {wanted}.")));
+        let wrong = |words| Problem::malformed(name, format!("`{name}` must be {words}."));
+        let read = |text: String| read(&text).map_err(wrong);
         self.0.remove(name).map(read).transpose()
     }
 
@@ -187,26 +188,25 @@ impl Parameters {
 
 fn status(text: &str) -> Result<Status, &'static str> {
     let word = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text);
-    Status::deserialize(word).map_err(|_| "must be `sending`, `waiting`, `delivered`, `failed` or `cancelled`")
+    Status::deserialize(word).map_err(|_| "`sending`, `waiting`, `delivered`, `failed` or `cancelled`")
 }
 
 fn event_type(text: &str) -> Result<EventType, &'static str> {
-    EventType::from_str(text)
-        .map_err(|UnknownEventType| "must be `alert.triggered`, `alert.resolved` or `alert.acknowledged`")
+    text.parse().map_err(|_| EventType::EXPECTED.words)
 }
 
 fn whole_number(text: &str) -> Result<u64, &'static str> {
-    text.parse().map_err(|_| "must be a whole number from 0 to 18446744073709551615")
+    text.parse().map_err(|_| WHOLE_NUMBER.words)
 }
 
 fn time(text: &str) -> Result<Timestamp, &'static str> {
     // A `+` in a query string is a blank unless it is percent-encoded, which callers forget.
-    instant::read(&text.replace(' ', "+")).map_err(|_| instant::WANTED)
+    text.replace(' ', "+").parse().map_err(|_| TIME.words)
 }
 
 fn limit(text: &str) -> Result<usize, &'static str> {
     let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-    limit.ok_or("must be a whole number from 1 to 100")
+    limit.ok_or("a whole number from 1 to 100")
 }
 
 #[cfg(test)]

@@ -9,67 +9,91 @@ use domain::endpoint::headers::CustomerHeaders;
 use domain::endpoint::url::{EndpointUrl, UrlRefused};
 use domain::integration::secrets::{Owner, SealedSecrets};
 use domain::integration::{Integration, Method};
+use domain::json::{BOOLEAN, Fields, InvalidField, Object, Others, STRING, Value, WHOLE_NUMBER};
 use domain::request::signature::{SigningSecret, SigningSecrets};
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::FIRST_VERSION;
 use crate::fields::{self, Errors};
-use crate::input::Members;
+use crate::input::FromBody;
 use crate::openapi::{EventTypeName, MethodName, WholeNumber};
-use crate::problem::FieldError;
 
 /// A new integration.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(ToSchema)]
 pub struct NewIntegration {
     /// What this webhook is for.
-    #[serde(default)]
     #[schema(required = true, min_length = 1, max_length = 100, example = "On-call pager")]
     name: String,
     /// Where the alerts are sent. HTTPS is recommended; the host must be publicly reachable.
-    #[serde(default)]
     #[schema(required = true, max_length = 2048, example = "https://example.com/webhook")]
     url: String,
-    #[serde(default)]
-    #[schema(value_type = MethodName, default = "POST")]
+    #[schema(required = false, value_type = MethodName, default = "POST")]
     method: Method,
     /// Whether it gets alerts.
-    #[serde(default = "yes")]
-    #[schema(default = true)]
+    #[schema(required = false, default = true)]
     enabled: bool,
     /// The secret that requests are signed with: `whsec_` and the base64 of 24 to 64 bytes, or 16 to 256 visible characters
     /// of ASCII.
-    #[serde(default)]
     #[schema(min_length = 16, max_length = 256, pattern = "^[!-~]+$")]
     signing_secret: Option<String>,
     /// Generates a signing secret, which the answer shows once.
-    #[serde(default)]
-    #[schema(default = false)]
+    #[schema(required = false, default = false)]
     generate_signing_secret: bool,
     /// Headers to be sent with each request, for authentication mostly. At most 20. Names are sent with a capital at the
     /// beginning and after each hyphen, however they are written here.
-    #[serde(default)]
-    #[schema(value_type = BTreeMap<String, String>)]
-    headers: Members<String>,
+    #[schema(required = false, value_type = BTreeMap<String, String>)]
+    headers: Vec<(String, String)>,
     /// Only these events; empty means all.
-    #[serde(default)]
-    #[schema(value_type = Vec<EventTypeName>)]
+    #[schema(required = false, value_type = Vec<EventTypeName>)]
     event_types: Vec<EventType>,
     /// Only alerts of these severities; empty means all.
-    #[serde(default)]
-    #[schema(max_items = 20)]
+    #[schema(required = false, max_items = 20)]
     severities: Vec<String>,
     /// Only alerts of these projects; empty means all.
-    #[serde(default)]
-    #[schema(value_type = Vec<WholeNumber>, max_items = 100)]
+    #[schema(required = false, value_type = Vec<WholeNumber>, max_items = 100)]
     project_ids: Vec<u64>,
 }
 
-fn yes() -> bool {
-    true
+impl FromBody for NewIntegration {
+    const FIELDS: Fields = Fields {
+        names: &[
+            "name",
+            "url",
+            "method",
+            "enabled",
+            "signing_secret",
+            "generate_signing_secret",
+            "headers",
+            "event_types",
+            "severities",
+            "project_ids",
+        ],
+        others: Others::Refused,
+    };
+
+    fn read(object: &Object<'_>) -> Result<Self, InvalidField> {
+        Ok(Self {
+            name: object.given("name", |name| name.read(&STRING))?.unwrap_or_default(),
+            url: object.given("url", |url| url.read(&STRING))?.unwrap_or_default(),
+            method: object.given("method", |method| method.read(&Method::EXPECTED))?.unwrap_or_default(),
+            enabled: object.given("enabled", |enabled| enabled.read(&BOOLEAN))?.unwrap_or(ENABLED_BY_DEFAULT),
+            signing_secret: object.given("signing_secret", |secret| secret.read_nullable(&STRING))?.flatten(),
+            generate_signing_secret: object
+                .given("generate_signing_secret", |generate| generate.read(&BOOLEAN))?
+                .unwrap_or_default(),
+            headers: object
+                .given("headers", |headers| headers.members(|value| value.read(&STRING)))?
+                .unwrap_or_default(),
+            event_types: object.given("event_types", |types| types.list(&EventType::EXPECTED))?.unwrap_or_default(),
+            severities: object.given("severities", |severities| severities.list(&STRING))?.unwrap_or_default(),
+            project_ids: object.given("project_ids", |projects| projects.list(&WHOLE_NUMBER))?.unwrap_or_default(),
+        })
+    }
 }
+
+const ENABLED_BY_DEFAULT: bool = true;
 
 /// A new integration, checked.
 pub struct Draft {
@@ -96,16 +120,16 @@ impl NewIntegration {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn check(self, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<Draft, Vec<FieldError>> {
+    pub fn check(self, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<Draft, Vec<InvalidField>> {
         let mut errors = Errors::default();
         let name = errors.note(fields::name(&self.name));
         let url = errors.note(url(&self.url, read_url));
         let signing_secret = errors.note(self.signing_secret.as_deref().map(fields::signing_secret).transpose());
         if self.signing_secret.is_some() && self.generate_signing_secret {
             let message = "Either give a signing secret or have one generated, not both.";
-            errors.push(FieldError::new("generate_signing_secret", message));
+            errors.push(InvalidField::new("generate_signing_secret", message));
         }
-        let headers: Vec<_> = self.headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let headers = errors.note(fields::headers(&headers));
         let filter = fields::filter(self.event_types, self.severities, self.project_ids, &mut errors);
         errors.none()?;
@@ -158,9 +182,17 @@ pub(super) enum Patch<T> {
     Set(T),
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::deserialize(deserializer)?.map_or(Self::Reset, Self::Set))
+impl<T> Patch<T> {
+    fn read<'a>(
+        object: &Object<'a>,
+        field: &'static str,
+        read: impl FnOnce(&Value<'a, '_>) -> Result<T, InvalidField>,
+    ) -> Result<Self, InvalidField> {
+        match object.value(field) {
+            None => Ok(Self::Keep),
+            Some(value) if value.is_null() => Ok(Self::Reset),
+            Some(value) => read(&value).map(Self::Set),
+        }
     }
 }
 
@@ -175,41 +207,62 @@ impl<T: Clone + Default> Patch<T> {
 }
 
 /// What is to change about an integration. Absent fields stay, `null` takes a field back to its default.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(ToSchema)]
 pub struct IntegrationPatch {
-    #[serde(default)]
-    #[schema(value_type = String, min_length = 1, max_length = 100)]
+    #[schema(required = false, value_type = String, min_length = 1, max_length = 100)]
     name: Patch<String>,
     /// Stored header values go to no other scheme, host or port than they were given for: where it changes any of these, the
     /// same change gives each header again, or removes it.
-    #[serde(default)]
-    #[schema(value_type = String, max_length = 2048)]
+    #[schema(required = false, value_type = String, max_length = 2048)]
     url: Patch<String>,
-    #[serde(default)]
-    #[schema(value_type = Option<MethodName>)]
+    #[schema(required = false, value_type = Option<MethodName>)]
     method: Patch<Method>,
-    #[serde(default)]
-    #[schema(value_type = Option<bool>)]
+    #[schema(required = false, value_type = Option<bool>)]
     enabled: Patch<bool>,
     /// Takes the current one's place at once, and that of one which still signs beside it; to have both sign for a while,
     /// rotate it instead. `null` removes it.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 16, max_length = 256, pattern = "^[!-~]+$")]
+    #[schema(required = false, value_type = Option<String>, min_length = 16, max_length = 256, pattern = "^[!-~]+$")]
     signing_secret: Patch<String>,
     /// Headers by name: a text sets one, `null` removes it, those not named stay.
-    #[serde(default)]
-    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
-    headers: Patch<Members<Option<String>>>,
-    #[serde(default)]
-    #[schema(value_type = Option<Vec<EventTypeName>>)]
+    #[schema(required = false, value_type = Option<BTreeMap<String, Option<String>>>)]
+    headers: Patch<Vec<(String, Option<String>)>>,
+    #[schema(required = false, value_type = Option<Vec<EventTypeName>>)]
     event_types: Patch<Vec<EventType>>,
-    #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>, max_items = 20)]
+    #[schema(required = false, value_type = Option<Vec<String>>, max_items = 20)]
     severities: Patch<Vec<String>>,
-    #[serde(default)]
-    #[schema(value_type = Option<Vec<WholeNumber>>, max_items = 100)]
+    #[schema(required = false, value_type = Option<Vec<WholeNumber>>, max_items = 100)]
     project_ids: Patch<Vec<u64>>,
+}
+
+impl FromBody for IntegrationPatch {
+    const FIELDS: Fields = Fields {
+        names: &[
+            "name",
+            "url",
+            "method",
+            "enabled",
+            "signing_secret",
+            "headers",
+            "event_types",
+            "severities",
+            "project_ids",
+        ],
+        others: Others::Refused,
+    };
+
+    fn read(object: &Object<'_>) -> Result<Self, InvalidField> {
+        Ok(Self {
+            name: Patch::read(object, "name", |name| name.read(&STRING))?,
+            url: Patch::read(object, "url", |url| url.read(&STRING))?,
+            method: Patch::read(object, "method", |method| method.read(&Method::EXPECTED))?,
+            enabled: Patch::read(object, "enabled", |enabled| enabled.read(&BOOLEAN))?,
+            signing_secret: Patch::read(object, "signing_secret", |secret| secret.read(&STRING))?,
+            headers: Patch::read(object, "headers", |headers| headers.members(|value| value.read_nullable(&STRING)))?,
+            event_types: Patch::read(object, "event_types", |types| types.list(&EventType::EXPECTED))?,
+            severities: Patch::read(object, "severities", |severities| severities.list(&STRING))?,
+            project_ids: Patch::read(object, "project_ids", |projects| projects.list(&WHOLE_NUMBER))?,
+        })
+    }
 }
 
 /// An integration with a patch applied.
@@ -222,10 +275,10 @@ pub struct Patched {
 /// Why a patch is not applied.
 pub enum PatchRefused {
     /// It breaks rules.
-    Invalid(Vec<FieldError>),
+    Invalid(Vec<InvalidField>),
     /// It would take these stored header values to another place than they were given for. To another version of the
     /// integration, with other headers, it might do well.
-    MovesHeaderValues(Vec<FieldError>),
+    MovesHeaderValues(Vec<InvalidField>),
 }
 
 impl IntegrationPatch {
@@ -279,7 +332,7 @@ impl IntegrationPatch {
         next.method = self.method.or(&current.method);
         next.enabled = match self.enabled {
             Patch::Keep => current.enabled,
-            Patch::Reset => yes(),
+            Patch::Reset => ENABLED_BY_DEFAULT,
             Patch::Set(enabled) => enabled,
         };
         if next.enabled {
@@ -301,7 +354,7 @@ impl IntegrationPatch {
         current: &Integration,
         headers: &CustomerHeaders,
         read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>,
-    ) -> Vec<FieldError> {
+    ) -> Vec<InvalidField> {
         let Patch::Set(text) = &self.url else { return Vec::new() };
         let Ok(next) = read_url(text) else { return Vec::new() };
         if read_url(&current.url).is_ok_and(|current| current.has_origin_of(&next)) {
@@ -331,11 +384,11 @@ impl IntegrationPatch {
         OpenSecrets { signing, headers: errors.note(self.patched_headers(&current.headers)) }
     }
 
-    fn patched_headers(&self, current: &CustomerHeaders) -> Result<CustomerHeaders, FieldError> {
+    fn patched_headers(&self, current: &CustomerHeaders) -> Result<CustomerHeaders, InvalidField> {
         let patch = match &self.headers {
             Patch::Keep => return Ok(current.clone()),
             Patch::Reset => return Ok(CustomerHeaders::default()),
-            Patch::Set(Members(patch)) => patch,
+            Patch::Set(patch) => patch,
         };
         fields::each_header_once(patch.iter().map(|(name, _)| name.as_str()))?;
         let kept = current.iter().filter(|(name, _)| self.keeps_header(name));
@@ -348,7 +401,7 @@ impl IntegrationPatch {
         match &self.headers {
             Patch::Keep => true,
             Patch::Reset => false,
-            Patch::Set(Members(patch)) => !patch.iter().any(|(written, _)| written.eq_ignore_ascii_case(name)),
+            Patch::Set(patch) => !patch.iter().any(|(written, _)| written.eq_ignore_ascii_case(name)),
         }
     }
 }
@@ -360,14 +413,14 @@ fn are_same(some: &OpenSecrets, others: &OpenSecrets) -> bool {
 }
 
 /// A secret that is given. One that is there already is not new, whatever rule it was set by.
-fn set_secret(text: &str, current: &OpenSecrets) -> Result<SigningSecret, FieldError> {
+fn set_secret(text: &str, current: &OpenSecrets) -> Result<SigningSecret, InvalidField> {
     match &current.signing {
         Some(signing) if signing.current.reveal() == text => Ok(signing.current.clone()),
         Some(_) | None => fields::signing_secret(text),
     }
 }
 
-fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<String, FieldError> {
+fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<String, InvalidField> {
     if text.is_empty() {
         return Err(fields::url_missing());
     }
@@ -386,8 +439,12 @@ mod tests {
         EndpointUrl::parse(text, &AllowedNetworks::default())
     }
 
+    fn read<T: FromBody>(body: &str) -> T {
+        crate::input::read(body.as_bytes()).unwrap_or_else(|problem| panic!("{problem:?}"))
+    }
+
     fn draft(body: serde_json::Value) -> Result<Draft, Vec<String>> {
-        let new: NewIntegration = serde_json::from_value(body).unwrap();
+        let new: NewIntegration = read(&body.to_string());
         new.check(read_url).map_err(|errors| errors.into_iter().map(|error| error.field).collect())
     }
 
@@ -430,7 +487,7 @@ mod tests {
     const LATER: Timestamp = Timestamp::constant(1_736_500_000, 0);
 
     fn patched(patch: serde_json::Value) -> Result<Patched, Vec<String>> {
-        let patch: IntegrationPatch = serde_json::from_value(patch).unwrap();
+        let patch: IntegrationPatch = read(&patch.to_string());
         let (integration, secrets) = current();
         let patched = patch.apply(&integration, &secrets, LATER, read_url);
         patched.map_err(|refused| at_fault(&refused))
@@ -484,7 +541,7 @@ mod tests {
     fn check_off(mut integration: Integration, patches: &[serde_json::Value], expected: (Option<i64>, bool)) {
         let (_, secrets) = current();
         for (second, patch) in (1..).zip(patches) {
-            let patch: IntegrationPatch = serde_json::from_value(patch.clone()).unwrap();
+            let patch: IntegrationPatch = read(&patch.to_string());
             let now = Timestamp::from_second(second).unwrap();
             integration = patch.apply(&integration, &secrets, now, read_url).unwrap_or_else(|_| panic!()).integration;
         }
@@ -520,7 +577,7 @@ mod tests {
             (json!({"enabled": true, "url": "https://example.com/"}), &health),
             (json!({"url": "https://example.com/other"}), &None),
         ] {
-            let patch: IntegrationPatch = serde_json::from_value(patch).unwrap();
+            let patch: IntegrationPatch = read(&patch.to_string());
             let patched = patch.apply(&integration, &secrets, LATER, read_url).unwrap_or_else(|_| panic!());
             assert_eq!(&patched.integration.health, expected);
         }
@@ -543,14 +600,13 @@ mod tests {
     fn no_header_is_named_twice() {
         let check = |headers: &str, field: &str| {
             // Members that stand there twice are lost in a `Value`.
-            let patch: IntegrationPatch = serde_json::from_str(&format!(r#"{{"headers": {headers}}}"#)).unwrap();
+            let patch: IntegrationPatch = read(&format!(r#"{{"headers": {headers}}}"#));
             let (integration, secrets) = current();
             let refused = patch.apply(&integration, &secrets, LATER, read_url).err();
             assert_eq!(refused.as_ref().map(at_fault), Some(vec![field.to_owned()]), "{headers}");
             let set = headers.replace("null", "\"v\"");
             let new = format!(r#"{{"name": "n", "url": "https://example.com/", "headers": {set}}}"#);
-            let errors =
-                serde_json::from_str::<NewIntegration>(&new).unwrap().check(read_url).err().unwrap_or_default();
+            let errors = read::<NewIntegration>(&new).check(read_url).err().unwrap_or_default();
             assert_eq!(errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), [field], "{headers}");
         };
         check(r#"{"X-C": "1", "X-C": "1"}"#, "headers.X-C");
@@ -588,8 +644,8 @@ mod tests {
     fn a_url_that_can_no_longer_be_read_leads_nowhere() {
         let (mut integration, secrets) = current();
         integration.url = "https://10.0.0.1/".to_owned();
-        let apply = |patch| {
-            let patch: IntegrationPatch = serde_json::from_value(patch).unwrap();
+        let apply = |patch: serde_json::Value| {
+            let patch: IntegrationPatch = read(&patch.to_string());
             patch.apply(&integration, &secrets, LATER, read_url).map(drop).map_err(|refused| at_fault(&refused).len())
         };
         assert_eq!(apply(json!({"url": "https://example.com/"})), Err(2));
@@ -611,7 +667,7 @@ mod tests {
         let stored = SigningSecret::parse_stored("12345678").unwrap();
         secrets.signing = Some(SigningSecrets { current: stored, previous: None });
         let set = |secret: &str| {
-            let patch: IntegrationPatch = serde_json::from_value(json!({ "signing_secret": secret })).unwrap();
+            let patch: IntegrationPatch = read(&json!({ "signing_secret": secret }).to_string());
             patch.apply(&integration, &secrets, LATER, read_url).map(|patched| patched.secrets.is_some()).map_err(drop)
         };
         assert_eq!(set("12345678"), Ok(false));

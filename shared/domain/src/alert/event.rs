@@ -1,8 +1,7 @@
 //! Reading an alert event: what a producer puts on the alerts queue.
 //!
 //! Only what delivery acts upon is read and required; the rest of the payload is the customer's and passes through
-//! byte for byte. Whatever is wrong with an event is told in one sentence that names the field, without quoting the
-//! producer's data.
+//! byte for byte.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,15 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::ids::OrganizationId;
+use crate::json::{self, Expected, Fields, InvalidField, Kind, Object, Others, WHOLE_BODY};
 
 /// The largest alert event, in bytes: 256 KiB, the documented limit. (SQS itself would carry 1 MiB.)
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 
 /// The longest severity name, in bytes. The documented ones are a word; a filter compares it whole.
 pub const MAX_SEVERITY_BYTES: usize = 64;
-
-/// The field name that stands for the message as a whole.
-pub const WHOLE_BODY: &str = "$";
 
 /// What happened to the alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,6 +32,13 @@ pub enum EventType {
 
 impl EventType {
     pub const ALL: [Self; 3] = [Self::Triggered, Self::Resolved, Self::Acknowledged];
+
+    /// What an event type must be in JSON.
+    pub const EXPECTED: Expected<Self> = Expected {
+        kind: Kind::String,
+        words: "`alert.triggered`, `alert.resolved` or `alert.acknowledged`",
+        read: json::parse_string,
+    };
 
     /// The documented name, as in the payload's `event_type` and the header `X-Roboticks-Event`.
     pub fn as_str(self) -> &'static str {
@@ -77,202 +81,46 @@ pub struct AlertEvent {
     pub organization_id: OrganizationId,
 }
 
-/// Why a message is not an alert event. Goes to the dead-letter queue with the untouched message, as the attributes
-/// `field` and `error`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{sentence}")]
-pub struct BadAlert {
-    /// The path of the field at fault, such as `organization.id`; [`WHOLE_BODY`] when it is no single field.
-    pub field: &'static str,
-    /// One sentence that says what is wrong and what would be right. Holds nothing of the message's content.
-    pub sentence: String,
-}
+const EVENT: Fields =
+    Fields { names: &["event_type", "timestamp", "alert", "project", "organization"], others: Others::Ignored };
+const ALERT: Fields = Fields { names: &["id", "severity"], others: Others::Ignored };
+const PROJECT: Fields = Fields { names: &["id"], others: Others::Ignored };
+const ORGANIZATION: Fields = Fields { names: &["id"], others: Others::Ignored };
 
-impl BadAlert {
-    fn new(field: &'static str, sentence: impl Into<String>) -> Self {
-        Self { field, sentence: sentence.into() }
-    }
+const SEVERITY: Expected<String> =
+    Expected { kind: Kind::String, words: "a string of 1 to 64 bytes", read: read_severity };
 
-    fn missing(field: &'static str, wanted: &Wanted) -> Self {
-        Self::new(field, format!("`{field}` is missing or null: it must be {}.", wanted.words))
-    }
-
-    fn wrong(field: &'static str, value: &RawValue, wanted: &Wanted) -> Self {
-        let found = match Kind::of(value) {
-            kind if kind == wanted.kind => "out of range or malformed",
-            Kind::Object => "an object",
-            Kind::List => "a list",
-            Kind::Text => "a string",
-            Kind::Boolean => "true or false",
-            Kind::Number => "a number",
-        };
-        Self::new(field, format!("`{field}` is {found}: it must be {}.", wanted.words))
-    }
+fn read_severity(value: &RawValue) -> Option<String> {
+    json::parse::<String>(value).filter(|name| (1..=MAX_SEVERITY_BYTES).contains(&name.len()))
 }
 
 impl AlertEvent {
     /// Reads an alert event.
     ///
     /// # Errors
-    /// [`BadAlert`] for the first thing that is wrong: size, JSON, then the fields in the documented order.
-    pub fn parse(body: &str) -> Result<Self, BadAlert> {
+    /// The first thing that is wrong: size, JSON, then the fields in the documented order. It goes to the dead-letter queue
+    /// with the untouched message, as the attributes `field` and `error`.
+    pub fn parse(body: &str) -> Result<Self, InvalidField> {
         if body.len() > MAX_EVENT_BYTES {
-            return Err(BadAlert::new(
-                WHOLE_BODY,
-                format!("The message has {} bytes: an alert event has at most {MAX_EVENT_BYTES}.", body.len()),
-            ));
+            let message =
+                format!("The message has {} bytes: an alert event has at most {MAX_EVENT_BYTES}.", body.len());
+            return Err(InvalidField::new(WHOLE_BODY, message));
         }
-        let event: EventFields = read_message(body)?;
-
-        let event_type =
-            read(event.event_type, "event_type", &AN_EVENT_TYPE, text)?.parse().map_err(|UnknownEventType| {
-                BadAlert::new("event_type", format!("`event_type` is not known: it must be {}.", AN_EVENT_TYPE.words))
-            })?;
-        let timestamp = read(event.timestamp, "timestamp", &AN_INSTANT, instant)?;
+        let event = Object::parse(body, &EVENT)?;
+        let event_type = event.required("event_type", &EventType::EXPECTED)?;
+        let timestamp = event.required("timestamp", &json::TIME)?;
         if timestamp < Timestamp::UNIX_EPOCH {
-            return Err(BadAlert::new("timestamp", "`timestamp` lies before 1970: it must be the time of the event."));
+            let message = "`timestamp` lies before 1970: it must be the time of the event.";
+            return Err(InvalidField::new("timestamp", message));
         }
-
-        let alert: AlertFields = read_object(event.alert, "alert")?;
-        let alert_id = read(alert.id, "alert.id", &A_WHOLE_NUMBER, whole_number)?;
-        let severity = read(alert.severity, "alert.severity", &A_SEVERITY, severity)?;
-
-        let project: IdField = read_object(event.project, "project")?;
-        let project_id = read(project.id, "project.id", &A_WHOLE_NUMBER, whole_number)?;
-
-        let organization: IdField = read_object(event.organization, "organization")?;
-        let organization_id = read(organization.id, "organization.id", &A_POSITIVE_NUMBER, organization_number)?;
-
+        let alert = event.required_object("alert", &ALERT)?;
+        let alert_id = alert.required("id", &json::WHOLE_NUMBER)?;
+        let severity = alert.required("severity", &SEVERITY)?;
+        let project_id = event.required_object("project", &PROJECT)?.required("id", &json::WHOLE_NUMBER)?;
+        let organization = event.required_object("organization", &ORGANIZATION)?;
+        let organization_id = organization.required("id", &OrganizationId::EXPECTED)?;
         Ok(Self { event_type, timestamp, alert_id, severity, project_id, organization_id })
     }
-}
-
-/// What a field must be: its kind of JSON value, and the words for the rest.
-struct Wanted {
-    kind: Kind,
-    words: &'static str,
-}
-
-const AN_OBJECT: Wanted = Wanted { kind: Kind::Object, words: "an object" };
-const AN_EVENT_TYPE: Wanted =
-    Wanted { kind: Kind::Text, words: "`alert.triggered`, `alert.resolved` or `alert.acknowledged`" };
-const AN_INSTANT: Wanted =
-    Wanted { kind: Kind::Text, words: "an RFC 3339 time with its offset, such as `2025-01-10T10:23:45Z`" };
-const A_SEVERITY: Wanted = Wanted { kind: Kind::Text, words: "a string of 1 to 64 bytes" };
-const A_WHOLE_NUMBER: Wanted = Wanted { kind: Kind::Number, words: "a whole number, 0 or more" };
-const A_POSITIVE_NUMBER: Wanted = Wanted { kind: Kind::Number, words: "a whole number, 1 or more" };
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Object,
-    List,
-    Text,
-    Boolean,
-    Number,
-}
-
-impl Kind {
-    fn of(value: &RawValue) -> Self {
-        match value.get().as_bytes().first() {
-            Some(b'{') => Self::Object,
-            Some(b'[') => Self::List,
-            Some(b'"') => Self::Text,
-            Some(b't' | b'f') => Self::Boolean,
-            _ => Self::Number,
-        }
-    }
-}
-
-// Every field is kept as raw JSON first, so that a wrong type is our sentence about that field and not the parser's.
-#[derive(Deserialize)]
-struct EventFields<'a> {
-    #[serde(borrow)]
-    event_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    timestamp: Option<&'a RawValue>,
-    #[serde(borrow)]
-    alert: Option<&'a RawValue>,
-    #[serde(borrow)]
-    project: Option<&'a RawValue>,
-    #[serde(borrow)]
-    organization: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct AlertFields<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    severity: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct IdField<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-}
-
-fn read_message<'a, T: Deserialize<'a>>(body: &'a str) -> Result<T, BadAlert> {
-    let not_json = |error: serde_json::Error| {
-        let (line, column) = (error.line(), error.column());
-        BadAlert::new(WHOLE_BODY, format!("The message is not valid JSON (line {line}, column {column})."))
-    };
-    if !is_object(body) {
-        serde_json::from_str::<&RawValue>(body).map_err(not_json)?;
-        return Err(BadAlert::new(WHOLE_BODY, "The message is JSON, but not an object: it must be an alert event."));
-    }
-    serde_json::from_str(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => repeated_field(WHOLE_BODY),
-        _ => not_json(error),
-    })
-}
-
-fn read_object<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>, field: &'static str) -> Result<T, BadAlert> {
-    let value = value.ok_or_else(|| BadAlert::missing(field, &AN_OBJECT))?;
-    if !is_object(value.get()) {
-        return Err(BadAlert::wrong(field, value, &AN_OBJECT));
-    }
-    serde_json::from_str(value.get()).map_err(|_| repeated_field(field))
-}
-
-/// Raw fields of an object can be wrong in one way only: by standing there twice. Which one counts is then anybody's
-/// guess, ours and the receiver's might differ.
-fn repeated_field(field: &'static str) -> BadAlert {
-    BadAlert::new(field, format!("`{field}` holds the same field twice: each must stand there once."))
-}
-
-fn read<'a, T>(
-    value: Option<&'a RawValue>,
-    field: &'static str,
-    wanted: &Wanted,
-    convert: impl Fn(&'a RawValue) -> Option<T>,
-) -> Result<T, BadAlert> {
-    let value = value.ok_or_else(|| BadAlert::missing(field, wanted))?;
-    convert(value).ok_or_else(|| BadAlert::wrong(field, value, wanted))
-}
-
-fn text(value: &RawValue) -> Option<String> {
-    serde_json::from_str(value.get()).ok()
-}
-
-fn severity(value: &RawValue) -> Option<String> {
-    text(value).filter(|name| (1..=MAX_SEVERITY_BYTES).contains(&name.len()))
-}
-
-fn instant(value: &RawValue) -> Option<Timestamp> {
-    text(value)?.parse().ok()
-}
-
-fn whole_number(value: &RawValue) -> Option<u64> {
-    serde_json::from_str(value.get()).ok()
-}
-
-fn organization_number(value: &RawValue) -> Option<OrganizationId> {
-    OrganizationId::new(whole_number(value)?)
-}
-
-fn is_object(json: &str) -> bool {
-    json.trim_ascii_start().starts_with('{')
 }
 
 #[cfg(test)]
@@ -311,7 +159,7 @@ mod tests {
     #[track_caller]
     fn refused(from: &str, to: &str, field: &str, sentence: &str) {
         let error = AlertEvent::parse(&minimal_with(from, to)).unwrap_err();
-        assert_eq!((error.field, error.sentence.as_str()), (field, sentence));
+        assert_eq!((error.field.as_str(), error.message.as_str()), (field, sentence));
     }
 
     #[test]
@@ -328,19 +176,19 @@ mod tests {
             r#""event_type":"alert.resolved","#,
             "",
             "event_type",
-            "`event_type` is missing or null: it must be `alert.triggered`, `alert.resolved` or `alert.acknowledged`.",
+            "`event_type` is missing: it must be `alert.triggered`, `alert.resolved` or `alert.acknowledged`.",
         );
         refused(
             "alert.resolved",
             "alert.exploded",
             "event_type",
-            "`event_type` is not known: it must be `alert.triggered`, `alert.resolved` or `alert.acknowledged`.",
+            "`event_type` has a value that is not allowed: it must be `alert.triggered`, `alert.resolved` or `alert.acknowledged`.",
         );
         refused(
             "+05:30",
             "",
             "timestamp",
-            "`timestamp` is out of range or malformed: it must be an RFC 3339 time with its offset, such as \
+            "`timestamp` has a value that is not allowed: it must be an RFC 3339 time with its offset, such as \
              `2025-01-10T10:23:45Z`.",
         );
         refused("2025-01", "1969-01", "timestamp", "`timestamp` lies before 1970: it must be the time of the event.");
@@ -348,59 +196,55 @@ mod tests {
             r#""id":7"#,
             r#""id":"7""#,
             "organization.id",
-            "`organization.id` is a string: it must be a whole number, 1 or more.",
+            "`organization.id` is a string: it must be a whole number from 1 to 18446744073709551615.",
         );
         refused(
             r#""id":7"#,
             r#""id":0"#,
             "organization.id",
-            "`organization.id` is out of range or malformed: it must be a whole number, 1 or more.",
+            "`organization.id` has a value that is not allowed: it must be a whole number from 1 to 18446744073709551615.",
         );
-        refused(r#"{"id":7}"#, "null", "organization", "`organization` is missing or null: it must be an object.");
+        refused(r#"{"id":7}"#, "null", "organization", "`organization` is null: it must be an object.");
         refused(r#"{"id":0}"#, r#"[0]"#, "project", "`project` is a list: it must be an object.");
         refused(
             r#""id":0"#,
             r#""id":1.5"#,
             "project.id",
-            "`project.id` is out of range or malformed: it must be a whole number, 0 or more.",
+            "`project.id` has a value that is not allowed: it must be a whole number from 0 to 18446744073709551615.",
         );
         refused(
             r#","severity":"low""#,
             "",
             "alert.severity",
-            "`alert.severity` is missing or null: it must be a string of 1 to 64 bytes.",
+            "`alert.severity` is missing: it must be a string of 1 to 64 bytes.",
         );
         refused(
             r#""low""#,
             r#""""#,
             "alert.severity",
-            "`alert.severity` is out of range or malformed: it must be a string of 1 to 64 bytes.",
+            "`alert.severity` has a value that is not allowed: it must be a string of 1 to 64 bytes.",
         );
         refused(
-            r#""id":0"#,
-            r#""id":0,"id":1"#,
-            "project",
-            "`project` holds the same field twice: each must stand there once.",
+            r#"{"event_type""#,
+            r#"{"event_type":"alert.resolved","event_type""#,
+            "event_type",
+            "`event_type` is given twice: keep one.",
         );
+        refused(r#""id":0"#, r#""id":0,"id":1"#, "project.id", "`project.id` is given twice: keep one.");
     }
 
     #[track_caller]
     fn refused_whole(body: &str, sentence: &str) {
         let error = AlertEvent::parse(body).unwrap_err();
-        assert_eq!((error.field, error.sentence.as_str()), (WHOLE_BODY, sentence));
+        assert_eq!((error.field.as_str(), error.message.as_str()), (WHOLE_BODY, sentence));
     }
 
     #[test]
     fn a_message_that_is_no_event_is_refused_whole() {
-        refused_whole("", "The message is not valid JSON (line 1, column 0).");
-        refused_whole("hello", "The message is not valid JSON (line 1, column 1).");
-        refused_whole(r#"{"event_type":"#, "The message is not valid JSON (line 1, column 14).");
-        refused_whole("[1,2]", "The message is JSON, but not an object: it must be an alert event.");
-        refused_whole(&minimal_with("}}", "}}}"), "The message is not valid JSON (line 1, column 168).");
-        refused_whole(
-            &minimal_with("{", r#"{"event_type":"alert.resolved","#),
-            "`$` holds the same field twice: each must stand there once.",
-        );
+        refused_whole("hello", "This is not valid JSON: see line 1, column 1.");
+        refused_whole(r#"{"event_type":"#, "This is not valid JSON: see line 1, column 14.");
+        refused_whole("[1,2]", "This is a list: it must be an object.");
+        refused_whole(&minimal_with("}}", "}}}"), "This is not valid JSON: see line 1, column 168.");
         let long = format!("{}{}", minimal_with("", ""), " ".repeat(MAX_EVENT_BYTES));
         refused_whole(&long, &format!("The message has {} bytes: an alert event has at most 262144.", long.len()));
     }

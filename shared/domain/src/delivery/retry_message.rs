@@ -1,15 +1,17 @@
 //! What travels through the retry queues: which attempt of which delivery is due, and nothing else.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
-use crate::alert::event::WHOLE_BODY;
+use crate::delivery::ledger::MAX_ROUNDS;
 use crate::ids::{DeliveryId, IntegrationId, OrganizationId};
+use crate::json::{self, Expected, Fields, InvalidField, Kind, Object, Others};
 
-/// The most attempts a delivery can come to: five rounds of the longest schedule. Anything above is no message of ours.
-pub const MAX_ATTEMPT: u32 = 5 * (crate::attempt::schedule::MAX_DELAYS as u32 + 1);
+/// The most attempts a delivery can come to: every round of the longest schedule. Anything above is no message of ours.
+pub const MAX_ATTEMPT: u32 = MAX_ROUNDS * (crate::attempt::schedule::MAX_DELAYS as u32 + 1);
 
 /// "This attempt of this delivery is due." Never holds payloads or secrets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RetryMessage {
     pub organization_id: OrganizationId,
     pub integration_id: IntegrationId,
@@ -17,33 +19,27 @@ pub struct RetryMessage {
     pub attempt: u32,
 }
 
-/// Why a message is no retry message. Goes to the dead-letter queue with it, as the attributes `field` and `error`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{sentence}")]
-pub struct BadRetryMessage {
-    /// The field at fault, or [`WHOLE_BODY`].
-    pub field: String,
-    pub sentence: String,
+const FIELDS: Fields =
+    Fields { names: &["organization_id", "integration_id", "delivery_id", "attempt"], others: Others::Ignored };
+
+const ATTEMPT: Expected<u32> =
+    Expected { kind: Kind::Number, words: "a whole number from 1 to 105", read: read_attempt };
+
+fn read_attempt(value: &RawValue) -> Option<u32> {
+    json::parse(value).filter(|attempt| (1..=MAX_ATTEMPT).contains(attempt))
 }
 
 impl RetryMessage {
     /// # Errors
-    /// [`BadRetryMessage`] for the first thing that is wrong.
-    pub fn parse(body: &str) -> Result<Self, BadRetryMessage> {
-        // A list of the four values would be read as well.
-        if body.trim_ascii_start().starts_with('[') {
-            return Err(refused(WHOLE_BODY, "is a list"));
-        }
-        let mut json = serde_json::Deserializer::from_str(body);
-        let message: Self = serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| bad(&error.path().to_string(), error.inner()))?;
-        json.end().map_err(|error| bad(".", &error))?;
-        if (1..=MAX_ATTEMPT).contains(&message.attempt) {
-            return Ok(message);
-        }
-        Err(BadRetryMessage {
-            field: "attempt".to_owned(),
-            sentence: format!("`attempt` is out of range: it must be a whole number from 1 to {MAX_ATTEMPT}."),
+    /// The first thing that is wrong. It goes to the dead-letter queue with the untouched message, as the attributes `field`
+    /// and `error`.
+    pub fn parse(body: &str) -> Result<Self, InvalidField> {
+        let message = Object::parse(body, &FIELDS)?;
+        Ok(Self {
+            organization_id: message.required("organization_id", &OrganizationId::EXPECTED)?,
+            integration_id: message.required("integration_id", &IntegrationId::EXPECTED)?,
+            delivery_id: message.required("delivery_id", &DeliveryId::EXPECTED)?,
+            attempt: message.required("attempt", &ATTEMPT)?,
         })
     }
 
@@ -52,26 +48,10 @@ impl RetryMessage {
     }
 }
 
-fn bad(path: &str, error: &serde_json::Error) -> BadRetryMessage {
-    match error.classify() {
-        serde_json::error::Category::Data if path == "." => refused(WHOLE_BODY, "lacks a field or has one twice"),
-        serde_json::error::Category::Data => refused(path, "is malformed"),
-        _ => refused(WHOLE_BODY, "is not valid JSON"),
-    }
-}
-
-fn refused(field: &str, problem: &str) -> BadRetryMessage {
-    BadRetryMessage {
-        field: field.to_owned(),
-        sentence: format!(
-            "`{field}` {problem}: a retry message has `organization_id`, `integration_id`, `delivery_id` and `attempt`."
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::WHOLE_BODY;
 
     const GOOD: &str = concat!(
         r#"{"organization_id":1,"integration_id":"int_01JH7Z5A8M0000000000000001","#,
@@ -89,7 +69,9 @@ mod tests {
         assert_ne!(body, GOOD);
         let error = RetryMessage::parse(&body).unwrap_err();
         assert_eq!(error.field, field);
-        assert!(error.sentence.contains(field), "{}", error.sentence);
+        if field != WHOLE_BODY {
+            assert!(error.message.starts_with(&format!("`{field}` ")), "{}", error.message);
+        }
     }
 
     #[test]
@@ -101,11 +83,13 @@ mod tests {
         refused(":2", ":0", "attempt");
         refused(":2", ":106", "attempt");
         refused(":2", ":-1", "attempt");
-        refused(r#","attempt":2"#, "", "$");
+        refused(r#","attempt":2"#, "", "attempt");
+        refused(":2", ":null", "attempt");
         refused("}", "", "$");
         refused(GOOD, "[]", "$");
         refused(GOOD, r#"[1,"int_01JH7Z5A8M0000000000000001","dlv_01JH7VVHV81KJMEKY94GFHBBTY",2]"#, "$");
         refused("}", "} and more", "$");
-        refused("{", r#"{"attempt":1,"#, "$");
+        refused("{", r#"{"attempt":1,"#, "attempt");
+        assert!(ATTEMPT.words.ends_with(&format!(" {MAX_ATTEMPT}")));
     }
 }

@@ -1,0 +1,553 @@
+//! Reading JSON that others wrote: whatever is wrong with it becomes one sentence that names the field.
+//!
+//! An object is taken apart first, and its fields stay raw JSON until each is asked for by its name and by what it must
+//! be ([`Expected`]). So the sentences are ours, and none of them quotes a value: it may be a secret.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+/// The field name that stands for what was read as a whole.
+pub const WHOLE_BODY: &str = "$";
+
+/// What is wrong with one field of what somebody sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{message}")]
+pub struct InvalidField {
+    /// Its path, such as `organization.id` or `severities[1]`; [`WHOLE_BODY`] when it is no single field.
+    pub field: String,
+    /// One sentence that says what is wrong and what would be right. Quotes no value.
+    pub message: String,
+}
+
+impl InvalidField {
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+/// Why a text is not the JSON object that it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is not JSON at all.
+    NotJson(InvalidField),
+    /// It is JSON, but not the object that is expected.
+    Invalid(InvalidField),
+}
+
+impl From<Unreadable> for InvalidField {
+    fn from(unreadable: Unreadable) -> Self {
+        let (Unreadable::NotJson(error) | Unreadable::Invalid(error)) = unreadable;
+        error
+    }
+}
+
+/// The fields that are read of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields {
+    pub names: &'static [&'static str],
+    pub others: Others,
+}
+
+/// What becomes of fields that are not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    Ignored,
+    Refused,
+}
+
+/// What a value must be.
+#[derive(Clone, Copy)]
+pub struct Expected<T> {
+    pub kind: Kind,
+    /// The end of a sentence that begins with "it must be".
+    pub words: &'static str,
+    /// Reads a value of that kind; `None` when it is not allowed.
+    pub read: fn(&RawValue) -> Option<T>,
+}
+
+/// Any text.
+pub const STRING: Expected<String> = Expected { kind: Kind::String, words: "a string", read: parse };
+
+/// `true` or `false`.
+pub const BOOLEAN: Expected<bool> = Expected { kind: Kind::Boolean, words: "true or false", read: parse };
+
+/// A whole number of 64 bits.
+pub const WHOLE_NUMBER: Expected<u64> =
+    Expected { kind: Kind::Number, words: "a whole number from 0 to 18446744073709551615", read: parse };
+
+/// An instant.
+pub const TIME: Expected<Timestamp> = Expected {
+    kind: Kind::String,
+    words: "an RFC 3339 time with its offset, such as `2025-01-10T10:23:45Z`",
+    read: parse_string,
+};
+
+/// Reads a value as its type is written in JSON. `None` when it is something else.
+pub fn parse<T: DeserializeOwned>(value: &RawValue) -> Option<T> {
+    serde_json::from_str(value.get()).ok()
+}
+
+/// Reads a string as what it stands for.
+pub fn parse_string<T: std::str::FromStr>(value: &RawValue) -> Option<T> {
+    parse::<String>(value)?.parse().ok()
+}
+
+/// The kinds of JSON values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Object,
+    List,
+    String,
+    Boolean,
+    Number,
+    Null,
+}
+
+impl Kind {
+    /// Of text that is known to be JSON, its first character tells.
+    fn of(value: &RawValue) -> Self {
+        match value.get().as_bytes().first() {
+            Some(b'{') => Self::Object,
+            Some(b'[') => Self::List,
+            Some(b'"') => Self::String,
+            Some(b't' | b'f') => Self::Boolean,
+            Some(b'n') => Self::Null,
+            _ => Self::Number,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Object => "an object",
+            Self::List => "a list",
+            Self::String => "a string",
+            Self::Boolean => "a boolean",
+            Self::Number => "a number",
+            Self::Null => "null",
+        }
+    }
+}
+
+/// An object whose fields are not read yet. Each of them stands there once.
+#[derive(Clone, Debug)]
+pub struct Object<'a> {
+    /// Where it stands; empty for the whole.
+    path: String,
+    names: &'static [&'static str],
+    /// The fields' values, in the order of `names`.
+    values: Vec<Option<&'a RawValue>>,
+}
+
+impl<'a> Object<'a> {
+    /// Takes a text apart.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when it is not JSON, not an object, has a field twice, or one that it must not have.
+    pub fn parse(json: &'a str, fields: &Fields) -> Result<Self, Unreadable> {
+        let not_json = |error: serde_json::Error| {
+            let (line, column) = (error.line(), error.column());
+            let message = format!("This is not valid JSON: see line {line}, column {column}.");
+            Unreadable::NotJson(InvalidField::new(WHOLE_BODY, message))
+        };
+        // A struct can be read from a list as well, so that it must be looked at first.
+        if !json.trim_ascii_start().starts_with('{') {
+            let value: &RawValue = serde_json::from_str(json).map_err(not_json)?;
+            let message = format!("This is {}: it must be an object.", Kind::of(value).words());
+            return Err(Unreadable::Invalid(InvalidField::new(WHOLE_BODY, message)));
+        }
+        let taken_apart = TakenApart::of(json, fields).map_err(not_json)?;
+        taken_apart.object(String::new(), fields).map_err(Unreadable::Invalid)
+    }
+
+    /// A field's value, `null` included; `None` when it is not there.
+    ///
+    /// # Panics
+    /// When the object was not taken apart for this name: a slip of ours that the first run shows.
+    pub fn value(&self, name: &'static str) -> Option<Value<'a, '_>> {
+        let index = self.names.iter().position(|known| *known == name).expect("only listed fields are asked for");
+        Some(Value { raw: self.values[index]?, path: &self.path, place: Place::Field(name) })
+    }
+
+    /// What a field holds, if it is there.
+    ///
+    /// # Errors
+    /// What `read` says is wrong with it.
+    pub fn given<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&Value<'a, '_>) -> Result<T, InvalidField>,
+    ) -> Result<Option<T>, InvalidField> {
+        self.value(name).map(|value| read(&value)).transpose()
+    }
+
+    /// What a field holds that must be there.
+    ///
+    /// # Errors
+    /// [`InvalidField`] when it is missing or something else.
+    pub fn required<T>(&self, name: &'static str, expected: &Expected<T>) -> Result<T, InvalidField> {
+        self.value(name).ok_or_else(|| self.missing(name, expected.words))?.read(expected)
+    }
+
+    /// An object within, that must be there.
+    ///
+    /// # Errors
+    /// [`InvalidField`] when it is missing or something else, has a field twice, or one that it must not have.
+    pub fn required_object(&self, name: &'static str, fields: &Fields) -> Result<Object<'a>, InvalidField> {
+        self.value(name).ok_or_else(|| self.missing(name, Kind::Object.words()))?.object(fields)
+    }
+
+    fn missing(&self, name: &'static str, words: &str) -> InvalidField {
+        let field = Place::Field(name).within(&self.path);
+        let message = format!("`{field}` is missing: it must be {words}.");
+        InvalidField { field, message }
+    }
+}
+
+/// A value that is not read yet, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<'a, 'p> {
+    raw: &'a RawValue,
+    /// Of what it is part.
+    path: &'p str,
+    place: Place<'p>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place<'p> {
+    Field(&'p str),
+    Element(usize),
+}
+
+impl Place<'_> {
+    fn within(self, path: &str) -> String {
+        match self {
+            Self::Field(name) if path.is_empty() => name.to_owned(),
+            Self::Field(name) => format!("{path}.{name}"),
+            Self::Element(index) => format!("{path}[{index}]"),
+        }
+    }
+}
+
+impl<'a> Value<'a, '_> {
+    pub fn is_null(&self) -> bool {
+        Kind::of(self.raw) == Kind::Null
+    }
+
+    /// What it holds.
+    ///
+    /// # Errors
+    /// [`InvalidField`] when that is not what is expected.
+    pub fn read<T>(&self, expected: &Expected<T>) -> Result<T, InvalidField> {
+        (expected.read)(self.raw).ok_or_else(|| self.unexpected(expected.kind, expected.words))
+    }
+
+    /// What it holds, unless it is `null`.
+    ///
+    /// # Errors
+    /// As of [`Value::read`].
+    pub fn read_nullable<T>(&self, expected: &Expected<T>) -> Result<Option<T>, InvalidField> {
+        if self.is_null() { Ok(None) } else { self.read(expected).map(Some) }
+    }
+
+    /// A list's elements.
+    ///
+    /// # Errors
+    /// [`InvalidField`] when it is no list, or what is wrong with the first element that `expected` does not allow.
+    pub fn list<T>(&self, expected: &Expected<T>) -> Result<Vec<T>, InvalidField> {
+        let elements: Vec<&RawValue> = self.contents(Kind::List)?;
+        let path = self.field();
+        let value = |(index, raw)| Value { raw, path: &path, place: Place::Element(index) };
+        elements.into_iter().enumerate().map(|element| value(element).read(expected)).collect()
+    }
+
+    /// An object's members by whatever names they have, in their order, twice where they stand there twice.
+    ///
+    /// # Errors
+    /// [`InvalidField`] when it is no object, or what `read` says is wrong with a member.
+    pub fn members<T>(
+        &self,
+        read: impl Fn(&Value<'a, '_>) -> Result<T, InvalidField>,
+    ) -> Result<Vec<(String, T)>, InvalidField> {
+        let Members(members) = self.contents(Kind::Object)?;
+        let path = self.field();
+        let member = |(name, raw): (String, &'a RawValue)| {
+            let value = read(&Value { raw, path: &path, place: Place::Field(&name) })?;
+            Ok((name, value))
+        };
+        members.into_iter().map(member).collect()
+    }
+
+    /// An object with these fields.
+    ///
+    /// # Errors
+    /// As of [`Object::required_object`].
+    pub fn object(&self, fields: &Fields) -> Result<Object<'a>, InvalidField> {
+        if Kind::of(self.raw) != Kind::Object {
+            return Err(self.unexpected(Kind::Object, Kind::Object.words()));
+        }
+        let taken_apart = TakenApart::of(self.raw.get(), fields);
+        taken_apart.map_err(|_| self.unexpected(Kind::Object, Kind::Object.words()))?.object(self.field(), fields)
+    }
+
+    fn contents<T: Deserialize<'a>>(&self, kind: Kind) -> Result<T, InvalidField> {
+        let contents = if Kind::of(self.raw) == kind { serde_json::from_str(self.raw.get()).ok() } else { None };
+        contents.ok_or_else(|| self.unexpected(kind, kind.words()))
+    }
+
+    fn field(&self) -> String {
+        self.place.within(self.path)
+    }
+
+    fn unexpected(&self, kind: Kind, words: &str) -> InvalidField {
+        let field = self.field();
+        let message = match Kind::of(self.raw) {
+            found if found == kind => format!("`{field}` has a value that is not allowed: it must be {words}."),
+            found => format!("`{field}` is {}: it must be {words}.", found.words()),
+        };
+        InvalidField { field, message }
+    }
+}
+
+/// An object's members.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AllMembers;
+
+        impl<'de> Visitor<'de> for AllMembers {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(AllMembers)
+    }
+}
+
+/// An object's listed fields, and the first thing that is wrong with their names.
+struct TakenApart<'a> {
+    values: Vec<Option<&'a RawValue>>,
+    wrong: Option<WrongName>,
+}
+
+enum WrongName {
+    /// Which of the two counts would be anybody's guess: ours and a receiver's might differ.
+    Twice(&'static str),
+    Unknown(String),
+}
+
+impl<'a> TakenApart<'a> {
+    fn of(json: &'a str, fields: &Fields) -> Result<Self, serde_json::Error> {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let taken_apart = TakeApart(fields).deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(taken_apart)
+    }
+
+    fn object(self, path: String, fields: &Fields) -> Result<Object<'a>, InvalidField> {
+        let Some(wrong) = self.wrong else { return Ok(Object { path, names: fields.names, values: self.values }) };
+        let (field, message) = match wrong {
+            WrongName::Twice(name) => {
+                let field = Place::Field(name).within(&path);
+                let message = format!("`{field}` is given twice: keep one.");
+                (field, message)
+            }
+            WrongName::Unknown(name) => {
+                let field = Place::Field(&name).within(&path);
+                let known = fields.names.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
+                let message = format!("`{field}` is not known here: use {known}.");
+                (field, message)
+            }
+        };
+        Err(InvalidField { field, message })
+    }
+}
+
+/// Takes an object apart.
+struct TakeApart<'f>(&'f Fields);
+
+impl<'de> DeserializeSeed<'de> for TakeApart<'_> {
+    type Value = TakenApart<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TakeApart<'_> {
+    type Value = TakenApart<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Self(fields) = self;
+        let mut values = vec![None; fields.names.len()];
+        let mut wrong = None;
+        while let Some(name) = map.next_key_seed(NameOf(fields))? {
+            match name {
+                Name::Listed(index) => {
+                    if values[index].replace(map.next_value()?).is_some() {
+                        wrong.get_or_insert(WrongName::Twice(fields.names[index]));
+                    }
+                }
+                Name::Other(name) => {
+                    map.next_value::<IgnoredAny>()?;
+                    if let Some(name) = name {
+                        wrong.get_or_insert(WrongName::Unknown(name));
+                    }
+                }
+            }
+        }
+        Ok(TakenApart { values, wrong })
+    }
+}
+
+/// Reads a field's name.
+struct NameOf<'f>(&'f Fields);
+
+enum Name {
+    Listed(usize),
+    /// The name, where it is to be told.
+    Other(Option<String>),
+}
+
+impl<'de> DeserializeSeed<'de> for NameOf<'_> {
+    type Value = Name;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameOf<'_> {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Name, E> {
+        Ok(match self.0.names.iter().position(|listed| *listed == name) {
+            Some(index) => Name::Listed(index),
+            None => Name::Other((self.0.others == Others::Refused).then(|| name.to_owned())),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRICT: Fields =
+        Fields { names: &["name", "count", "on", "list", "headers", "within"], others: Others::Refused };
+    const WITHIN: Fields = Fields { names: &["id"], others: Others::Ignored };
+
+    /// Reads each field that is there as what it must be.
+    fn read(json: &str) -> Result<(), InvalidField> {
+        let object = Object::parse(json, &STRICT)?;
+        object.given("name", |value| value.read(&STRING))?;
+        object.given("count", |value| value.read(&WHOLE_NUMBER))?;
+        object.given("on", |value| value.read_nullable(&BOOLEAN))?;
+        object.given("list", |value| value.list(&STRING))?;
+        object.given("headers", |value| value.members(|value| value.read_nullable(&STRING)))?;
+        if object.value("within").is_some() {
+            object.required_object("within", &WITHIN)?.required("id", &WHOLE_NUMBER)?;
+        }
+        Ok(())
+    }
+
+    #[track_caller]
+    fn check(json: &str, field: &str, message: &str) {
+        assert_eq!(read(json).expect_err(json), InvalidField::new(field, message));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_not_quoted() {
+        check(r#"{"name": 12345678}"#, "name", "`name` is a number: it must be a string.");
+        check(r#"{"name": null}"#, "name", "`name` is null: it must be a string.");
+        check(r#"{"on": "yes"}"#, "on", "`on` is a string: it must be true or false.");
+        let number =
+            "`count` has a value that is not allowed: it must be a whole number from 0 to 18446744073709551615.";
+        check(r#"{"count": -1}"#, "count", number);
+        check(r#"{"count": 1.5}"#, "count", number);
+        check(r#"{"count": 18446744073709551616}"#, "count", number);
+        check(r#"{"name": "\ud800"}"#, "name", "`name` has a value that is not allowed: it must be a string.");
+        check(r#"{"list": {}}"#, "list", "`list` is an object: it must be a list.");
+        check(r#"{"list": ["a", true]}"#, "list[1]", "`list[1]` is a boolean: it must be a string.");
+        check(r#"{"headers": []}"#, "headers", "`headers` is a list: it must be an object.");
+        check(r#"{"headers": {"x-key": 5}}"#, "headers.x-key", "`headers.x-key` is a number: it must be a string.");
+        check(r#"{"within": []}"#, "within", "`within` is a list: it must be an object.");
+        check(
+            r#"{"within": {"\ud800": 1}}"#,
+            "within",
+            "`within` has a value that is not allowed: it must be an object.",
+        );
+        let missing = "`within.id` is missing: it must be a whole number from 0 to 18446744073709551615.";
+        check(r#"{"within": {"other": 1}}"#, "within.id", missing);
+    }
+
+    #[test]
+    fn a_field_stands_there_once_and_is_known() {
+        check(r#"{"name": "a", "name": "b"}"#, "name", "`name` is given twice: keep one.");
+        check(r#"{"na\u006de": "a", "name": "b"}"#, "name", "`name` is given twice: keep one.");
+        check(r#"{"within": {"id": 1, "id": 1}}"#, "within.id", "`within.id` is given twice: keep one.");
+        let known = "use `name`, `count`, `on`, `list`, `headers`, `within`.";
+        check(r#"{"nmae": "a", "name": 5}"#, "nmae", &format!("`nmae` is not known here: {known}"));
+        assert_eq!(read(r#"{"within": {"id": 1, "other": 1, "other": 2}}"#), Ok(()));
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused_whole() {
+        check("[]", WHOLE_BODY, "This is a list: it must be an object.");
+        check(" 5", WHOLE_BODY, "This is a number: it must be an object.");
+        for (json, place) in
+            [("", "1, column 0"), ("{", "1, column 1"), ("[]x", "1, column 3"), ("{}\n{}", "2, column 1")]
+        {
+            check(json, WHOLE_BODY, &format!("This is not valid JSON: see line {place}."));
+            assert!(matches!(Object::parse(json, &STRICT), Err(Unreadable::NotJson(_))), "{json}");
+        }
+        assert!(matches!(Object::parse("[]", &STRICT), Err(Unreadable::Invalid(_))));
+    }
+
+    #[test]
+    fn members_stand_there_as_they_are_written() {
+        let object = Object::parse(r#"{"headers": {"b": "1", "a": null, "b": "3"}}"#, &STRICT).unwrap();
+        let members = object.value("headers").unwrap().members(|value| value.read_nullable(&STRING)).unwrap();
+        let expected = [("b", Some("1")), ("a", None), ("b", Some("3"))];
+        assert_eq!(members, expected.map(|(name, value)| (name.to_owned(), value.map(str::to_owned))));
+    }
+
+    #[test]
+    fn a_time_has_its_offset() {
+        let read = |text: &str| (TIME.read)(&RawValue::from_string(format!("\"{text}\"")).unwrap());
+        assert_eq!(read("2025-01-10T11:23:45+01:00"), read("2025-01-10T10:23:45Z"));
+        assert!(read("2025-01-10T10:23:45Z").is_some());
+        for text in ["", "yesterday", "2025-01-10", "2025-01-10T10:23:45", "1736504625"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    /// Whoever nests without end must not bring a reader to its knees.
+    #[test]
+    fn depth_costs_nothing() {
+        let deep = format!(r#"{{"name": "a", "list": {}"x"{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(read(&deep).expect_err("the list holds a list").field, "list[0]");
+    }
+}
