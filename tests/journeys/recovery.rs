@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::io::bookkeeping::Bookkeeping;
+use api::store::recovery_rate::RecoveryRate;
+use api::store::shared_value::SharedValues;
 use domain::alert::event::EventType;
 use domain::delivery::ledger::{End, MAX_ROUNDS, State};
 use domain::delivery::payload::{Kept, keep};
@@ -211,10 +212,10 @@ pub async fn refused_while_off_or_fully_booked(scene: Scene) -> Result<(), Faile
     api.change(&id, &json!({"enabled": true})).await?;
 
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk_config(scene.stack.endpoint()));
-    let bookkeeping = Bookkeeping::new(dynamodb, scene.stack.output("IntegrationsTableName")?.to_owned());
+    let values = SharedValues::new(dynamodb, scene.stack.output("IntegrationsTableName")?.to_owned());
     // Ten minutes' worth, from a time that is yet to come when the next one asks.
     let soon = Timestamp::now() + Duration::from_secs(30);
-    let booked = bookkeeping.reserve(&integration, 6_000, soon).await?;
+    let booked = RecoveryRate::new(values).reserve(&integration, 6_000, soon).await?;
     assert!(booked.is_ok());
     let refused = ask(&api, &id, &json!({})).await?;
     assert_problem(&refused, StatusCode::TOO_MANY_REQUESTS, &[])?;

@@ -17,7 +17,7 @@ use http::header::{
 use http::{HeaderName, StatusCode, Uri};
 use sha2::{Digest, Sha256};
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// A file that the page consists of.
 struct File {

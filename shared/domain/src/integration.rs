@@ -136,6 +136,9 @@ impl Integration {
     /// The item format that this code writes.
     pub const FORMAT: u8 = 1;
 
+    /// The version that an integration is created with.
+    pub const FIRST_VERSION: u64 = 1;
+
     pub fn standing(&self) -> Standing {
         match (self.deleted_at, self.enabled) {
             (Some(_), _) => Standing::Deleted,

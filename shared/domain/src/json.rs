@@ -184,6 +184,14 @@ impl<'a> Object<'a> {
         self.value(name).map(|value| read(&value)).transpose()
     }
 
+    /// What a field holds, if it is there.
+    ///
+    /// # Errors
+    /// [`InvalidField`] when that is not what is expected.
+    pub fn optional<T>(&self, name: &'static str, expected: &Expected<T>) -> Result<Option<T>, InvalidField> {
+        self.given(name, |value| value.read(expected))
+    }
+
     /// What a field holds that must be there.
     ///
     /// # Errors
@@ -462,8 +470,8 @@ mod tests {
     /// Reads each field that is there as what it must be.
     fn read(json: &str) -> Result<(), InvalidField> {
         let object = Object::parse(json, &STRICT)?;
-        object.given("name", |value| value.read(&STRING))?;
-        object.given("count", |value| value.read(&WHOLE_NUMBER))?;
+        object.optional("name", &STRING)?;
+        object.optional("count", &WHOLE_NUMBER)?;
         object.given("on", |value| value.read_nullable(&BOOLEAN))?;
         object.given("list", |value| value.list(&STRING))?;
         object.given("headers", |value| value.members(|value| value.read_nullable(&STRING)))?;

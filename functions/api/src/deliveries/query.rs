@@ -12,7 +12,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::IntoParams;
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// How many deliveries a page has unless told otherwise.
 const DEFAULT_LIMIT: usize = 25;
@@ -36,13 +36,13 @@ const EARLIEST_RECEIPT: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct LogParameters {
     /// Only deliveries of this status.
     #[param(inline, required = false)]
-    status: crate::openapi::StatusName,
+    status: crate::http::openapi::StatusName,
     /// Only deliveries of this event.
     #[param(inline, required = false)]
-    event_type: crate::openapi::EventTypeName,
+    event_type: crate::http::openapi::EventTypeName,
     /// Only deliveries of this alert.
     #[param(required = false, inline)]
-    alert_id: crate::openapi::WholeNumber,
+    alert_id: crate::http::openapi::WholeNumber,
     /// Only what was received from this time on. See above for what is found.
     #[param(required = false, value_type = String, format = DateTime)]
     from: Timestamp,
@@ -148,7 +148,7 @@ impl LogQuery {
 
     /// How many items to read at a time: one more than the page, to know whether it is the last, or as many as can be
     /// when most may be left out.
-    pub(super) fn read_ahead(&self, most: usize) -> i32 {
+    pub(crate) fn read_ahead(&self, most: usize) -> i32 {
         let items = if self.filter.lets_all_through() { (self.limit + 1).min(most) } else { most };
         i32::try_from(items).unwrap_or(i32::MAX)
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::explanation::ErrorView;
+use crate::error_view::ErrorView;
 
 /// One HTTP request of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -43,11 +43,11 @@ pub struct DeliveryView {
     #[schema(example = "dlv_01JH7VVHV81KJMEKY94GFHBBTY")]
     pub id: String,
     pub integration_id: String,
-    #[schema(value_type = crate::openapi::StatusName)]
+    #[schema(value_type = crate::http::openapi::StatusName)]
     pub status: &'static str,
-    #[schema(value_type = crate::openapi::EventTypeName)]
+    #[schema(value_type = crate::http::openapi::EventTypeName)]
     pub event_type: &'static str,
-    #[schema(value_type = crate::openapi::WholeNumber)]
+    #[schema(value_type = crate::http::openapi::WholeNumber)]
     pub alert_id: u64,
     /// Whether it was made with the Test button.
     pub test: bool,

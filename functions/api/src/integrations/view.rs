@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use axum::Json;
+use axum::response::{AppendHeaders, IntoResponse};
 use domain::integration::Integration;
 use domain::integration::health::{Health, SLOW};
 use domain::request::signature::{SecretFormat, SigningSecret};
+use http::header::ETAG;
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::explanation::ErrorView;
+use crate::error_view::ErrorView;
+use crate::http::clock;
+use crate::http::precondition::entity_tag;
 
 /// A custom header, of whose value only its end is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -58,7 +63,7 @@ pub struct IntegrationView {
     pub name: String,
     #[schema(example = "https://example.com/webhook")]
     pub url: String,
-    #[schema(value_type = crate::openapi::MethodName)]
+    #[schema(value_type = crate::http::openapi::MethodName)]
     pub method: &'static str,
     pub enabled: bool,
     /// The custom headers by name, in lower case. Their values are never returned.
@@ -69,18 +74,18 @@ pub struct IntegrationView {
     pub signing_secret_last4: Option<String>,
     /// How receivers read the signing secret as a key of Standard Webhooks: `whsec` when the key is the decoded base64 after
     /// `whsec_`, `raw` when it is the secret's own bytes. `null` without a secret, or when it was set before this was noted.
-    #[schema(required = true, value_type = Option<crate::openapi::SecretFormatName>)]
+    #[schema(required = true, value_type = Option<crate::http::openapi::SecretFormatName>)]
     pub signing_secret_format: Option<&'static str>,
     /// Until when the secret before the last rotation signs too.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     pub previous_secret_valid_until: Option<Timestamp>,
     /// Which events it wants; empty means all.
-    #[schema(value_type = Vec<crate::openapi::EventTypeName>)]
+    #[schema(value_type = Vec<crate::http::openapi::EventTypeName>)]
     pub event_types: Vec<&'static str>,
     /// Which severities it wants; empty means all.
     pub severities: Vec<String>,
     /// Which projects it wants; empty means all.
-    #[schema(value_type = Vec<crate::openapi::WholeNumber>)]
+    #[schema(value_type = Vec<crate::http::openapi::WholeNumber>)]
     pub project_ids: Vec<u64>,
     pub health: HealthView,
     #[schema(value_type = String, format = DateTime)]
@@ -151,6 +156,12 @@ impl IntegrationList {
         let items = integrations.iter().map(|integration| IntegrationView::of(integration, now)).collect();
         Self { items, next_cursor: None }
     }
+}
+
+/// An integration, and which version of it that is.
+pub(crate) fn with_version(integration: &Integration) -> impl IntoResponse + use<> {
+    let headers = AppendHeaders([(ETAG, entity_tag(integration.version))]);
+    (headers, Json(IntegrationView::of(integration, clock::now())))
 }
 
 fn health(integration: &Integration) -> HealthView {

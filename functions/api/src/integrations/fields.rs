@@ -2,15 +2,13 @@
 
 use std::collections::HashSet;
 
-use aws::kms::vault::OpenSecrets;
 use domain::alert::event::{EventType, MAX_SEVERITY_BYTES};
 use domain::alert::filter::Filter;
 use domain::endpoint::headers::{CustomerHeaders, HeaderRefused};
 use domain::endpoint::url::{EndpointUrl, UrlRefused};
 use domain::json::InvalidField;
-use domain::request::signature::{SigningSecret, SigningSecrets};
+use domain::request::signature::SigningSecret;
 use http::HeaderName;
-use jiff::Timestamp;
 
 /// The longest name of an integration, in characters.
 pub const MAX_NAME_CHARS: usize = 100;
@@ -64,14 +62,24 @@ pub fn name(text: &str) -> Result<String, InvalidField> {
     Ok(name.to_owned())
 }
 
+/// Whether an integration gets alerts unless told otherwise.
+pub const ENABLED_BY_DEFAULT: bool = true;
+
+/// A URL, as it was written.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<String, InvalidField> {
+    if text.is_empty() {
+        let message = "The webhook URL is missing: it should look like https://example.com/webhook.";
+        return Err(InvalidField::new("url", message));
+    }
+    read_url(text).map(|_| text.to_owned()).map_err(url_error)
+}
+
 /// What is wrong with a URL.
 pub fn url_error(refused: UrlRefused) -> InvalidField {
     InvalidField::new("url", refused.sentence())
-}
-
-/// A URL that is not there.
-pub fn url_missing() -> InvalidField {
-    InvalidField::new("url", "The webhook URL is missing: it should look like https://example.com/webhook.")
 }
 
 /// A signing secret that is to be set.
@@ -173,15 +181,6 @@ fn each_once<T: PartialEq>(values: Vec<T>) -> Vec<T> {
         }
     }
     kept
-}
-
-/// The same secrets without a previous one whose time is over.
-pub fn still_valid(secrets: &OpenSecrets, now: Timestamp) -> OpenSecrets {
-    let signing = secrets.signing.as_ref().map(|signing| SigningSecrets {
-        current: signing.current.clone(),
-        previous: signing.previous.clone().filter(|previous| now < previous.valid_until),
-    });
-    OpenSecrets { signing, headers: secrets.headers.clone() }
 }
 
 #[cfg(test)]

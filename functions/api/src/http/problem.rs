@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::input::{MAX_BODY_BYTES, MediaType};
+use crate::http::media_type::MediaType;
 
 /// The media type of problem documents.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -39,10 +39,12 @@ pub enum Problem {
     MethodNotAllowed,
     Conflict(Conflict),
     /// `If-Match` names another version than there is.
-    Outdated,
-    TooLarge,
+    PreconditionFailed,
+    TooLarge {
+        max_bytes: usize,
+    },
     /// The body is not said to be what is wanted.
-    OtherMediaType {
+    UnsupportedMediaType {
         wanted: MediaType,
     },
     /// Too often; again from that time on.
@@ -133,8 +135,21 @@ pub struct ProblemDocument {
     /// A sentence for a person.
     pub detail: String,
     /// The fields at fault; empty when it is not the input.
-    #[schema(value_type = Vec<crate::openapi::FieldError>)]
+    #[schema(value_type = Vec<FieldError>)]
     pub errors: Vec<InvalidField>,
+}
+
+/// One thing that is wrong with the input.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes `InvalidField`")]
+pub struct FieldError {
+    /// The body's field, `headers.<name>` for one custom header as it was written, the query parameter, the request header,
+    /// or `$` for the body as a whole.
+    #[schema(example = "url")]
+    field: String,
+    /// What is wrong and what would be right.
+    #[schema(example = "The webhook URL must start with https:// (recommended) or http://.")]
+    message: String,
 }
 
 impl Problem {
@@ -157,9 +172,11 @@ impl Problem {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::Conflict(Conflict::Contended) => (StatusCode::CONFLICT, "contended", "Changed at the same time"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
-            Self::Outdated => (StatusCode::PRECONDITION_FAILED, "outdated", "Changed meanwhile"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
-            Self::OtherMediaType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Unsupported media type"),
+            Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "outdated", "Changed meanwhile"),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
+            Self::UnsupportedMediaType { .. } => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Unsupported media type")
+            }
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests"),
             Self::Fault(_) => (StatusCode::INTERNAL_SERVER_ERROR, "fault", "Internal error"),
         }
@@ -181,11 +198,11 @@ impl Problem {
                 "This method cannot be used here: see the Allow header for those that can.".to_owned()
             }
             Self::Conflict(conflict) => conflict.sentence(),
-            Self::Outdated => {
+            Self::PreconditionFailed => {
                 "The integration was changed since you read it: read it again, and repeat your change.".to_owned()
             }
-            Self::TooLarge => format!("The body must have at most {MAX_BODY_BYTES} bytes."),
-            Self::OtherMediaType { wanted } => {
+            Self::TooLarge { max_bytes } => format!("The body must have at most {max_bytes} bytes."),
+            Self::UnsupportedMediaType { wanted } => {
                 let called = wanted.names().join(" or ");
                 format!("The body must be JSON, with the header Content-Type: {called}.")
             }
@@ -198,8 +215,10 @@ impl Problem {
         match self {
             Self::Malformed(error) => vec![error],
             Self::Invalid(errors) => errors,
-            Self::Outdated => vec![InvalidField::new("If-Match", self.detail())],
-            Self::TooLarge | Self::OtherMediaType { .. } => vec![InvalidField::new(WHOLE_BODY, self.detail())],
+            Self::PreconditionFailed => vec![InvalidField::new("If-Match", self.detail())],
+            Self::TooLarge { .. } | Self::UnsupportedMediaType { .. } => {
+                vec![InvalidField::new(WHOLE_BODY, self.detail())]
+            }
             _ => Vec::new(),
         }
     }
@@ -211,7 +230,7 @@ impl Problem {
         let (name, value) = match self {
             Self::TooMany { until, .. } => (RETRY_AFTER, whole_seconds(until.duration_since(Timestamp::now()))),
             Self::Conflict(Conflict::Contended) => (RETRY_AFTER, COME_BACK_AFTER.as_secs().to_string()),
-            Self::OtherMediaType { wanted: wanted @ MediaType::MergePatch } => {
+            Self::UnsupportedMediaType { wanted: wanted @ MediaType::MergePatch } => {
                 (ACCEPT_PATCH, wanted.names().join(", "))
             }
             _ => return None,
@@ -275,11 +294,11 @@ mod tests {
     fn a_problem_says_how_to_do_better() {
         let past = Problem::TooMany { sentence: "Too often.", until: Timestamp::UNIX_EPOCH };
         advised(past, StatusCode::TOO_MANY_REQUESTS, RETRY_AFTER, "1");
-        let patch = Problem::OtherMediaType { wanted: MediaType::MergePatch };
+        let patch = Problem::UnsupportedMediaType { wanted: MediaType::MergePatch };
         assert!(patch.detail().contains("application/merge-patch+json"));
         let types = "application/merge-patch+json, application/json";
         advised(patch, StatusCode::UNSUPPORTED_MEDIA_TYPE, ACCEPT_PATCH, types);
-        let json = Problem::OtherMediaType { wanted: MediaType::Json };
+        let json = Problem::UnsupportedMediaType { wanted: MediaType::Json };
         assert!(json.into_response().headers().get(ACCEPT_PATCH).is_none());
     }
 

@@ -3,15 +3,12 @@
 //! API Gateway has verified the token's signature, issuer, audience and lifetime, and hands its claims over with the
 //! request. No header, path or body can say which organization it is.
 
-use std::sync::Arc;
-
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use domain::ids::OrganizationId;
 use http::request::Parts;
 use lambda_http::request::RequestContext;
 
-use crate::Api;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// The caller of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +16,19 @@ pub struct Caller {
     pub organization: OrganizationId,
 }
 
-impl FromRequestParts<Arc<Api>> for Caller {
+/// The name of the claim that says which organization a caller belongs to.
+#[derive(Clone, Debug)]
+pub struct OrganizationClaim(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller
+where
+    OrganizationClaim: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let claim = parts.extensions.get().and_then(|context| claim(context, &api.organization_claim));
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let OrganizationClaim(name) = OrganizationClaim::from_ref(state);
+        let claim = parts.extensions.get().and_then(|context| claim(context, &name));
         let organization = claim.and_then(organization).ok_or(Problem::NoOrganization)?;
         Ok(Self { organization })
     }

@@ -1,10 +1,9 @@
-//! Rotating a signing secret: a new one at once, and the old one beside it for a while.
+//! `POST /integrations/{id}/rotate-secret`: a new signing secret at once, and the old one beside it for a while.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws::dynamodb::conditional::{Conditional, with_backoff};
-use aws::fault::Fault;
 use aws::kms::vault::{OpenSecrets, random};
 use aws::log::{self, Changed};
 use axum::Json;
@@ -18,14 +17,20 @@ use http::header::ETAG;
 use jiff::Timestamp;
 use utoipa::ToSchema;
 
-use crate::caller::Caller;
-use crate::fields;
-use crate::idempotency::{KeyedRequest, Purpose};
-use crate::input::{FromBody, OptionalJsonBody, Precondition, entity_tag};
-use crate::integrations::{IntegrationWithSecret, SecretOrigin};
-use crate::problem::{Conflict, Problem};
-use crate::revision::{Revised, Revision};
-use crate::{Api, now};
+use crate::http::body::{FromBody, OptionalJsonBody};
+use crate::http::caller::Caller;
+use crate::http::clock::now;
+use crate::http::idempotency_key::{IdempotentRequest, Operation};
+use crate::http::openapi::{
+    BodyRefusals, IdempotencyKey, IfMatch, IntegrationPath, NotThere, PreconditionFailed, Refusals,
+};
+use crate::http::precondition::{Precondition, entity_tag};
+use crate::http::problem::{Conflict, Problem, ProblemDocument};
+use crate::integrations::view::IntegrationWithSecret;
+use crate::integrations::{fields, secrets};
+use crate::state::Api;
+use crate::store::integrations::{Change, changed};
+use crate::store::remembered_requests::SecretOrigin;
 
 /// How long the old secret signs too, unless told otherwise: a day.
 pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
@@ -56,13 +61,13 @@ impl FromBody for RotateSecret {
         Ok(Self {
             signing_secret: object.given("signing_secret", |secret| secret.read_nullable(&STRING))?.flatten(),
             overlap_seconds: object.given("overlap_seconds", |seconds| seconds.read_nullable(&WHOLE_NUMBER))?.flatten(),
-            replace_previous: object.given("replace_previous", |replace| replace.read(&BOOLEAN))?.unwrap_or_default(),
+            replace_previous: object.optional("replace_previous", &BOOLEAN)?.unwrap_or_default(),
         })
     }
 }
 
 /// A rotation, checked.
-pub(crate) struct Rotation {
+struct Rotation {
     new: SigningSecret,
     origin: SecretOrigin,
     overlap: Duration,
@@ -102,15 +107,15 @@ impl Rotation {
 /// end. With an `Idempotency-Key`, asking again within 24 hours gives the same answer and rotates nothing more.
 #[utoipa::path(
     post, path = "/integrations/{id}/rotate-secret", tag = "Integrations", operation_id = "rotateSecret",
-    params(crate::openapi::IntegrationPath, crate::openapi::IfMatch, crate::openapi::IdempotencyKey),
+    params(IntegrationPath, IfMatch, IdempotencyKey),
     request_body = Option<RotateSecret>,
     responses(
         (status = OK, description = "The integration; with a generated secret, which is shown this once.",
          body = IntegrationWithSecret, headers(("ETag" = String, description = "Its version, for If-Match."))),
-        crate::openapi::Refusals, crate::openapi::NotThere, crate::openapi::BodyRefusals, crate::openapi::Outdated,
+        Refusals, NotThere, BodyRefusals, PreconditionFailed,
         (status = CONFLICT, description = "The secret before the last rotation still signs; or others are changing the \
                                            integration at this moment, and Retry-After says when to ask again.",
-         body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
+         body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn rotate_secret(
@@ -120,21 +125,22 @@ pub(crate) async fn rotate_secret(
     headers: HeaderMap,
     body: OptionalJsonBody<RotateSecret>,
 ) -> Result<impl IntoResponse, Problem> {
-    let purpose = Purpose::RotateSecretOf(id.parse().map_err(|_| Problem::NotFound)?);
-    let request = KeyedRequest::read(&headers, purpose, &body.bytes)?;
+    let operation = Operation::RotateSecretOf(id.parse().map_err(|_| Problem::NotFound)?);
+    let request = IdempotentRequest::read(&headers, operation, &body.bytes)?;
+    let request = request.as_ref();
     let precondition = Precondition::read(&headers);
     let rotation = body.value.check(SigningSecret::generate(random()))?;
     with_backoff((), |()| async {
         // First: whatever is made of it from here on, by the same request carried out elsewhere too, is a conflict.
-        let current = api.integration(caller, &id).await?;
-        if let Some(earlier) = api.carried_out_before(caller.organization, request.as_ref()).await? {
-            let current = api.integration(caller, &id).await?;
-            let generated = api.generated_before(&earlier, &current).await?;
+        let current = api.integrations.find(caller, &id).await?;
+        if let Some(earlier) = api.integrations.requests().find(caller.organization, request).await? {
+            let current = api.integrations.find(caller, &id).await?;
+            let generated = secrets::generated_by(&api, &earlier, &current).await?;
             return Ok(Conditional::Applied(rotated_view(&current, generated.as_ref())));
         }
-        let revised = api.revised(&current, &precondition, &Revision::Rotation(&rotation)).await?;
-        let (Revised::Next(next) | Revised::Unchanged(next)) = revised;
-        let written = api.write_rotated(&next, current.version, request.as_ref(), rotation.origin).await?;
+        let next = next(&api, &current, &precondition, &rotation).await?;
+        let remembered = request.map(|request| (request, rotation.origin));
+        let written = api.integrations.replace(&next, current.version, remembered).await?;
         Ok(written.map(|()| {
             log::changed(Changed::SecretRotated, &next);
             rotated_view(&next, rotation.generated())
@@ -143,18 +149,19 @@ pub(crate) async fn rotate_secret(
     .await
 }
 
-impl Api {
-    async fn write_rotated(
-        &self,
-        next: &Integration,
-        used_version: u64,
-        request: Option<&KeyedRequest>,
-        origin: SecretOrigin,
-    ) -> Result<Conditional, Fault> {
-        match request {
-            Some(request) => self.bookkeeping.replace(next, used_version, request, origin).await,
-            None => self.integrations.replace(next, used_version).await,
-        }
+/// The integration's next version. Nothing is written.
+async fn next(
+    api: &Api,
+    current: &Integration,
+    precondition: &Precondition,
+    rotation: &Rotation,
+) -> Result<Integration, Problem> {
+    let now = now();
+    let open = rotated(&*api.dispatch.secrets(current).await?, rotation, now)?;
+    let sealed = secrets::seal(api, &secrets::owner(current), &open).await?;
+    let wanted = Integration { secrets: sealed, ..current.clone() };
+    match changed(current, wanted, precondition, now)? {
+        Change::Version(next) | Change::Nothing(next) => Ok(next),
     }
 }
 
@@ -177,7 +184,7 @@ fn overlap(seconds: Option<u64>) -> Result<Duration, Problem> {
 /// # Errors
 /// [`Problem::Invalid`] when the new one is the old one, [`Conflict::OverlapRunning`] when one beside it still signs and is to
 /// stay.
-pub(crate) fn rotated(secrets: &OpenSecrets, rotation: &Rotation, now: Timestamp) -> Result<OpenSecrets, Problem> {
+fn rotated(secrets: &OpenSecrets, rotation: &Rotation, now: Timestamp) -> Result<OpenSecrets, Problem> {
     let Rotation { new, overlap, previous, .. } = rotation;
     let old = secrets.signing.as_ref().map(|signing| &signing.current);
     if old == Some(new) {

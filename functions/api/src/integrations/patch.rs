@@ -1,4 +1,4 @@
-//! What a customer asks an integration to be, checked: a new one, or a patch of one.
+//! A JSON merge patch (RFC 7396) of an integration, and what it makes of one.
 
 use std::collections::BTreeMap;
 
@@ -7,173 +7,19 @@ use domain::alert::event::EventType;
 use domain::alert::filter::Filter;
 use domain::endpoint::headers::CustomerHeaders;
 use domain::endpoint::url::{EndpointUrl, UrlRefused};
-use domain::integration::secrets::{Owner, SealedSecrets};
 use domain::integration::{Integration, Method};
 use domain::json::{BOOLEAN, Fields, InvalidField, Object, Others, STRING, Value, WHOLE_NUMBER};
 use domain::request::signature::{SigningSecret, SigningSecrets};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::FIRST_VERSION;
-use crate::fields::{self, Errors};
-use crate::input::FromBody;
-use crate::openapi::{EventTypeName, MethodName, WholeNumber};
-
-/// A new integration.
-#[derive(ToSchema)]
-pub struct NewIntegration {
-    /// What this webhook is for.
-    #[schema(required = true, min_length = 1, max_length = 100, example = "On-call pager")]
-    name: String,
-    /// Where the alerts are sent. HTTPS is recommended; the host must be publicly reachable.
-    #[schema(required = true, max_length = 2048, example = "https://example.com/webhook")]
-    url: String,
-    #[schema(required = false, value_type = MethodName, default = "POST")]
-    method: Method,
-    /// Whether it gets alerts.
-    #[schema(required = false, default = true)]
-    enabled: bool,
-    /// The secret that requests are signed with: `whsec_` and the base64 of 24 to 64 bytes, or 16 to 256 visible characters
-    /// of ASCII.
-    #[schema(min_length = 16, max_length = 256, pattern = "^[!-~]+$")]
-    signing_secret: Option<String>,
-    /// Generates a signing secret, which the answer shows once.
-    #[schema(required = false, default = false)]
-    generate_signing_secret: bool,
-    /// Headers to be sent with each request, for authentication mostly. At most 20. Names are sent with a capital at the
-    /// beginning and after each hyphen, however they are written here.
-    #[schema(required = false, value_type = BTreeMap<String, String>)]
-    headers: Vec<(String, String)>,
-    /// Only these events; empty means all.
-    #[schema(required = false, value_type = Vec<EventTypeName>)]
-    event_types: Vec<EventType>,
-    /// Only alerts of these severities; empty means all.
-    #[schema(required = false, max_items = 20)]
-    severities: Vec<String>,
-    /// Only alerts of these projects; empty means all.
-    #[schema(required = false, value_type = Vec<WholeNumber>, max_items = 100)]
-    project_ids: Vec<u64>,
-}
-
-impl FromBody for NewIntegration {
-    const FIELDS: Fields = Fields {
-        names: &[
-            "name",
-            "url",
-            "method",
-            "enabled",
-            "signing_secret",
-            "generate_signing_secret",
-            "headers",
-            "event_types",
-            "severities",
-            "project_ids",
-        ],
-        others: Others::Refused,
-    };
-
-    fn read(object: &Object<'_>) -> Result<Self, InvalidField> {
-        Ok(Self {
-            name: object.given("name", |name| name.read(&STRING))?.unwrap_or_default(),
-            url: object.given("url", |url| url.read(&STRING))?.unwrap_or_default(),
-            method: object.given("method", |method| method.read(&Method::EXPECTED))?.unwrap_or_default(),
-            enabled: object.given("enabled", |enabled| enabled.read(&BOOLEAN))?.unwrap_or(ENABLED_BY_DEFAULT),
-            signing_secret: object.given("signing_secret", |secret| secret.read_nullable(&STRING))?.flatten(),
-            generate_signing_secret: object
-                .given("generate_signing_secret", |generate| generate.read(&BOOLEAN))?
-                .unwrap_or_default(),
-            headers: object
-                .given("headers", |headers| headers.members(|value| value.read(&STRING)))?
-                .unwrap_or_default(),
-            event_types: object.given("event_types", |types| types.list(&EventType::EXPECTED))?.unwrap_or_default(),
-            severities: object.given("severities", |severities| severities.list(&STRING))?.unwrap_or_default(),
-            project_ids: object.given("project_ids", |projects| projects.list(&WHOLE_NUMBER))?.unwrap_or_default(),
-        })
-    }
-}
-
-const ENABLED_BY_DEFAULT: bool = true;
-
-/// A new integration, checked.
-pub struct Draft {
-    pub name: String,
-    pub url: String,
-    pub method: Method,
-    pub enabled: bool,
-    pub filter: Filter,
-    pub headers: CustomerHeaders,
-    pub signing_secret: Option<SigningSecret>,
-    pub secret_origin: SecretOrigin,
-}
-
-/// Where a new integration's signing secret comes from, if it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SecretOrigin {
-    Customer,
-    Generated,
-}
-
-impl NewIntegration {
-    /// Checks a new integration.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it.
-    pub fn check(self, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<Draft, Vec<InvalidField>> {
-        let mut errors = Errors::default();
-        let name = errors.note(fields::name(&self.name));
-        let url = errors.note(url(&self.url, read_url));
-        let signing_secret = errors.note(self.signing_secret.as_deref().map(fields::signing_secret).transpose());
-        if self.signing_secret.is_some() && self.generate_signing_secret {
-            let message = "Either give a signing secret or have one generated, not both.";
-            errors.push(InvalidField::new("generate_signing_secret", message));
-        }
-        let headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let headers = errors.note(fields::headers(&headers));
-        let filter = fields::filter(self.event_types, self.severities, self.project_ids, &mut errors);
-        errors.none()?;
-        let secret_origin = if self.generate_signing_secret { SecretOrigin::Generated } else { SecretOrigin::Customer };
-        let Self { method, enabled, .. } = self;
-        Ok(Draft { name, url, method, enabled, filter, headers, signing_secret, secret_origin })
-    }
-}
-
-impl Draft {
-    /// The secrets that the integration is to have.
-    pub fn secrets(&self, generated: Option<SigningSecret>) -> OpenSecrets {
-        let current = generated.or_else(|| self.signing_secret.clone());
-        let signing = current.map(|current| SigningSecrets { current, previous: None });
-        OpenSecrets { signing, headers: self.headers.clone() }
-    }
-
-    /// The integration.
-    pub fn integration(&self, owner: &Owner, secrets: Option<SealedSecrets>, now: Timestamp) -> Integration {
-        Integration {
-            organization_id: owner.organization,
-            id: owner.integration,
-            name: self.name.clone(),
-            url: self.url.clone(),
-            method: self.method,
-            enabled: self.enabled,
-            disabled_reason: None,
-            disabled_at: (!self.enabled).then_some(now),
-            filter: self.filter.clone(),
-            secrets,
-            health: None,
-            version: FIRST_VERSION,
-            created_at: now,
-            updated_at: now,
-            deleted_at: None,
-            expires_at: None,
-            format: Integration::FORMAT,
-        }
-    }
-}
+use crate::http::body::FromBody;
+use crate::http::openapi::{EventTypeName, MethodName, WholeNumber};
+use crate::integrations::fields::{self, ENABLED_BY_DEFAULT, Errors};
 
 /// What a merge patch says of a field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Patch<T> {
+enum Patch<T> {
     /// It is absent: the field stays as it is.
     #[default]
     Keep,
@@ -326,8 +172,8 @@ impl IntegrationPatch {
         }
         match &self.url {
             Patch::Keep => {}
-            Patch::Reset => next.url = errors.note(url("", read_url)),
-            Patch::Set(text) => next.url = errors.note(url(text, read_url)),
+            Patch::Reset => next.url = errors.note(fields::url("", read_url)),
+            Patch::Set(text) => next.url = errors.note(fields::url(text, read_url)),
         }
         next.method = self.method.or(&current.method);
         next.enabled = match self.enabled {
@@ -420,19 +266,14 @@ fn set_secret(text: &str, current: &OpenSecrets) -> Result<SigningSecret, Invali
     }
 }
 
-fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<String, InvalidField> {
-    if text.is_empty() {
-        return Err(fields::url_missing());
-    }
-    read_url(text).map(|_| text.to_owned()).map_err(fields::url_error)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::integrations::create::NewIntegration;
     use domain::endpoint::address::AllowedNetworks;
     use domain::integration::DisabledReason;
     use domain::integration::health::Health;
+    use domain::integration::secrets::Owner;
     use serde_json::json;
 
     fn read_url(text: &str) -> Result<EndpointUrl, UrlRefused> {
@@ -440,42 +281,18 @@ mod tests {
     }
 
     fn read<T: FromBody>(body: &str) -> T {
-        crate::input::read(body.as_bytes()).unwrap_or_else(|problem| panic!("{problem:?}"))
-    }
-
-    fn draft(body: serde_json::Value) -> Result<Draft, Vec<String>> {
-        let new: NewIntegration = read(&body.to_string());
-        new.check(read_url).map_err(|errors| errors.into_iter().map(|error| error.field).collect())
-    }
-
-    #[track_caller]
-    fn refused(body: serde_json::Value, fields: &[&str]) {
-        assert_eq!(draft(body).err().unwrap_or_default(), fields);
-    }
-
-    #[test]
-    fn everything_wrong_with_a_new_integration_is_told_at_once() {
-        refused(json!({"name": "n", "url": "https://example.com/"}), &[]);
-        refused(json!({}), &["name", "url"]);
-        refused(json!({"name": "n", "url": "ftp://example.com"}), &["url"]);
-        refused(json!({"name": "n", "url": "https://user@example.com/"}), &["url"]);
-        refused(json!({"name": "n", "url": "http://169.254.169.254/"}), &["url"]);
-        refused(
-            json!({"name": " ", "url": "x", "signing_secret": "not-long-enough", "headers": {"Host": "x"}, "severities": [""]}),
-            &["name", "url", "signing_secret", "headers.Host", "severities"],
-        );
-        refused(
-            json!({"name": "n", "url": "https://example.com/", "signing_secret": "your-signing-secret", "generate_signing_secret": true}),
-            &["generate_signing_secret"],
-        );
+        crate::http::body::read(body.as_bytes()).unwrap_or_else(|problem| panic!("{problem:?}"))
     }
 
     fn current() -> (Integration, OpenSecrets) {
-        let draft = draft(json!({
-            "name": "n", "url": "https://example.com/", "method": "PUT", "enabled": false,
-            "signing_secret": "the-old-signing-secret", "headers": {"X-A": "a", "X-B": "b"}, "project_ids": [7],
-        }));
-        let draft = draft.unwrap_or_else(|fields| panic!("{fields:?}"));
+        let new: NewIntegration = read(
+            &json!({
+                "name": "n", "url": "https://example.com/", "method": "PUT", "enabled": false,
+                "signing_secret": "the-old-signing-secret", "headers": {"X-A": "a", "X-B": "b"}, "project_ids": [7],
+            })
+            .to_string(),
+        );
+        let draft = new.check(read_url).unwrap_or_else(|errors| panic!("{errors:?}"));
         let owner = Owner {
             organization: domain::ids::OrganizationId::new(1).unwrap(),
             integration: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
@@ -604,10 +421,6 @@ mod tests {
             let (integration, secrets) = current();
             let refused = patch.apply(&integration, &secrets, LATER, read_url).err();
             assert_eq!(refused.as_ref().map(at_fault), Some(vec![field.to_owned()]), "{headers}");
-            let set = headers.replace("null", "\"v\"");
-            let new = format!(r#"{{"name": "n", "url": "https://example.com/", "headers": {set}}}"#);
-            let errors = read::<NewIntegration>(&new).check(read_url).err().unwrap_or_default();
-            assert_eq!(errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), [field], "{headers}");
         };
         check(r#"{"X-C": "1", "X-C": "1"}"#, "headers.X-C");
         check(r#"{"X-C": "1", "x-c": "2"}"#, "headers.x-c");

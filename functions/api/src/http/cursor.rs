@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// The longest cursor that is looked at, in characters. Ours have about 200.
 const MAX_CHARS: usize = 1024;

@@ -4,7 +4,11 @@
 
 use std::time::Duration;
 
+use aws::fault::Fault;
+use domain::ids::OrganizationId;
 use jiff::Timestamp;
+
+use crate::store::shared_value::{SharedValues, ValueKey};
 
 /// The most tests of an organization within [`PER`].
 pub const MOST_TESTS: usize = 10;
@@ -19,12 +23,33 @@ pub struct TooManyTests {
     pub until: Timestamp,
 }
 
+/// Counts the tests of all organizations.
+#[derive(Clone, Debug)]
+pub struct TestLimit(SharedValues);
+
+impl TestLimit {
+    pub fn new(values: SharedValues) -> Self {
+        Self(values)
+    }
+
+    /// Admits a test of an organization's integration, or says how long to wait for it.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails, [`Fault::Contended`] when others never let up.
+    pub async fn admit(&self, organization: OrganizationId, now: Timestamp) -> Result<Result<(), TooManyTests>, Fault> {
+        let key = ValueKey::new(organization, "tests".to_owned());
+        let needed_until = now.saturating_add(PER).unwrap_or(Timestamp::MAX);
+        let admit = |recent: Option<Vec<i64>>| Ok((admit(&recent.unwrap_or_default(), now)?, ()));
+        self.0.change(&key, needed_until, admit).await
+    }
+}
+
 /// Admits one more test at `now`, given when the recent ones were made, in epoch milliseconds, oldest first. Returns
 /// what is recent from then on.
 ///
 /// # Errors
 /// [`TooManyTests`] when there were [`MOST_TESTS`] within the last minute.
-pub fn admit(recent: &[i64], now: Timestamp) -> Result<Vec<i64>, TooManyTests> {
+fn admit(recent: &[i64], now: Timestamp) -> Result<Vec<i64>, TooManyTests> {
     let within = |at: &&i64| now.as_millisecond().saturating_sub(**at) < PER_MILLIS;
     let mut still_recent: Vec<i64> = recent.iter().filter(within).copied().collect();
     if still_recent.len() >= MOST_TESTS {

@@ -6,7 +6,11 @@
 
 use std::time::Duration;
 
+use aws::fault::Fault;
+use domain::integration::Integration;
 use jiff::Timestamp;
+
+use crate::store::shared_value::{SharedValues, ValueKey};
 
 /// How far apart two deliveries of an integration are that are sent again: ten a second.
 pub const APART: Duration = Duration::from_millis(100);
@@ -39,11 +43,42 @@ impl Slots {
     }
 }
 
+/// The timelines of all integrations.
+#[derive(Clone, Debug)]
+pub struct RecoveryRate(SharedValues);
+
+impl RecoveryRate {
+    pub fn new(values: SharedValues) -> Self {
+        Self(values)
+    }
+
+    /// Reserves the instants at which that many deliveries of an integration are sent again, behind all those reserved
+    /// before.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails, [`Fault::Contended`] when others never let up.
+    pub async fn reserve(
+        &self,
+        integration: &Integration,
+        count: u32,
+        now: Timestamp,
+    ) -> Result<Result<Slots, FullyBooked>, Fault> {
+        let key = ValueKey::new(integration.organization_id, format!("pace_{}", integration.id));
+        let needed_until = later(now, MOST_AHEAD);
+        let reserve = |booked_until: Option<i64>| {
+            let booked_until = booked_until.and_then(|at| Timestamp::from_millisecond(at).ok());
+            let slots = reserve(booked_until, count, now)?;
+            Ok((slots.until().as_millisecond(), slots))
+        };
+        self.0.change(&key, needed_until, reserve).await
+    }
+}
+
 /// Books `count` instants, from `now` on or behind what is booked already.
 ///
 /// # Errors
 /// [`FullyBooked`] when the last of them would lie further ahead than [`MOST_AHEAD`].
-pub fn reserve(booked_until: Option<Timestamp>, count: u32, now: Timestamp) -> Result<Slots, FullyBooked> {
+fn reserve(booked_until: Option<Timestamp>, count: u32, now: Timestamp) -> Result<Slots, FullyBooked> {
     let first = booked_until.map_or(now, |booked_until| booked_until.max(now));
     let slots = Slots { first, count };
     let horizon = later(now, MOST_AHEAD);

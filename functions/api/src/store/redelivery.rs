@@ -1,28 +1,20 @@
-//! Sending a delivery again by hand: a new round of attempts, by the ledger's protocol.
+//! Sending deliveries again: a new round of attempts for each, by the ledger's protocol.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws::dynamodb::conditional::{Conditional, with_backoff};
 use aws::dynamodb::deliveries_table::{DeliveriesTable, Written};
 use aws::fault::Fault;
-use aws::log;
 use aws::sqs::queues::RetryMessages;
-use axum::Json;
-use axum::extract::{Path, State};
 use domain::delivery::ledger::{self, NotRedeliverable};
 use domain::delivery::moves::{Move, Prior, Write};
 use domain::delivery::retry_message::RetryMessage;
 use domain::delivery::wait::longest_queue_delay;
 use domain::delivery::{Record, Status};
 use domain::integration::{Integration, Standing};
-use http::StatusCode;
 use jiff::Timestamp;
 
-use crate::caller::Caller;
-use crate::deliveries::DeliveryView;
-use crate::problem::{Conflict, Problem};
-use crate::{Api, now};
+use crate::http::problem::{Conflict, Problem};
 
 /// Sends deliveries again.
 pub struct Redelivery {
@@ -32,40 +24,9 @@ pub struct Redelivery {
     retention: Duration,
 }
 
-/// Sends a delivery again that has ended, whatever its end was.
-#[utoipa::path(
-    post, path = "/integrations/{id}/deliveries/{delivery_id}/redeliver", tag = "Deliveries",
-    operation_id = "redeliver",
-    params(crate::openapi::DeliveryPath),
-    responses(
-        (status = ACCEPTED, description = "The delivery, which waits to be sent now.", body = DeliveryView),
-        crate::openapi::Refusals, crate::openapi::NotThere,
-        (status = CONFLICT, description = "It is still under way, was sent too often, was a test, or has no payload any \
-                                           more; its integration is off; or others are sending it at this moment, and \
-                                           Retry-After says when to ask again.",
-         body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn redeliver(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    Path((id, delivery_id)): Path<(String, String)>,
-) -> Result<(StatusCode, Json<DeliveryView>), Problem> {
-    let integration = api.integration(caller, &id).await?;
-    check_enabled(&integration)?;
-    let record = api.delivery(&integration, &delivery_id).await?;
-    let now = now();
-    let record = api.redelivery.begin(record, now, now).await?;
-    if let Err(fault) = api.redelivery.retry_queue.send(&message(&record), 0).await {
-        // The ledger has it: the next sweep sends what this could not.
-        log::unanswered(&fault);
-    }
-    Ok((StatusCode::ACCEPTED, Json(DeliveryView::of(&record))))
-}
-
 /// # Errors
 /// [`Conflict::IntegrationDisabled`]: what is sent again to an integration that is off would be cancelled at once.
-pub(crate) fn check_enabled(integration: &Integration) -> Result<(), Problem> {
+pub fn check_enabled(integration: &Integration) -> Result<(), Problem> {
     match integration.standing() {
         Standing::Enabled => Ok(()),
         Standing::Disabled | Standing::Deleted => Err(Problem::Conflict(Conflict::IntegrationDisabled)),
@@ -116,6 +77,14 @@ impl Redelivery {
         let interrupted = record.with_interrupted_attempt(record.lease_until.unwrap_or(now));
         let write = Write { from, to, attempts: interrupted.as_deref(), expires_at: Some(expires_at) };
         self.deliveries.advance(key, record.identity.organization_id, &write).await
+    }
+
+    /// Sends the message of a round that begins now.
+    ///
+    /// # Errors
+    /// A fault when SQS fails; the next sweep then sends it.
+    pub async fn send_now(&self, record: &Record) -> Result<(), Fault> {
+        self.retry_queue.send(&message(record), 0).await
     }
 
     /// Sends the messages of rounds that begin later, held back by the queue until then. They take the slow lane, so that

@@ -1,4 +1,4 @@
-//! Recovering: every failed delivery of a time range again, once, at a pace that an endpoint can bear.
+//! `POST /integrations/{id}/recover`: every failed delivery of a time range again, once, at a pace that an endpoint can bear.
 //!
 //! A request recovers a part and says where to go on. Whenever that breaks off, going on from the last cursor sends
 //! nothing twice: what was sent again is no longer failed, and what has failed again since this recovery began is left
@@ -24,12 +24,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::caller::Caller;
-use crate::cursor;
-use crate::input::{FromBody, OptionalJsonBody};
-use crate::problem::{Conflict, Problem};
-use crate::redelivery::check_enabled;
-use crate::{Api, now};
+use crate::http::body::{FromBody, OptionalJsonBody};
+use crate::http::caller::Caller;
+use crate::http::clock;
+use crate::http::cursor;
+use crate::http::openapi::{BodyRefusals, IntegrationPath, NotThere, Refusals, TooMany};
+use crate::http::problem::{Conflict, Problem, ProblemDocument};
+use crate::state::Api;
+use crate::store::redelivery::check_enabled;
 
 /// How long one request counts. Far less than API Gateway's patience.
 const COUNTS_FOR: Duration = Duration::from_secs(10);
@@ -58,7 +60,7 @@ impl FromBody for Recover {
         Ok(Self {
             from: object.given("from", |from| from.read_nullable(&TIME))?.flatten(),
             to: object.given("to", |to| to.read_nullable(&TIME))?.flatten(),
-            dry_run: object.given("dry_run", |dry_run| dry_run.read(&BOOLEAN))?.unwrap_or_default(),
+            dry_run: object.optional("dry_run", &BOOLEAN)?.unwrap_or_default(),
             cursor: object.given("cursor", |cursor| cursor.read_nullable(&STRING))?.flatten(),
         })
     }
@@ -84,7 +86,7 @@ pub struct Recovered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Mode {
-    Earnest,
+    Execute,
     DryRun,
 }
 
@@ -150,14 +152,14 @@ struct Part {
 /// A dry run counts what would be sent again as things stand, and needs no integration that is switched on.
 #[utoipa::path(
     post, path = "/integrations/{id}/recover", tag = "Deliveries", operation_id = "recover",
-    params(crate::openapi::IntegrationPath),
+    params(IntegrationPath),
     request_body = Option<Recover>,
     responses(
         (status = OK, description = "What was recovered by this request.", body = Recovered),
-        crate::openapi::Refusals, crate::openapi::NotThere, crate::openapi::BodyRefusals, crate::openapi::TooMany,
+        Refusals, NotThere, BodyRefusals, TooMany,
         (status = CONFLICT, description = "The integration is switched off; or others are recovering at this moment, and \
                                            Retry-After says when to ask again.",
-         body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
+         body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn recover(
@@ -166,20 +168,20 @@ pub(crate) async fn recover(
     Path(id): Path<String>,
     body: OptionalJsonBody<Recover>,
 ) -> Result<Json<Recovered>, Problem> {
-    let now = now();
+    let now = clock::now();
     let progress = progress(&body.value, now)?;
-    let integration = api.integration(caller, &id).await?;
+    let integration = api.integrations.find(caller, &id).await?;
     match progress.mode {
-        Mode::DryRun => Ok(Json(api.count_failed(&integration, progress, now).await?)),
-        Mode::Earnest => {
+        Mode::DryRun => Ok(Json(count_failed(&api, &integration, progress, now).await?)),
+        Mode::Execute => {
             check_enabled(&integration)?;
-            Ok(Json(api.recover_part(&integration, progress, now).await?))
+            Ok(Json(recover_part(&api, &integration, progress, now).await?))
         }
     }
 }
 
 fn progress(body: &Recover, now: Timestamp) -> Result<Progress, Problem> {
-    let mode = if body.dry_run { Mode::DryRun } else { Mode::Earnest };
+    let mode = if body.dry_run { Mode::DryRun } else { Mode::Execute };
     if let Some(cursor) = &body.cursor {
         if body.from.is_some() || body.to.is_some() {
             let field = if body.from.is_some() { "from" } else { "to" };
@@ -199,98 +201,97 @@ fn gone_on(progress: Progress, mode: Mode) -> Result<Progress, Problem> {
     if progress.mode != mode {
         let message = match progress.mode {
             Mode::DryRun => "The cursor is one of a dry run: begin in earnest without a cursor.",
-            Mode::Earnest => "The cursor is not one of a dry run: begin a dry run without a cursor.",
+            Mode::Execute => "The cursor is not one of a dry run: begin a dry run without a cursor.",
         };
         return Err(Problem::malformed("cursor", message));
     }
     if progress.is_possible() { Ok(progress) } else { Err(cursor::not_ours()) }
 }
 
-impl Api {
-    /// The next part of what has failed, of which nothing is changed.
-    async fn part(&self, integration: &Integration, progress: Progress) -> Result<Part, Problem> {
-        let (range, behind) = (progress.range(), progress.behind());
-        let limit = i32::try_from(MOST_READ_AT_ONCE).unwrap_or(i32::MAX);
-        let page = self.deliveries.failed(integration.id, range, Order::OldestFirst, behind, limit).await?;
-        let looked_at: Vec<_> =
-            page.items.iter().filter(|failed| !failed.test).map(|failed| failed.delivery_id).collect();
-        let found = self.deliveries.find_all(integration.id, &looked_at).await?;
-        let to_recover: Vec<_> = found.into_iter().filter(|record| is_to_recover(record, progress.began_at)).collect();
-        let last = page.items.last().filter(|_| page.more == More::Perhaps);
-        Ok(Part { skipped: looked_at.len() - to_recover.len(), to_recover, next: last.map(|last| progress.at(last)) })
-    }
+/// The next part of what has failed, of which nothing is changed.
+async fn part(api: &Api, integration: &Integration, progress: Progress) -> Result<Part, Problem> {
+    let (range, behind) = (progress.range(), progress.behind());
+    let limit = i32::try_from(MOST_READ_AT_ONCE).unwrap_or(i32::MAX);
+    let page = api.deliveries.failed(integration.id, range, Order::OldestFirst, behind, limit).await?;
+    let looked_at: Vec<_> = page.items.iter().filter(|failed| !failed.test).map(|failed| failed.delivery_id).collect();
+    let found = api.deliveries.find_all(integration.id, &looked_at).await?;
+    let to_recover: Vec<_> = found.into_iter().filter(|record| is_to_recover(record, progress.began_at)).collect();
+    let last = page.items.last().filter(|_| page.more == More::Perhaps);
+    Ok(Part { skipped: looked_at.len() - to_recover.len(), to_recover, next: last.map(|last| progress.at(last)) })
+}
 
-    async fn count_failed(
-        &self,
-        integration: &Integration,
-        mut progress: Progress,
-        began: Timestamp,
-    ) -> Result<Recovered, Problem> {
-        let (mut count, mut skipped) = (0, 0);
-        loop {
-            let part = self.part(integration, progress).await?;
-            count += part.to_recover.len();
-            skipped += part.skipped;
-            let is_time_up = now().duration_since(began).unsigned_abs() > COUNTS_FOR;
-            match part.next {
-                Some(next) if !is_time_up => progress = next,
-                next => {
-                    let next_cursor = next.map(|next| cursor::encode(&next));
-                    return Ok(Recovered { dry_run: true, count, skipped, next_cursor, paced_until: None });
-                }
+/// Counts what would be sent again, part after part, as long as there is time.
+async fn count_failed(
+    api: &Api,
+    integration: &Integration,
+    mut progress: Progress,
+    began: Timestamp,
+) -> Result<Recovered, Problem> {
+    let (mut count, mut skipped) = (0, 0);
+    loop {
+        let part = part(api, integration, progress).await?;
+        count += part.to_recover.len();
+        skipped += part.skipped;
+        let is_time_up = clock::now().duration_since(began).unsigned_abs() > COUNTS_FOR;
+        match part.next {
+            Some(next) if !is_time_up => progress = next,
+            next => {
+                let next_cursor = next.map(|next| cursor::encode(&next));
+                return Ok(Recovered { dry_run: true, count, skipped, next_cursor, paced_until: None });
             }
         }
     }
+}
 
-    async fn recover_part(
-        &self,
-        integration: &Integration,
-        progress: Progress,
-        now: Timestamp,
-    ) -> Result<Recovered, Problem> {
-        let Part { to_recover, skipped, next } = self.part(integration, progress).await?;
-        let next_cursor = next.map(|next| cursor::encode(&next));
-        let mut recovered = Recovered { dry_run: false, count: 0, skipped, next_cursor, paced_until: None };
-        if to_recover.is_empty() {
-            return Ok(recovered);
-        }
-        let count = u32::try_from(to_recover.len()).unwrap_or(u32::MAX);
-        let slots = self.bookkeeping.reserve(integration, count, now).await?;
-        let slots = slots.map_err(|full| Problem::TooMany {
-            sentence: "Ten minutes' worth of deliveries is on its way to this endpoint already: go on when Retry-After says.",
-            until: full.until,
-        })?;
-        recovered.paced_until = Some(slots.until());
-        let mut due: Vec<(Record, Timestamp)> = to_recover.into_iter().zip(slots.instants()).collect();
-        while !due.is_empty() {
-            let batch: Vec<_> = due.drain(..due.len().min(BATCH)).collect();
-            let size = batch.len();
-            let begun = self.begin_all(batch, now).await?;
-            recovered.count += begun;
-            recovered.skipped += size - begun;
-        }
-        Ok(recovered)
+/// Sends a part of what has failed again.
+async fn recover_part(
+    api: &Api,
+    integration: &Integration,
+    progress: Progress,
+    now: Timestamp,
+) -> Result<Recovered, Problem> {
+    let Part { to_recover, skipped, next } = part(api, integration, progress).await?;
+    let next_cursor = next.map(|next| cursor::encode(&next));
+    let mut recovered = Recovered { dry_run: false, count: 0, skipped, next_cursor, paced_until: None };
+    if to_recover.is_empty() {
+        return Ok(recovered);
     }
+    let count = u32::try_from(to_recover.len()).unwrap_or(u32::MAX);
+    let slots = api.recovery_rate.reserve(integration, count, now).await?;
+    let slots = slots.map_err(|full| Problem::TooMany {
+        sentence: "Ten minutes' worth of deliveries is on its way to this endpoint already: go on when Retry-After says.",
+        until: full.until,
+    })?;
+    recovered.paced_until = Some(slots.until());
+    let mut due: Vec<(Record, Timestamp)> = to_recover.into_iter().zip(slots.instants()).collect();
+    while !due.is_empty() {
+        let batch: Vec<_> = due.drain(..due.len().min(BATCH)).collect();
+        let size = batch.len();
+        let begun = begin_all(api, batch, now).await?;
+        recovered.count += begun;
+        recovered.skipped += size - begun;
+    }
+    Ok(recovered)
+}
 
-    /// Begins a batch's rounds and sends their messages. Says how many; what somebody else was faster with is not counted.
-    async fn begin_all(&self, batch: Vec<(Record, Timestamp)>, now: Timestamp) -> Result<usize, Problem> {
-        let begin = |(record, due_at)| self.redelivery.begin(Box::new(record), due_at, now);
-        let mut begun = Vec::with_capacity(batch.len());
-        let mut failure = None;
-        for result in join_all(batch.into_iter().map(begin)).await {
-            match result {
-                Ok(record) => begun.push(record),
-                Err(Problem::Conflict(Conflict::InFlight | Conflict::TooManyRounds | Conflict::PayloadGone))
-                | Err(Problem::NotFound) => {}
-                Err(problem) => failure = Some(problem),
-            }
+/// Begins a batch's rounds and sends their messages. Says how many; what somebody else was faster with is not counted.
+async fn begin_all(api: &Api, batch: Vec<(Record, Timestamp)>, now: Timestamp) -> Result<usize, Problem> {
+    let begin = |(record, due_at)| api.redelivery.begin(Box::new(record), due_at, now);
+    let mut begun = Vec::with_capacity(batch.len());
+    let mut failure = None;
+    for result in join_all(batch.into_iter().map(begin)).await {
+        match result {
+            Ok(record) => begun.push(record),
+            Err(Problem::Conflict(Conflict::InFlight | Conflict::TooManyRounds | Conflict::PayloadGone))
+            | Err(Problem::NotFound) => {}
+            Err(problem) => failure = Some(problem),
         }
-        // What the ledger has is announced, whatever went wrong with the others.
-        if let Err(fault) = self.redelivery.send_later(&begun, crate::now()).await {
-            log::unanswered(&fault);
-        }
-        failure.map_or(Ok(begun.len()), Err)
     }
+    // What the ledger has is announced, whatever went wrong with the others.
+    if let Err(fault) = api.redelivery.send_later(&begun, clock::now()).await {
+        log::unanswered(&fault);
+    }
+    failure.map_or(Ok(begun.len()), Err)
 }
 
 /// What has failed and can be sent again, unless it was sent again since this recovery began. Its payload is there: one that

@@ -1,4 +1,4 @@
-//! The Test button: the documented sample payload, sent now, and everything that can be told about how it went.
+//! `POST /integrations/{id}/test`, the Test button: the documented sample payload, sent now, and everything that can be told about how it went.
 //!
 //! It goes through the same code as every delivery, over a connection of its own so that each phase can be timed. It is
 //! one request: a test is neither retried, nor does it switch the integration off.
@@ -28,13 +28,15 @@ use sender::{OutgoingRequest, Probe, Timings};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::caller::Caller;
-use crate::explanation::ErrorView;
-use crate::problem::Problem;
-use crate::{Api, now};
+use crate::error_view::ErrorView;
+use crate::http::caller::Caller;
+use crate::http::clock::now;
+use crate::http::openapi::{Contended, IntegrationPath, NotThere, Refusals, TooMany};
+use crate::http::problem::Problem;
+use crate::state::Api;
 
 /// The documented sample payload, as a producer would send it.
-const SAMPLE: &str = include_str!("../../../events/alert-triggered.json");
+const SAMPLE: &str = include_str!("../../../../events/alert-triggered.json");
 
 /// What stands for a customer's header value in what was sent.
 const MASKED: &str = "••••";
@@ -100,10 +102,10 @@ pub struct TimingsView {
 /// At most 10 a minute and organization. It is kept in the log as a test.
 #[utoipa::path(
     post, path = "/integrations/{id}/test", tag = "Integrations", operation_id = "testIntegration",
-    params(crate::openapi::IntegrationPath),
+    params(IntegrationPath),
     responses(
         (status = OK, description = "How it went, whatever the endpoint did.", body = TestResult),
-        crate::openapi::Refusals, crate::openapi::NotThere, crate::openapi::TooMany, crate::openapi::Contended,
+        Refusals, NotThere, TooMany, Contended,
     )
 )]
 pub(crate) async fn test(
@@ -111,9 +113,9 @@ pub(crate) async fn test(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<TestResult>, Problem> {
-    let integration = api.integration(caller, &id).await?;
+    let integration = api.integrations.find(caller, &id).await?;
     let started_at = now();
-    let admitted = api.bookkeeping.admit_test(caller.organization, started_at).await?;
+    let admitted = api.test_limit.admit(caller.organization, started_at).await?;
     admitted.map_err(|too_many| Problem::TooMany {
         sentence: "Your organization has made 10 tests within a minute, the most it can make: wait a little.",
         until: too_many.until,
@@ -126,7 +128,7 @@ pub(crate) async fn test(
     let request = Dispatch::request(&integration, &secrets, &subject, Bytes::from_static(sample_bytes()));
     let sent = shown(&integration, &request, api.dispatch.read_url(&integration.url).ok().as_ref());
     let probe = api.dispatch.probe(&integration, request).await?;
-    let record = api.keep_test(identity, &probe, started_at).await?;
+    let record = log_test(&api, identity, &probe, started_at).await?;
     log::tested(&record);
     Ok(Json(result(&record, sent, probe)))
 }
@@ -144,29 +146,22 @@ fn identity(integration: &Integration, started_at: Timestamp) -> Identity {
     }
 }
 
-impl Api {
-    /// Keeps a test in the log, in one write: it has no message that would come back for it.
-    async fn keep_test(
-        &self,
-        identity: Identity,
-        probe: &Probe,
-        started_at: Timestamp,
-    ) -> Result<Box<Record>, Problem> {
-        let end = if probe.exchange.outcome.is_success() { End::Delivered } else { End::Failed };
-        let state = LedgerState::Ended { attempt: 1, round_start: 1, end };
-        let expires_at = started_at.saturating_add(self.retention).unwrap_or(Timestamp::MAX);
-        let key = identity.key();
-        let mut record = Box::new(Record::new(identity, &state, expires_at));
-        record.test = true;
-        record.remember(attempt_made(&probe.exchange, 1, started_at, Freshness::First));
-        match keep(sample_bytes()) {
-            Kept::Inline(deflated) => record.payload = Some(deflated.into()),
-            Kept::Apart(deflated) => self.deliveries.keep_payload(key, deflated, expires_at).await?,
-        }
-        match self.deliveries.create(record.clone()).await? {
-            // Its id is random: what is found in its place is itself, written by a call whose answer was lost.
-            Written::Applied(_) | Written::Refused(_) => Ok(record),
-        }
+/// Keeps a test in the log, in one write: it has no message that would come back for it.
+async fn log_test(api: &Api, identity: Identity, probe: &Probe, started_at: Timestamp) -> Result<Box<Record>, Problem> {
+    let end = if probe.exchange.outcome.is_success() { End::Delivered } else { End::Failed };
+    let state = LedgerState::Ended { attempt: 1, round_start: 1, end };
+    let expires_at = started_at.saturating_add(api.retention).unwrap_or(Timestamp::MAX);
+    let key = identity.key();
+    let mut record = Box::new(Record::new(identity, &state, expires_at));
+    record.test = true;
+    record.remember(attempt_made(&probe.exchange, 1, started_at, Freshness::First));
+    match keep(sample_bytes()) {
+        Kept::Inline(deflated) => record.payload = Some(deflated.into()),
+        Kept::Apart(deflated) => api.deliveries.keep_payload(key, deflated, expires_at).await?,
+    }
+    match api.deliveries.create(record.clone()).await? {
+        // Its id is random: what is found in its place is itself, written by a call whose answer was lost.
+        Written::Applied(_) | Written::Refused(_) => Ok(record),
     }
 }
 

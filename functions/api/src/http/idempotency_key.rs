@@ -4,26 +4,17 @@
 //! nobody who reads the table can guess at the secrets in the body.
 
 use std::fmt;
-use std::time::Duration;
 
-use domain::ids::{IntegrationId, OrganizationId};
-use domain::integration::Integration;
+use domain::ids::IntegrationId;
 use domain::json::InvalidField;
-use domain::request::signature::SigningSecret;
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
-use crate::integrations::SecretOrigin;
-use crate::io::bookkeeping::RememberedRequest;
-use crate::problem::Problem;
-use crate::{Api, now};
+use crate::http::problem::Problem;
 
 /// The request header, as problems name it.
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-
-/// How long a request is remembered.
-pub const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// The longest key, in bytes. A UUID has 36.
 pub const MAX_KEY_BYTES: usize = 255;
@@ -42,65 +33,29 @@ pub struct NotAKey;
 
 /// What a request asks for: the same key and body may not stand for two different things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum Operation {
     Create,
     RotateSecretOf(IntegrationId),
 }
 
 /// A request that may be repeated.
 #[derive(Clone)]
-pub struct KeyedRequest {
+pub struct IdempotentRequest {
     pub key: RequestKey,
     /// What tells whether two requests with this key are the same.
     pub fingerprint: [u8; FINGERPRINT_BYTES],
 }
 
-impl KeyedRequest {
+impl IdempotentRequest {
     /// The request, if its headers name a key.
     ///
     /// # Errors
     /// [`Problem::Malformed`] when what they name is none.
-    pub fn read(headers: &HeaderMap, purpose: Purpose, body: &[u8]) -> Result<Option<Self>, Problem> {
+    pub fn read(headers: &HeaderMap, operation: Operation, body: &[u8]) -> Result<Option<Self>, Problem> {
         let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
         let refused = |refused: NotAKey| Problem::Malformed(InvalidField::new(IDEMPOTENCY_KEY, refused.to_string()));
         let key = RequestKey::parse(value.as_bytes()).map_err(refused)?;
-        Ok(Some(Self { fingerprint: key.fingerprint(purpose, body), key }))
-    }
-}
-
-impl Api {
-    /// What a request came to that was carried out before.
-    ///
-    /// # Errors
-    /// [`Problem::Invalid`] when its key was used for another request, or a fault.
-    pub(crate) async fn carried_out_before(
-        &self,
-        organization: OrganizationId,
-        request: Option<&KeyedRequest>,
-    ) -> Result<Option<RememberedRequest>, Problem> {
-        let Some(request) = request else { return Ok(None) };
-        let remembered = self.bookkeeping.remembered(organization, &request.key, now()).await?;
-        if remembered.as_ref().is_some_and(|earlier| earlier.fingerprint.as_slice() != request.fingerprint) {
-            let message = "This Idempotency-Key was used for another request: use a new key for each.";
-            return Err(Problem::field(IDEMPOTENCY_KEY, message));
-        }
-        Ok(remembered)
-    }
-
-    /// The secret that a request generated, as long as its integration has not changed since.
-    ///
-    /// # Errors
-    /// A fault.
-    pub(crate) async fn generated_before(
-        &self,
-        earlier: &RememberedRequest,
-        integration: &Integration,
-    ) -> Result<Option<SigningSecret>, Problem> {
-        if earlier.secret_origin != SecretOrigin::Generated || integration.version != earlier.version {
-            return Ok(None);
-        }
-        let secrets = self.dispatch.secrets(integration).await?;
-        Ok(secrets.signing.as_ref().map(|signing| signing.current.clone()))
+        Ok(Some(Self { fingerprint: key.fingerprint(operation, body), key }))
     }
 }
 
@@ -119,12 +74,12 @@ impl RequestKey {
     }
 
     /// What tells whether two requests with this key are the same.
-    pub fn fingerprint(&self, purpose: Purpose, body: &[u8]) -> [u8; FINGERPRINT_BYTES] {
+    pub fn fingerprint(&self, operation: Operation, body: &[u8]) -> [u8; FINGERPRINT_BYTES] {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes a key of any length");
-        match purpose {
-            // No JSON object begins like the other purpose.
-            Purpose::Create => {}
-            Purpose::RotateSecretOf(integration) => mac.update(format!("rotate {integration}\n").as_bytes()),
+        match operation {
+            // No JSON object begins like the other operation.
+            Operation::Create => {}
+            Operation::RotateSecretOf(integration) => mac.update(format!("rotate {integration}\n").as_bytes()),
         }
         mac.update(body);
         mac.finalize().into_bytes().into()
@@ -155,7 +110,7 @@ mod tests {
     #[test]
     fn what_is_kept_depends_on_key_and_body_and_shows_neither() {
         let key = |text: &str| RequestKey::parse(text.as_bytes()).unwrap();
-        let fingerprint = |text, body: &[u8]| key(text).fingerprint(Purpose::Create, body);
+        let fingerprint = |text, body: &[u8]| key(text).fingerprint(Operation::Create, body);
         assert_eq!(fingerprint("a", b"{}"), fingerprint("a", b"{}"));
         assert_ne!(fingerprint("a", b"{}"), fingerprint("a", b"{ }"));
         assert_ne!(fingerprint("a", b"{}"), fingerprint("b", b"{}"));
@@ -164,11 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn the_same_body_for_another_purpose_is_another_request() {
-        let rotation = |id: &str| Purpose::RotateSecretOf(id.parse().unwrap());
+    fn the_same_body_for_another_operation_is_another_request() {
+        let rotation = |id: &str| Operation::RotateSecretOf(id.parse().unwrap());
         let (one, other) = (rotation("int_01JH7Z5A8M0000000000000001"), rotation("int_01JH7Z5A8M0000000000000002"));
         let key = RequestKey::parse(b"a").unwrap();
-        let fingerprints = [Purpose::Create, one, other].map(|purpose| key.fingerprint(purpose, b"{}"));
+        let fingerprints = [Operation::Create, one, other].map(|operation| key.fingerprint(operation, b"{}"));
         assert!(fingerprints[0] != fingerprints[1] && fingerprints[1] != fingerprints[2]);
     }
 }

@@ -1,0 +1,236 @@
+//! `GET /integrations/{id}/deliveries`: the integration log, a page at a time.
+
+use std::sync::Arc;
+
+use aws::dynamodb::deliveries_table::{DeliveriesTable, FailedPlace, FailedRange, MOST_READ_AT_ONCE, More, Order};
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use domain::delivery::{Record, Status};
+use domain::ids::{DeliveryId, IntegrationId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::deliveries::query::{LogFilter, LogParameters, LogQuery};
+use crate::deliveries::view::{DeliveryList, DeliveryView};
+use crate::http::caller::Caller;
+use crate::http::cursor;
+use crate::http::openapi::{IntegrationPath, Malformed, NotThere, Refusals};
+use crate::http::problem::Problem;
+use crate::state::Api;
+
+/// How many items are read at a time where most may be filtered out.
+const READ_AHEAD: usize = MOST_READ_AT_ONCE;
+
+/// How many reads one page may take; a page may stay short, and its cursor leads on. Twenty take well below a second.
+const MOST_READS: usize = 20;
+
+/// A place in the log, and what the list is one of: a place among other filters would lead astray.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bookmark {
+    list: String,
+    place: Place,
+}
+
+/// Where a page of the log ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "in", rename_all = "snake_case", deny_unknown_fields)]
+enum Place {
+    /// Among all deliveries.
+    All { behind: DeliveryId },
+    /// Among those that failed.
+    Failed {
+        behind: DeliveryId,
+        #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+        created_at: Timestamp,
+    },
+}
+
+/// What is read for a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// All deliveries, behind that one.
+    All { behind: Option<DeliveryId> },
+    /// Those that failed, behind that place.
+    Failed { behind: Option<FailedPlace> },
+}
+
+/// Lists an integration's deliveries, newest first, tests included.
+///
+/// They are sorted by the time of their event; with `status=failed` by the time of receipt, and then what failed a moment ago
+/// may not be among them yet. `from` and `to` are about the time of receipt. Without `status=failed`, deliveries are not found
+/// by `from` whose event was handed over more than 15 days after its timestamp, nor by `to` those whose event's timestamp lay
+/// more than a day ahead.
+///
+/// A page may be short, even empty, while `next_cursor` leads on: what the filters leave out was looked through, up to 2,000
+/// deliveries a page. A cursor goes on with the filters that it was given for; only `limit` may change.
+#[utoipa::path(
+    get, path = "/integrations/{id}/deliveries", tag = "Deliveries", operation_id = "listDeliveries",
+    params(IntegrationPath, LogParameters),
+    responses(
+        (status = OK, description = "A page of the log.", body = DeliveryList),
+        Refusals, NotThere, Malformed,
+    )
+)]
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<DeliveryList>, Problem> {
+    let query = LogQuery::parse(query.as_deref().unwrap_or_default())?;
+    let integration = api.integrations.find(caller, &id).await?;
+    let list = query.filter.digest(integration.id);
+    let place = query.cursor.as_deref().map(|cursor| bookmarked(cursor, &list)).transpose()?;
+    let (records, next) = match reading(&query.filter, place)? {
+        Reading::All { behind } => log_page(&api.deliveries, integration.id, &query, behind).await?,
+        Reading::Failed { behind } => failed_page(&api.deliveries, integration.id, &query, behind).await?,
+    };
+    Ok(Json(DeliveryList {
+        items: records.iter().map(DeliveryView::of).collect(),
+        next_cursor: next.map(|place| cursor::encode(&Bookmark { list, place })),
+    }))
+}
+
+fn bookmarked(cursor: &str, list: &str) -> Result<Place, Problem> {
+    let bookmark: Bookmark = cursor::decode(cursor)?;
+    if bookmark.list == list {
+        return Ok(bookmark.place);
+    }
+    let message = "The cursor goes on with other filters, or in another log: use the same as for the page before, or leave the \
+                   cursor out to begin anew.";
+    Err(Problem::malformed("cursor", message))
+}
+
+/// What to read for a page that begins at that place.
+///
+/// # Errors
+/// [`Problem::Malformed`] when no page of such a list ends there.
+fn reading(filter: &LogFilter, place: Option<Place>) -> Result<Reading, Problem> {
+    let lists_failed = filter.status == Some(Status::Failed);
+    match place {
+        None if lists_failed => Ok(Reading::Failed { behind: None }),
+        None => Ok(Reading::All { behind: filter.begins_behind() }),
+        Some(Place::Failed { behind, created_at }) if lists_failed && filter.is_in_time(created_at) => {
+            Ok(Reading::Failed { behind: Some(FailedPlace { delivery_id: behind, created_at }) })
+        }
+        Some(Place::All { behind }) if !lists_failed => Ok(Reading::All { behind: Some(behind) }),
+        Some(_) => Err(cursor::not_ours()),
+    }
+}
+
+/// A page of all deliveries.
+async fn log_page(
+    deliveries: &DeliveriesTable,
+    integration: IntegrationId,
+    query: &LogQuery,
+    mut behind: Option<DeliveryId>,
+) -> Result<(Vec<Record>, Option<Place>), Problem> {
+    let mut found = Vec::new();
+    for _ in 0..MOST_READS {
+        let page = deliveries.log(integration, behind, query.read_ahead(READ_AHEAD)).await?;
+        for record in page.items {
+            if query.filter.ends_before(record.identity.delivery_id) {
+                return Ok((found, None));
+            }
+            if found.len() == query.limit {
+                return Ok((found, behind.map(|behind| Place::All { behind })));
+            }
+            behind = Some(record.identity.delivery_id);
+            if query.filter.admits(&record) {
+                found.push(record);
+            }
+        }
+        if page.more == More::None {
+            return Ok((found, None));
+        }
+    }
+    Ok((found, behind.map(|behind| Place::All { behind })))
+}
+
+/// A page of those that failed.
+async fn failed_page(
+    deliveries: &DeliveriesTable,
+    integration: IntegrationId,
+    query: &LogQuery,
+    mut behind: Option<FailedPlace>,
+) -> Result<(Vec<Record>, Option<Place>), Problem> {
+    let next = |behind: Option<FailedPlace>| {
+        behind.map(|FailedPlace { delivery_id, created_at }| Place::Failed { behind: delivery_id, created_at })
+    };
+    let range = FailedRange { from: query.filter.from, to: query.filter.to };
+    let mut found = Vec::new();
+    for _ in 0..MOST_READS {
+        let limit = query.read_ahead(READ_AHEAD);
+        let page = deliveries.failed(integration, range, Order::NewestFirst, behind, limit).await?;
+        let ids: Vec<_> = page.items.iter().map(|failed| failed.delivery_id).collect();
+        let mut records = deliveries.find_all(integration, &ids).await?.into_iter().peekable();
+        for failed in page.items {
+            if found.len() == query.limit {
+                return Ok((found, next(behind)));
+            }
+            behind = Some(failed.place());
+            // Sent again since the index was written, or expired.
+            let Some(record) = records.next_if(|record| record.identity.delivery_id == failed.delivery_id) else {
+                continue;
+            };
+            if query.filter.admits(&record) {
+                found.push(record);
+            }
+        }
+        if page.more == More::None {
+            return Ok((found, None));
+        }
+    }
+    Ok((found, next(behind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DELIVERY: &str = "dlv_01JH7VVHV81KJMEKY94GFHBBTY";
+    const INTEGRATION: &str = "int_01JH7Z5A8M0000000000000001";
+
+    fn filter(query: &str) -> LogFilter {
+        LogQuery::parse(query).unwrap().filter
+    }
+
+    fn bookmark(query: &str) -> String {
+        let place = Place::All { behind: DELIVERY.parse().unwrap() };
+        cursor::encode(&Bookmark { list: filter(query).digest(INTEGRATION.parse().unwrap()), place })
+    }
+
+    #[track_caller]
+    fn bookmark_of(made_for: &str, used_with: &str, fits: bool) {
+        let list = filter(used_with).digest(INTEGRATION.parse().unwrap());
+        assert_eq!(bookmarked(&bookmark(made_for), &list).is_ok(), fits, "{made_for} {used_with}");
+    }
+
+    #[test]
+    fn a_cursor_goes_on_with_its_own_filters() {
+        bookmark_of("alert_id=5&status=delivered", "status=delivered&alert_id=5&limit=7", true);
+        bookmark_of("from=2025-01-10T10:00:00Z", "from=2025-01-10T11:00:00%2B01:00", true);
+        bookmark_of("", "status=delivered", false);
+        bookmark_of("status=delivered", "status=failed", false);
+        bookmark_of("alert_id=5", "alert_id=6", false);
+        bookmark_of("event_type=alert.resolved", "", false);
+        bookmark_of("from=2025-01-10T10:00:00Z", "to=2025-01-10T10:00:00Z", false);
+        let elsewhere = filter("").digest("int_01JH7Z5A8M0000000000000002".parse().unwrap());
+        assert!(bookmarked(&bookmark(""), &elsewhere).is_err());
+    }
+
+    #[test]
+    fn a_place_is_one_of_its_list() {
+        let delivery: DeliveryId = DELIVERY.parse().unwrap();
+        let at = |text: &str| text.parse().unwrap();
+        let all = Place::All { behind: delivery };
+        let failed = |created_at: &str| Place::Failed { behind: delivery, created_at: at(created_at) };
+        let since = "status=failed&from=2025-01-10T10:00:00Z";
+        assert!(reading(&filter(""), Some(all)).is_ok());
+        assert!(reading(&filter("status=failed"), Some(all)).is_err());
+        assert!(reading(&filter(since), Some(failed("2025-01-10T10:00:00Z"))).is_ok());
+        assert!(reading(&filter(since), Some(failed("2025-01-10T09:59:59Z"))).is_err(), "DynamoDB would refuse it");
+        assert!(reading(&filter(""), Some(failed("2025-01-10T10:00:00Z"))).is_err());
+    }
+}

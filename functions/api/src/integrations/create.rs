@@ -1,0 +1,300 @@
+//! `POST /integrations`: a new one.
+
+use std::sync::Arc;
+
+use aws::dynamodb::conditional::{Conditional, with_backoff};
+use aws::kms::vault::{OpenSecrets, random};
+use aws::log::{self, Changed};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{AppendHeaders, IntoResponse};
+use domain::alert::event::EventType;
+use domain::alert::filter::Filter;
+use domain::endpoint::headers::CustomerHeaders;
+use domain::endpoint::url::{EndpointUrl, UrlRefused};
+use domain::ids::{IntegrationId, OrganizationId};
+use domain::integration::secrets::{Owner, SealedSecrets};
+use domain::integration::{Integration, Method};
+use domain::json::{BOOLEAN, Fields, InvalidField, Object, Others, STRING, WHOLE_NUMBER};
+use domain::request::signature::{SigningSecret, SigningSecrets};
+use http::header::{ETAG, LOCATION};
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use utoipa::ToSchema;
+
+use crate::http::body::{FromBody, JsonBody};
+use crate::http::caller::Caller;
+use crate::http::clock::now;
+use crate::http::idempotency_key::{IdempotentRequest, Operation};
+use crate::http::openapi::{BodyRefusals, EventTypeName, IdempotencyKey, MethodName, Refusals, WholeNumber};
+use crate::http::precondition::entity_tag;
+use crate::http::problem::{Conflict, Problem, ProblemDocument};
+use crate::integrations::endpoint::vet;
+use crate::integrations::fields::{self, ENABLED_BY_DEFAULT, Errors};
+use crate::integrations::secrets;
+use crate::integrations::view::IntegrationWithSecret;
+use crate::state::Api;
+use crate::store::remembered_requests::SecretOrigin;
+
+/// Creates an integration.
+///
+/// With an `Idempotency-Key`, asking again within 24 hours gives the same answer and creates nothing more.
+#[utoipa::path(
+    post, path = "/integrations", tag = "Integrations", operation_id = "createIntegration",
+    params(IdempotencyKey),
+    request_body = NewIntegration,
+    responses(
+        (status = CREATED, description = "The integration; with a generated secret, which is shown this once.",
+         body = IntegrationWithSecret,
+         headers(("Location" = String, description = "Where it is."), ("ETag" = String, description = "Its version."))),
+        Refusals, BodyRefusals,
+        (status = CONFLICT, description = "The organization has as many integrations as it can have, or has deleted too \
+                                           many lately; what was created with this Idempotency-Key was deleted since; or \
+                                           others are creating some at this moment, and Retry-After says when to ask again.",
+         body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn create(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: JsonBody<NewIntegration>,
+) -> Result<impl IntoResponse, Problem> {
+    let request = IdempotentRequest::read(&headers, Operation::Create, &body.bytes)?;
+    let draft = body.value.check(|url| api.dispatch.read_url(url)).map_err(Problem::Invalid)?;
+    vet(&api.dispatch, &draft.url).await?;
+    let (organization, request) = (caller.organization, request.as_ref());
+    with_backoff((), |()| async {
+        // First: whatever is created from here on, the same request carried out elsewhere included, is a conflict.
+        let generation = api.integrations.generation(organization).await?;
+        if let Some((integration, secret)) = created_before(&api, organization, request).await? {
+            return Ok(Conditional::Applied(created(&integration, secret.as_ref())));
+        }
+        api.integrations.check_room(organization).await?;
+        let (integration, generated) = build(&api, &draft, organization).await?;
+        let remembered = request.map(|request| (request, draft.secret_origin));
+        let written = api.integrations.create(&integration, generation, remembered).await?;
+        Ok(written.map(|()| {
+            log::changed(Changed::Created, &integration);
+            created(&integration, generated.as_ref())
+        }))
+    })
+    .await
+}
+
+/// What the same request created before, with the secret that was generated for it as long as it has not changed.
+async fn created_before(
+    api: &Api,
+    organization: OrganizationId,
+    request: Option<&IdempotentRequest>,
+) -> Result<Option<(Integration, Option<SigningSecret>)>, Problem> {
+    let Some(earlier) = api.integrations.requests().find(organization, request).await? else { return Ok(None) };
+    let found = api.integrations.find_by_id(organization, earlier.subject).await?;
+    let integration = found.ok_or(Problem::Conflict(Conflict::CreatedAndDeleted))?;
+    let secret = secrets::generated_by(api, &earlier, &integration).await?;
+    Ok(Some((integration, secret)))
+}
+
+/// Makes an integration of a draft, and the signing secret that it asks for. Nothing is written.
+async fn build(
+    api: &Api,
+    draft: &Draft,
+    organization: OrganizationId,
+) -> Result<(Integration, Option<SigningSecret>), Problem> {
+    let now = now();
+    let owner = Owner { organization, integration: IntegrationId::new(now, random()) };
+    let generated = (draft.secret_origin == SecretOrigin::Generated).then(|| SigningSecret::generate(random()));
+    let sealed = secrets::seal(api, &owner, &draft.secrets(generated.clone())).await?;
+    Ok((draft.integration(&owner, sealed, now), generated))
+}
+
+fn created(integration: &Integration, generated: Option<&SigningSecret>) -> impl IntoResponse + use<> {
+    let location = format!("/integrations/{}", integration.id);
+    let headers = AppendHeaders([(LOCATION, location), (ETAG, entity_tag(integration.version))]);
+    (StatusCode::CREATED, headers, Json(IntegrationWithSecret::of(integration, generated, now())))
+}
+
+/// A new integration.
+#[derive(ToSchema)]
+pub struct NewIntegration {
+    /// What this webhook is for.
+    #[schema(required = true, min_length = 1, max_length = 100, example = "On-call pager")]
+    name: String,
+    /// Where the alerts are sent. HTTPS is recommended; the host must be publicly reachable.
+    #[schema(required = true, max_length = 2048, example = "https://example.com/webhook")]
+    url: String,
+    #[schema(required = false, value_type = MethodName, default = "POST")]
+    method: Method,
+    /// Whether it gets alerts.
+    #[schema(required = false, default = true)]
+    enabled: bool,
+    /// The secret that requests are signed with: `whsec_` and the base64 of 24 to 64 bytes, or 16 to 256 visible characters
+    /// of ASCII.
+    #[schema(min_length = 16, max_length = 256, pattern = "^[!-~]+$")]
+    signing_secret: Option<String>,
+    /// Generates a signing secret, which the answer shows once.
+    #[schema(required = false, default = false)]
+    generate_signing_secret: bool,
+    /// Headers to be sent with each request, for authentication mostly. At most 20. Names are sent with a capital at the
+    /// beginning and after each hyphen, however they are written here.
+    #[schema(required = false, value_type = BTreeMap<String, String>)]
+    headers: Vec<(String, String)>,
+    /// Only these events; empty means all.
+    #[schema(required = false, value_type = Vec<EventTypeName>)]
+    event_types: Vec<EventType>,
+    /// Only alerts of these severities; empty means all.
+    #[schema(required = false, max_items = 20)]
+    severities: Vec<String>,
+    /// Only alerts of these projects; empty means all.
+    #[schema(required = false, value_type = Vec<WholeNumber>, max_items = 100)]
+    project_ids: Vec<u64>,
+}
+
+impl FromBody for NewIntegration {
+    const FIELDS: Fields = Fields {
+        names: &[
+            "name",
+            "url",
+            "method",
+            "enabled",
+            "signing_secret",
+            "generate_signing_secret",
+            "headers",
+            "event_types",
+            "severities",
+            "project_ids",
+        ],
+        others: Others::Refused,
+    };
+
+    fn read(object: &Object<'_>) -> Result<Self, InvalidField> {
+        Ok(Self {
+            name: object.optional("name", &STRING)?.unwrap_or_default(),
+            url: object.optional("url", &STRING)?.unwrap_or_default(),
+            method: object.optional("method", &Method::EXPECTED)?.unwrap_or_default(),
+            enabled: object.optional("enabled", &BOOLEAN)?.unwrap_or(ENABLED_BY_DEFAULT),
+            signing_secret: object.given("signing_secret", |secret| secret.read_nullable(&STRING))?.flatten(),
+            generate_signing_secret: object.optional("generate_signing_secret", &BOOLEAN)?.unwrap_or_default(),
+            headers: object
+                .given("headers", |headers| headers.members(|value| value.read(&STRING)))?
+                .unwrap_or_default(),
+            event_types: object.given("event_types", |types| types.list(&EventType::EXPECTED))?.unwrap_or_default(),
+            severities: object.given("severities", |severities| severities.list(&STRING))?.unwrap_or_default(),
+            project_ids: object.given("project_ids", |projects| projects.list(&WHOLE_NUMBER))?.unwrap_or_default(),
+        })
+    }
+}
+
+/// A new integration, checked.
+pub struct Draft {
+    pub name: String,
+    pub url: String,
+    pub method: Method,
+    pub enabled: bool,
+    pub filter: Filter,
+    pub headers: CustomerHeaders,
+    pub signing_secret: Option<SigningSecret>,
+    pub secret_origin: SecretOrigin,
+}
+
+impl NewIntegration {
+    /// Checks a new integration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn check(self, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<Draft, Vec<InvalidField>> {
+        let mut errors = Errors::default();
+        let name = errors.note(fields::name(&self.name));
+        let url = errors.note(fields::url(&self.url, read_url));
+        let signing_secret = errors.note(self.signing_secret.as_deref().map(fields::signing_secret).transpose());
+        if self.signing_secret.is_some() && self.generate_signing_secret {
+            let message = "Either give a signing secret or have one generated, not both.";
+            errors.push(InvalidField::new("generate_signing_secret", message));
+        }
+        let headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers = errors.note(fields::headers(&headers));
+        let filter = fields::filter(self.event_types, self.severities, self.project_ids, &mut errors);
+        errors.none()?;
+        let secret_origin = if self.generate_signing_secret { SecretOrigin::Generated } else { SecretOrigin::Customer };
+        let Self { method, enabled, .. } = self;
+        Ok(Draft { name, url, method, enabled, filter, headers, signing_secret, secret_origin })
+    }
+}
+
+impl Draft {
+    /// The secrets that the integration is to have.
+    pub fn secrets(&self, generated: Option<SigningSecret>) -> OpenSecrets {
+        let current = generated.or_else(|| self.signing_secret.clone());
+        let signing = current.map(|current| SigningSecrets { current, previous: None });
+        OpenSecrets { signing, headers: self.headers.clone() }
+    }
+
+    /// The integration.
+    pub fn integration(&self, owner: &Owner, secrets: Option<SealedSecrets>, now: Timestamp) -> Integration {
+        Integration {
+            organization_id: owner.organization,
+            id: owner.integration,
+            name: self.name.clone(),
+            url: self.url.clone(),
+            method: self.method,
+            enabled: self.enabled,
+            disabled_reason: None,
+            disabled_at: (!self.enabled).then_some(now),
+            filter: self.filter.clone(),
+            secrets,
+            health: None,
+            version: Integration::FIRST_VERSION,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+            expires_at: None,
+            format: Integration::FORMAT,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Display;
+
+    use domain::endpoint::address::AllowedNetworks;
+    use serde_json::json;
+
+    use super::*;
+    use crate::http::body::read;
+
+    fn read_url(text: &str) -> Result<EndpointUrl, UrlRefused> {
+        EndpointUrl::parse(text, &AllowedNetworks::default())
+    }
+
+    #[track_caller]
+    fn refused(body: impl Display, fields: &[&str]) {
+        let new: NewIntegration = read(body.to_string().as_bytes()).unwrap();
+        let errors = new.check(read_url).err().unwrap_or_default();
+        assert_eq!(errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), fields, "{body}");
+    }
+
+    #[test]
+    fn everything_wrong_with_a_new_integration_is_told_at_once() {
+        refused(json!({"name": "n", "url": "https://example.com/"}), &[]);
+        refused(json!({}), &["name", "url"]);
+        refused(json!({"name": "n", "url": "ftp://example.com"}), &["url"]);
+        refused(json!({"name": "n", "url": "https://user@example.com/"}), &["url"]);
+        refused(json!({"name": "n", "url": "http://169.254.169.254/"}), &["url"]);
+        refused(
+            json!({"name": " ", "url": "x", "signing_secret": "not-long-enough", "headers": {"Host": "x"}, "severities": [""]}),
+            &["name", "url", "signing_secret", "headers.Host", "severities"],
+        );
+        refused(
+            json!({"name": "n", "url": "https://example.com/", "signing_secret": "your-signing-secret", "generate_signing_secret": true}),
+            &["generate_signing_secret"],
+        );
+    }
+
+    #[test]
+    fn no_header_is_named_twice() {
+        let new = |headers: &str| format!(r#"{{"name": "n", "url": "https://example.com/", "headers": {headers}}}"#);
+        refused(new(r#"{"X-C": "1", "X-C": "1"}"#), &["headers.X-C"]);
+        refused(new(r#"{"X-C": "1", "x-c": "2"}"#), &["headers.x-c"]);
+    }
+}

@@ -1,0 +1,22 @@
+//! Whether requests may be sent to where an integration's URL leads.
+
+use aws::delivering::Dispatch;
+use domain::endpoint::url::UrlRefused;
+use sender::HostVetting;
+
+use crate::http::problem::Problem;
+use crate::integrations::fields;
+
+/// Looks whether requests may be sent to a URL's host. A name that does not resolve is let through: it may be made
+/// later, and every attempt looks again.
+///
+/// # Errors
+/// [`Problem::Invalid`] when they may not.
+pub(crate) async fn vet(dispatch: &Dispatch, url: &str) -> Result<(), Problem> {
+    let refused = |refused| Problem::Invalid(vec![fields::url_error(refused)]);
+    let url = dispatch.read_url(url).map_err(refused)?;
+    match dispatch.vet_host(&url).await {
+        HostVetting::Forbidden => Err(refused(UrlRefused::ForbiddenAddress)),
+        HostVetting::Public | HostVetting::Unresolved => Ok(()),
+    }
+}

@@ -1,0 +1,84 @@
+//! `PATCH /integrations/{id}`: some of its settings changed.
+
+use std::sync::Arc;
+
+use aws::log::{self, Changed};
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use domain::integration::Integration;
+use http::HeaderMap;
+use jiff::Timestamp;
+
+use crate::http::body::MergePatchBody;
+use crate::http::caller::Caller;
+use crate::http::openapi::{BodyRefusals, Contended, IfMatch, IntegrationPath, NotThere, PreconditionFailed, Refusals};
+use crate::http::precondition::Precondition;
+use crate::http::problem::Problem;
+use crate::integrations::endpoint::vet;
+use crate::integrations::patch::{IntegrationPatch, PatchRefused};
+use crate::integrations::secrets;
+use crate::integrations::view::{IntegrationView, with_version};
+use crate::state::Api;
+use crate::store::integrations::Change;
+
+/// Changes an integration by a JSON merge patch (RFC 7396): what is absent stays, `null` removes.
+///
+/// Without `If-Match` the change is made to whichever version there is; with it, only to the version that was read. What
+/// changes nothing makes no new version.
+#[utoipa::path(
+    patch, path = "/integrations/{id}", tag = "Integrations", operation_id = "changeIntegration",
+    params(IntegrationPath, IfMatch),
+    request_body(content((IntegrationPatch = "application/merge-patch+json"), (IntegrationPatch = "application/json"))),
+    responses(
+        (status = OK, description = "The integration as it is now.", body = IntegrationView,
+         headers(("ETag" = String, description = "Its version, for If-Match."))),
+        Refusals, NotThere, BodyRefusals, PreconditionFailed,
+        Contended,
+    )
+)]
+pub(crate) async fn update(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    MergePatchBody(patch): MergePatchBody<IntegrationPatch>,
+) -> Result<impl IntoResponse, Problem> {
+    let precondition = Precondition::read(&headers);
+    let patched = |current, now| patched(&api, current, &precondition, &patch, now);
+    match api.integrations.change(caller, &id, &precondition, patched).await? {
+        Change::Nothing(integration) => Ok(with_version(&integration)),
+        Change::Version(integration) => {
+            log::changed(Changed::Changed, &integration);
+            Ok(with_version(&integration))
+        }
+    }
+}
+
+/// What the patch makes of an integration. Nothing is written.
+async fn patched(
+    api: &Api,
+    current: Integration,
+    precondition: &Precondition,
+    patch: &IntegrationPatch,
+    now: Timestamp,
+) -> Result<Integration, Problem> {
+    let open = secrets::still_valid(&*api.dispatch.secrets(&current).await?, now);
+    let patched = match patch.apply(&current, &open, now, |url| api.dispatch.read_url(url)) {
+        Ok(patched) => patched,
+        Err(PatchRefused::Invalid(errors)) => return Err(Problem::Invalid(errors)),
+        Err(PatchRefused::MovesHeaderValues(errors)) => {
+            // Whoever means another version may know nothing of these headers.
+            precondition.check(current.version)?;
+            return Err(Problem::Invalid(errors));
+        }
+    };
+    // The address behind a name may be another by now, even where the name stays.
+    if patch.names_url() || (patched.integration.enabled && !current.enabled) {
+        vet(&api.dispatch, &patched.integration.url).await?;
+    }
+    let sealed = match patched.secrets {
+        Some(open) => secrets::seal(api, &secrets::owner(&current), &open).await?,
+        None => current.secrets,
+    };
+    Ok(Integration { secrets: sealed, ..patched.integration })
+}

@@ -1,0 +1,73 @@
+//! What the endpoints work with, for as long as the function lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws::delivering::Dispatch;
+use aws::dynamodb::deliveries_table::DeliveriesTable;
+use aws::kms::vault::Vault;
+use aws::sqs::queues::RetryMessages;
+use aws_config::SdkConfig;
+use axum::extract::FromRef;
+use sender::{NoTrustedRoots, Sender, SenderConfig};
+
+use crate::console::SignIn;
+use crate::http::caller::OrganizationClaim;
+use crate::settings::{Settings, test_timeout};
+use crate::store::integrations::Integrations;
+use crate::store::recovery_rate::RecoveryRate;
+use crate::store::redelivery::Redelivery;
+use crate::store::shared_value::SharedValues;
+use crate::store::test_limit::TestLimit;
+
+/// What the endpoints work with.
+pub struct Api {
+    pub(crate) integrations: Integrations,
+    pub(crate) deliveries: DeliveriesTable,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) redelivery: Redelivery,
+    pub(crate) test_limit: TestLimit,
+    pub(crate) recovery_rate: RecoveryRate,
+    pub(crate) secrets_key_arn: String,
+    pub(crate) retention: Duration,
+    pub(crate) sign_in: SignIn,
+    organization_claim: OrganizationClaim,
+}
+
+impl Api {
+    /// # Errors
+    /// [`NoTrustedRoots`] when the system has no certificate authorities to trust.
+    pub fn new(settings: Settings, aws: &SdkConfig) -> Result<Self, NoTrustedRoots> {
+        let dynamodb = aws_sdk_dynamodb::Client::new(aws);
+        let sqs = aws_sdk_sqs::Client::new(aws);
+        let sender = Sender::new(SenderConfig {
+            request_timeout: test_timeout(settings.request_timeout),
+            allowed_networks: settings.allowed_networks,
+        })?;
+        let deliveries = DeliveriesTable::new(dynamodb.clone(), settings.deliveries_table);
+        let values = SharedValues::new(dynamodb.clone(), settings.integrations_table.clone());
+        Ok(Self {
+            integrations: Integrations::new(dynamodb, settings.integrations_table, settings.max_integrations),
+            dispatch: Dispatch::new(Vault::new(aws_sdk_kms::Client::new(aws)), sender),
+            redelivery: Redelivery::new(
+                deliveries.clone(),
+                RetryMessages::new(sqs.clone(), settings.retry_queue_url),
+                RetryMessages::new(sqs, settings.slow_lane_queue_url),
+                settings.retention,
+            ),
+            test_limit: TestLimit::new(values.clone()),
+            recovery_rate: RecoveryRate::new(values),
+            deliveries,
+            secrets_key_arn: settings.secrets_key_arn,
+            retention: settings.retention,
+            sign_in: settings.sign_in,
+            organization_claim: settings.organization_claim,
+        })
+    }
+}
+
+impl FromRef<Arc<Api>> for OrganizationClaim {
+    fn from_ref(api: &Arc<Api>) -> Self {
+        api.organization_claim.clone()
+    }
+}

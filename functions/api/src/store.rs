@@ -1,0 +1,10 @@
+//! What the endpoints read and write.
+
+pub mod deliveries;
+pub mod integrations;
+mod item;
+pub mod recovery_rate;
+pub mod redelivery;
+pub mod remembered_requests;
+pub mod shared_value;
+pub mod test_limit;
