@@ -13,13 +13,18 @@ use rustls::{CertificateError, InvalidMessage, OtherError};
 use super::SendFault;
 use super::connector::ConnectFault;
 
-/// Finds what happened in the chain of an error's causes, by their types. `connect_limit` is what a timeout while
-/// connecting is said to have exceeded.
-pub(super) fn classify(
-    error: &(dyn Error + 'static),
-    phase: Phase,
-    connect_limit: Duration,
-) -> Result<Outcome, SendFault> {
+/// What a request's failure says. `connect_limit` is what a timeout while connecting is said to have exceeded.
+pub(super) fn classify(error: &reqwest::Error, connect_limit: Duration) -> Result<Outcome, SendFault> {
+    let phase = if error.is_connect() { Phase::Connect } else { Phase::Response };
+    // reqwest keeps its timeouts' type to itself, but has this predicate for it.
+    if phase == Phase::Connect && error.is_timeout() {
+        return Ok(Outcome::TimedOut { phase, limit: connect_limit });
+    }
+    classify_chain(error, phase, connect_limit)
+}
+
+/// Finds what happened in the chain of an error's causes, by their types.
+fn classify_chain(error: &(dyn Error + 'static), phase: Phase, connect_limit: Duration) -> Result<Outcome, SendFault> {
     let found = causes(error).find_map(|cause| classify_cause(cause, phase, connect_limit));
     found.unwrap_or(Ok(Outcome::Unreachable(Unreachable::Other)))
 }
@@ -36,7 +41,6 @@ fn classify_cause(
             ConnectFault::Unresolved(Some(error)) if is_out_of_resources(error) => Err(SendFault::OutOfResources),
             ConnectFault::Unresolved(_) => Ok(Outcome::Unreachable(Unreachable::Dns)),
             ConnectFault::Blocked(_) => Ok(Outcome::Blocked(Blocked::Address)),
-            ConnectFault::TimedOut => Ok(connect_timeout),
         });
     }
     if let Some(error) = cause.downcast_ref::<rustls::Error>() {
@@ -155,7 +159,7 @@ mod tests {
 
     #[track_caller]
     fn check_error(error: impl Error + 'static, phase: Phase, expected: Result<Outcome, SendFault>) {
-        assert_eq!(classify(&error, phase, Duration::from_secs(10)), expected, "{error:?}");
+        assert_eq!(classify_chain(&error, phase, Duration::from_secs(10)), expected, "{error:?}");
     }
 
     fn os(code: i32) -> io::Error {

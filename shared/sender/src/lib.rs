@@ -5,8 +5,10 @@ mod client;
 pub mod connections;
 mod connector;
 mod stopwatch;
+mod timing;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,17 +16,16 @@ use domain::attempt::excerpt::{Extent, MAX_BODY_BYTES, excerpt};
 use domain::attempt::outcome::{Blocked, Outcome, Phase};
 use domain::endpoint::address::{self, AllowedNetworks};
 use domain::endpoint::url::EndpointUrl;
+use http::Method;
 use http::header::{HeaderMap, RETRY_AFTER};
-use http::{Method, Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use reqwest::{Request, Response};
 use rustls::RootCertStore;
 use tokio::time::timeout;
 
 use crate::connections::{Clocks, Pooled};
 use classify::{classify, not_http1};
 use client::{Client, NoResponse};
-use connector::{ConnectFault, ConnectionRules, most_of};
+use connector::{ConnectFault, ConnectionRules, Lookup, most_of, system_lookup};
 use stopwatch::Stopwatch;
 
 pub use stopwatch::Timings;
@@ -54,7 +55,7 @@ pub struct SenderConfig {
     pub allowed_networks: AllowedNetworks,
 }
 
-/// A request, ready but for `Host` and `Content-Length`. Header values marked sensitive are kept out of excerpts.
+/// A request, ready but for `Host` and `Content-Length`, and `Accept: */*` if it has no `Accept`. Header values marked sensitive are kept out of excerpts.
 pub struct OutgoingRequest {
     pub method: Method,
     pub headers: HeaderMap,
@@ -143,9 +144,14 @@ impl Sender {
 
     /// A sender that trusts these certificate authorities only.
     pub fn with_roots(config: SenderConfig, roots: RootCertStore) -> Self {
+        Self::with_lookup(config, roots, Arc::new(system_lookup))
+    }
+
+    /// A sender that believes this about names, within the rules.
+    fn with_lookup(config: SenderConfig, roots: RootCertStore, lookup: Lookup) -> Self {
         let SenderConfig { request_timeout, allowed_networks } = config;
         let connect_limit = CONNECT_TIMEOUT.min(most_of(request_timeout));
-        let rules = ConnectionRules::new(allowed_networks, roots, connect_limit);
+        let rules = ConnectionRules::new(allowed_networks, roots, connect_limit, lookup);
         let pooled = rules.clone();
         let pool = Pooled::new(move || Client::pooled(&pooled), Clocks::read());
         Self { request_timeout, rules, pool }
@@ -194,7 +200,7 @@ impl Sender {
         match vetted {
             Ok(()) => HostVetting::Public,
             Err(ConnectFault::Blocked(_)) => HostVetting::Forbidden,
-            Err(ConnectFault::Unresolved(_) | ConnectFault::TimedOut) => HostVetting::Unresolved,
+            Err(ConnectFault::Unresolved(_)) => HostVetting::Unresolved,
         }
     }
 
@@ -211,7 +217,7 @@ impl Sender {
             return Ok(Exchange::without_response(Outcome::Blocked(Blocked::Address), started.elapsed()));
         }
         let secrets: Vec<_> = request.headers.values().filter(|value| value.is_sensitive()).cloned().collect();
-        let response = match self.response(client, url, request).await? {
+        let mut response = match self.response(client, url, request).await? {
             Ok(response) => response,
             Err(outcome) => return Ok(Exchange::without_response(outcome, started.elapsed())),
         };
@@ -219,7 +225,7 @@ impl Sender {
         let outcome = Outcome::of_status(response.status());
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         // An accepted request's body is read too, so that its connection can be used again.
-        let (body, extent) = read_body(response.into_body()).await;
+        let (body, extent) = read_body(&mut response).await;
         let secrets = secrets.iter().filter_map(|value| value.to_str().ok());
         let is_wanted = excerpts == Excerpts::OfAll || !outcome.is_success();
         let excerpt = if is_wanted { excerpt(&body, extent, secrets) } else { None };
@@ -232,18 +238,14 @@ impl Sender {
         client: &Client,
         url: &EndpointUrl,
         outgoing: OutgoingRequest,
-    ) -> Result<Result<Response<Incoming>, Outcome>, SendFault> {
-        let mut request = Request::new(Full::new(outgoing.body));
-        *request.method_mut() = outgoing.method;
-        *request.uri_mut() = url.uri().clone();
+    ) -> Result<Result<Response, Outcome>, SendFault> {
+        let mut request = Request::new(outgoing.method, url.url().clone());
         *request.headers_mut() = outgoing.headers;
+        *request.body_mut() = Some(outgoing.body.into());
         match timeout(self.request_timeout, client.request(request)).await {
             Ok(Ok(response)) => Ok(Ok(response)),
             Ok(Err(NoResponse::NotHttp1 { beginning })) => Ok(Err(Outcome::Unreachable(not_http1(&beginning)))),
-            Ok(Err(NoResponse::Failed(error))) => {
-                let phase = if error.is_connect() { Phase::Connect } else { Phase::Response };
-                classify(&error, phase, self.rules.limit).map(Err)
-            }
+            Ok(Err(NoResponse::Failed(error))) => classify(&error, self.rules.limit).map(Err),
             // The connector's own limit is shorter: there is a connection.
             Err(_elapsed) => Ok(Err(Outcome::TimedOut { phase: Phase::Response, limit: self.request_timeout })),
         }
@@ -259,19 +261,21 @@ fn system_roots() -> Result<RootCertStore, NoTrustedRoots> {
 
 /// Reads of a body what an excerpt needs. What fails or is late just ends it: the outcome stands already. A body that is
 /// not read to its end takes its connection with it.
-async fn read_body(mut body: Incoming) -> (Vec<u8>, Extent) {
+async fn read_body(response: &mut Response) -> (Vec<u8>, Extent) {
     let mut bytes = Vec::new();
     let reading = async {
-        while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else { return Extent::Cut };
-            let data = frame.data_ref().map(AsRef::as_ref).unwrap_or_default();
+        loop {
+            let data = match response.chunk().await {
+                Ok(Some(data)) => data,
+                Ok(None) => return Extent::Whole,
+                Err(_torn) => return Extent::Cut,
+            };
             let wanted = data.len().min(MAX_BODY_BYTES - bytes.len());
             bytes.extend_from_slice(&data[..wanted]);
             if wanted < data.len() {
                 return Extent::Cut;
             }
         }
-        Extent::Whole
     };
     let extent = timeout(BODY_TIMEOUT, reading).await.unwrap_or(Extent::Cut);
     (bytes, extent)

@@ -24,10 +24,10 @@ pub struct Timings {
 pub(super) enum Lap {
     /// The name is resolved, and all its addresses may be connected to.
     Resolved,
-    /// The TCP connection leads where it may.
+    /// The TCP connection stands, and a TLS handshake begins. Without TLS nobody sees this moment by itself.
     Connected,
-    /// The TLS handshake succeeded.
-    Encrypted,
+    /// A request can be sent: the TCP connection stands, and with `https` the handshake succeeded.
+    Ready,
     /// The response head is there.
     Answered,
 }
@@ -41,14 +41,14 @@ struct Marks {
     started: Instant,
     resolved: OnceLock<Instant>,
     connected: OnceLock<Instant>,
-    encrypted: OnceLock<Instant>,
+    ready: OnceLock<Instant>,
     answered: OnceLock<Instant>,
 }
 
 impl Stopwatch {
     pub(super) fn started(now: Instant) -> Self {
-        let [resolved, connected, encrypted, answered] = Default::default();
-        Self(Some(Arc::new(Marks { started: now, resolved, connected, encrypted, answered })))
+        let [resolved, connected, ready, answered] = Default::default();
+        Self(Some(Arc::new(Marks { started: now, resolved, connected, ready, answered })))
     }
 
     /// For connections that many requests share: measures nothing.
@@ -66,7 +66,7 @@ impl Stopwatch {
         let mark = match lap {
             Lap::Resolved => &marks.resolved,
             Lap::Connected => &marks.connected,
-            Lap::Encrypted => &marks.encrypted,
+            Lap::Ready => &marks.ready,
             Lap::Answered => &marks.answered,
         };
         mark.get_or_init(now);
@@ -80,14 +80,14 @@ impl Stopwatch {
 
 impl Marks {
     fn timings(&self) -> Timings {
-        let marks = [&self.resolved, &self.connected, &self.encrypted, &self.answered];
-        let [resolved, connected, encrypted, answered] = marks.map(|mark| mark.get().copied());
+        let marks = [&self.resolved, &self.connected, &self.ready, &self.answered];
+        let [resolved, connected, ready, answered] = marks.map(|mark| mark.get().copied());
         let started = Some(self.started);
         Timings {
             dns: length(started, resolved),
-            connect: length(resolved.or(started), connected),
-            tls: length(connected, encrypted),
-            first_byte: length(encrypted.or(connected), answered),
+            connect: length(resolved.or(started), connected.or(ready)),
+            tls: length(connected, ready),
+            first_byte: length(ready, answered),
         }
     }
 }
@@ -114,16 +114,17 @@ mod tests {
 
     #[test]
     fn each_phase_has_a_length_of_its_own() {
-        use Lap::{Answered, Connected, Encrypted, Resolved};
-        let https = [(Resolved, 5), (Connected, 25), (Encrypted, 65), (Answered, 145)];
+        use Lap::{Answered, Connected, Ready, Resolved};
+        let https = [(Resolved, 5), (Connected, 25), (Ready, 65), (Answered, 145)];
         check(&https, [Some(5), Some(20), Some(40), Some(80)]);
         check(&https[..3], [Some(5), Some(20), Some(40), None]);
         check(&https[..2], [Some(5), Some(20), None, None]);
         check(&https[..1], [Some(5), None, None, None]);
         check(&[], [None; 4]);
-        let http = [(Resolved, 5), (Connected, 25), (Answered, 145)];
+        let http = [(Resolved, 5), (Ready, 25), (Answered, 145)];
         check(&http, [Some(5), Some(20), None, Some(120)]);
-        let literal = [(Connected, 25), (Encrypted, 65), (Answered, 145)];
+        check(&http[..2], [Some(5), Some(20), None, None]);
+        let literal = [(Connected, 25), (Ready, 65), (Answered, 145)];
         check(&literal, [None, Some(25), Some(40), Some(80)]);
         let twice = [(Resolved, 5), (Resolved, 7), (Connected, 25)];
         check(&twice, [Some(5), Some(20), None, None]);

@@ -111,9 +111,9 @@ fn responses() -> Vec<(Curl, Ours, Vec<u8>)> {
         (Curl::TakesStatus, Ours::TakesStatus, headers(101, "Set-Cookie: a=b\r\n")),
         (Curl::TakesStatus, Ours::TakesStatus, headers(most, "a:\r\n")),
         (Curl::TakesStatus, Ours::TakesStatus, headers(2000, "junk\r\n")),
-        (Curl::TakesStatus, Ours::TakesStatus, headers(1, &format!("X: {}\r\n", "x".repeat(MAX_RESPONSE_HEAD / 2 - 200)))),
+        (Curl::TakesStatus, Ours::TakesStatus, headers(1, &format!("X: {}\r\n", "x".repeat(MAX_RESPONSE_HEAD - 200)))),
         (Curl::TakesStatus, TOO_LARGE, headers(most + 3, "a:\r\n")),
-        (Curl::TakesStatus, TOO_LARGE, headers(1, &format!("X: {}\r\n", "x".repeat(MAX_RESPONSE_HEAD)))),
+        (Curl::TakesStatus, TOO_LARGE, headers(1, &format!("X: {}\r\n", "x".repeat(2 * MAX_RESPONSE_HEAD)))),
     ];
     let few = few.iter().map(|(curl, ours, response)| (*curl, *ours, response.to_vec()));
     few.chain(many.map(|(curl, ours, response)| (curl, ours, response.into_bytes()))).collect()

@@ -96,7 +96,12 @@ impl EndpointUrl {
         self.url.as_str()
     }
 
-    /// The same URL as HTTP clients want it.
+    /// The same URL as the HTTP client takes it.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The same URL as the HTTP client reads it, and its parts go out.
     pub fn uri(&self) -> &Uri {
         &self.uri
     }
