@@ -132,7 +132,21 @@ pub(super) enum ConnectFault {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+    use std::net::{IpAddr, Ipv4Addr, TcpListener};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use domain::attempt::outcome::{Blocked, Outcome};
+    use domain::endpoint::url::{EndpointUrl, UrlRefused};
+    use http::{HeaderMap, Method};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+    use crate::{HostVetting, OutgoingRequest, Sender, SenderConfig};
+
+    const ALLOWED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1));
+    const FORBIDDEN: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
     #[track_caller]
     fn check_vet(addresses: &[&str], expected: Result<usize, &str>) {
@@ -149,5 +163,158 @@ mod tests {
         check_vet(&["8.8.8.8", "10.0.0.1"], Err("a forbidden address: private"));
         check_vet(&["::ffff:8.8.8.8", "8.8.8.8"], Err("a forbidden address: IPv6 form of an IPv4 address"));
         check_vet(&[], Err("the host does not resolve"));
+    }
+
+    /// Listeners at an allowed and at a forbidden address, at the same port, and a sender that may reach the one and is told
+    /// by the test what a name resolves to.
+    struct Trap {
+        /// It accepts nothing: what connects to it waits to be found.
+        forbidden: TcpListener,
+        /// How many connections the allowed one has had.
+        accepted: Arc<AtomicUsize>,
+        /// How often a name was looked up.
+        lookups: Arc<AtomicUsize>,
+        port: u16,
+        sender: Sender,
+    }
+
+    impl Trap {
+        /// `answer` says what the n-th lookup finds, counted from 0.
+        fn new(answer: impl Fn(usize) -> Vec<IpAddr> + Send + Sync + 'static) -> Self {
+            let (allowed, forbidden) = listeners();
+            let port = forbidden.local_addr().expect("it is bound").port();
+            let [accepted, lookups] = <[Arc<AtomicUsize>; 2]>::default();
+            tokio::spawn(accept_each(allowed, Arc::clone(&accepted)));
+            let asked = Arc::clone(&lookups);
+            let lookup: Lookup = Arc::new(move |_name| {
+                let found = answer(asked.fetch_add(1, Ordering::SeqCst));
+                let found = found.into_iter().map(|address| SocketAddr::new(address, 0)).collect();
+                Box::pin(std::future::ready(Ok(found)))
+            });
+            let allowed_networks = "127.0.0.1/32".parse().expect("networks parse");
+            let config = SenderConfig { request_timeout: Duration::from_secs(5), allowed_networks };
+            let sender = Sender::with_lookup(config, RootCertStore::empty(), lookup);
+            Self { forbidden, accepted, lookups, port, sender }
+        }
+
+        /// As an integration has it that was stored while everything was allowed.
+        fn url(&self, scheme: &str, host: &str) -> Result<EndpointUrl, UrlRefused> {
+            let everything = "0.0.0.0/0,::/0".parse().expect("networks parse");
+            EndpointUrl::parse(&format!("{scheme}://{host}:{}/hook", self.port), &everything)
+        }
+
+        async fn send(&self, url: &EndpointUrl) -> Outcome {
+            self.sender.send(url, request()).await.expect("no fault of our own").outcome
+        }
+
+        async fn probe(&self, url: &EndpointUrl) -> Outcome {
+            self.sender.probe(url, request()).await.expect("no fault of our own").exchange.outcome
+        }
+
+        /// A connection is there as soon as its opening has succeeded, whether it is accepted or not.
+        fn assert_nothing_went_astray(&self) {
+            let waiting = self.forbidden.accept().map_err(|error| error.kind());
+            assert!(matches!(waiting, Err(ErrorKind::WouldBlock)), "{waiting:?}");
+        }
+    }
+
+    fn request() -> OutgoingRequest {
+        OutgoingRequest { method: Method::POST, headers: HeaderMap::new(), body: Bytes::from_static(b"{}") }
+    }
+
+    fn listeners() -> (tokio::net::TcpListener, TcpListener) {
+        loop {
+            let allowed = TcpListener::bind((ALLOWED, 0)).expect("a free port");
+            let port = allowed.local_addr().expect("it is bound").port();
+            // Whatever listens there already must not be taken for ours.
+            let Ok(forbidden) = TcpListener::bind((FORBIDDEN, port)) else { continue };
+            for listener in [&allowed, &forbidden] {
+                listener.set_nonblocking(true).expect("a listener can be asked without waiting");
+            }
+            return (tokio::net::TcpListener::from_std(allowed).expect("it does not block"), forbidden);
+        }
+    }
+
+    /// Answers one request to each connection and closes it, so that the next request needs another one.
+    async fn accept_each(listener: tokio::net::TcpListener, accepted: Arc<AtomicUsize>) {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            accepted.fetch_add(1, Ordering::SeqCst);
+            let mut received = Vec::new();
+            while !received.ends_with(b"{}") {
+                stream.read_buf(&mut received).await.expect("a request arrives");
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.expect("it is waited for");
+        }
+    }
+
+    const BLOCKED: Outcome = Outcome::Blocked(Blocked::Address);
+
+    /// What is vetted is what is connected to: no answer but the first leads anywhere.
+    #[tokio::test]
+    async fn a_name_that_turns_to_a_forbidden_address_is_not_followed() {
+        let trap = Trap::new(|nth| vec![if nth == 0 { ALLOWED } else { FORBIDDEN }]);
+        let url = trap.url("http", "turns.example").expect("a valid URL");
+        assert_eq!(trap.send(&url).await, Outcome::Accepted { status: 200 });
+        assert_eq!(trap.lookups.load(Ordering::SeqCst), 1, "a second one would have another answer");
+        // The connection that goes back to the pool is closed by then.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for _ in 0..3 {
+            assert_eq!(trap.send(&url).await, BLOCKED);
+            assert_eq!(trap.probe(&url).await, BLOCKED);
+        }
+        let encrypted = trap.url("https", "turns.example").expect("a valid URL");
+        assert_eq!((trap.send(&encrypted).await, trap.probe(&encrypted).await), (BLOCKED, BLOCKED));
+        assert_eq!(trap.sender.vet_host(&url).await, HostVetting::Forbidden);
+        assert_eq!(trap.accepted.load(Ordering::SeqCst), 1);
+        trap.assert_nothing_went_astray();
+    }
+
+    /// With a probe, which never waits for another's connection, every second answer is believed.
+    #[tokio::test]
+    async fn every_connection_is_vetted_by_the_lookup_that_it_is_made_by() {
+        let trap = Trap::new(|nth| vec![if nth.is_multiple_of(2) { ALLOWED } else { FORBIDDEN }]);
+        let url = trap.url("http", "alternates.example").expect("a valid URL");
+        for _ in 0..5 {
+            assert_eq!(trap.probe(&url).await, Outcome::Accepted { status: 200 });
+            assert_eq!(trap.probe(&url).await, BLOCKED);
+        }
+        assert_eq!((trap.accepted.load(Ordering::SeqCst), trap.lookups.load(Ordering::SeqCst)), (5, 10));
+        trap.assert_nothing_went_astray();
+    }
+
+    #[tokio::test]
+    async fn a_name_with_a_forbidden_address_among_others_is_connected_to_nowhere() {
+        let trap =
+            Trap::new(|nth| if nth.is_multiple_of(2) { vec![ALLOWED, FORBIDDEN] } else { vec![FORBIDDEN, ALLOWED] });
+        for scheme in ["http", "https"] {
+            let url = trap.url(scheme, "both.example").expect("a valid URL");
+            for _ in 0..2 {
+                assert_eq!((trap.send(&url).await, trap.probe(&url).await), (BLOCKED, BLOCKED));
+            }
+        }
+        assert_eq!((trap.accepted.load(Ordering::SeqCst), trap.lookups.load(Ordering::SeqCst)), (0, 8));
+        trap.assert_nothing_went_astray();
+    }
+
+    /// reqwest does not ask the resolver about a literal, however it is written.
+    #[tokio::test]
+    async fn literals_are_vetted_before_a_request_is_made() {
+        let trap = Trap::new(|_| vec![ALLOWED]);
+        for host in
+            ["127.0.0.2", "127.2", "127.0.2", "2130706434", "0x7f.2", "0177.0.0.2", "%31%32%37.0.0.2", "１２７.2"]
+        {
+            for scheme in ["http", "https"] {
+                let url = trap.url(scheme, host).expect("a literal that was allowed");
+                assert_eq!((trap.send(&url).await, trap.probe(&url).await), (BLOCKED, BLOCKED), "{scheme} {host}");
+            }
+        }
+        // It leads to the same listener, and no network opens it.
+        for host in ["[::ffff:127.0.0.2]", "[::ffff:7f00:2]"] {
+            assert_eq!(trap.url("http", host), Err(UrlRefused::ForbiddenAddress), "{host}");
+        }
+        trap.assert_nothing_went_astray();
+        assert_eq!(trap.lookups.load(Ordering::SeqCst), 0);
+        let allowed = trap.url("http", "0x7f.1").expect("a literal that is allowed");
+        assert_eq!(trap.send(&allowed).await, Outcome::Accepted { status: 200 });
     }
 }

@@ -264,6 +264,31 @@ fn redirects_are_not_followed() {
     });
 }
 
+/// Nothing is made of where they lead, so nothing is wrong with it.
+#[test]
+fn a_redirect_to_anywhere_is_one() {
+    run(async {
+        let anywhere = [
+            "",
+            "//",
+            "http://[",
+            "mailto:a@b",
+            "urn:1",
+            "foo:",
+            "data:,x",
+            "file:///etc/passwd",
+            "\u{fc}:/?#[",
+            "a b",
+        ];
+        for location in anywhere {
+            let answer = format!("HTTP/1.1 303 See\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+            let endpoint = Endpoint::start(write(&answer));
+            let exchange = send(&sender(GENEROUS), &endpoint.url("http")).await;
+            assert_eq!(exchange.outcome, Outcome::Rejected { status: 303 }, "{location:?}");
+        }
+    });
+}
+
 #[test]
 fn retry_after_is_handed_on() {
     run(async {
@@ -478,6 +503,33 @@ fn connections_are_used_again_if_their_response_was_read() {
     check_connections(write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), 3);
     let big = [b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n".to_vec(), vec![b'x'; 1 << 20]].concat();
     check_connections(Answer::Write(big), 3);
+}
+
+/// It may have been acted upon: whether it is sent again is not the HTTP client's to decide.
+#[test]
+fn a_request_that_was_sent_is_not_sent_again() {
+    run(async {
+        let close_at_the_second = |wire: &mut Wire, requests: &Mutex<Vec<Vec<u8>>>| {
+            loop {
+                let request = endpoint::request(wire)?;
+                let mut requests = requests.lock().expect("nothing panicked");
+                requests.push(request);
+                if requests.len() > 1 {
+                    return Ok(());
+                }
+                wire.write(OK)?;
+            }
+        };
+        let (endpoint, sender) = (Endpoint::behave(close_at_the_second), sender(GENEROUS));
+        assert_eq!(send(&sender, &endpoint.url("http")).await.outcome, ACCEPTED);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let exchange = send(&sender, &endpoint.url("http")).await;
+        assert_eq!(exchange.outcome, unreachable(Unreachable::ClosedEarly));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!((endpoint.connections(), endpoint.requests.lock().expect("nothing panicked").len()), (1, 2));
+        probe(&sender, &endpoint.url("http")).await;
+        assert_eq!((endpoint.connections(), endpoint.requests.lock().expect("nothing panicked").len()), (2, 3));
+    });
 }
 
 #[test]
