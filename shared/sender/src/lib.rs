@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod apart;
 mod classify;
 mod client;
 pub mod connections;
@@ -8,7 +9,7 @@ mod stopwatch;
 mod timing;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,6 +24,7 @@ use rustls::RootCertStore;
 use tokio::time::timeout;
 
 use crate::connections::{Clocks, Pooled};
+use apart::Apart;
 use classify::{classify, not_http1};
 use client::{Client, NoResponse};
 use connector::{ConnectFault, ConnectionRules, Lookup, most_of, system_lookup};
@@ -45,6 +47,8 @@ pub struct Sender {
     request_timeout: Duration,
     rules: ConnectionRules,
     pool: Pooled<Client>,
+    /// Where requests over plain HTTP are made; started with the first of them.
+    apart: OnceLock<Apart>,
 }
 
 /// What a [`Sender`] is told.
@@ -154,7 +158,7 @@ impl Sender {
         let rules = ConnectionRules::new(allowed_networks, roots, connect_limit, lookup);
         let pooled = rules.clone();
         let pool = Pooled::new(move || Client::pooled(&pooled), Clocks::read());
-        Self { request_timeout, rules, pool }
+        Self { request_timeout, rules, pool, apart: OnceLock::new() }
     }
 
     /// The networks that requests may go to besides public ones.
@@ -232,6 +236,15 @@ impl Sender {
         Ok(Exchange { outcome, duration, retry_after, excerpt })
     }
 
+    fn apart(&self) -> Result<&Apart, SendFault> {
+        if let Some(apart) = self.apart.get() {
+            return Ok(apart);
+        }
+        // Whoever comes second has started one in vain.
+        let apart = Apart::start().map_err(|_no_thread| SendFault::OutOfResources)?;
+        Ok(self.apart.get_or_init(|| apart))
+    }
+
     /// A response, or the outcome of not getting one.
     async fn response(
         &self,
@@ -242,7 +255,13 @@ impl Sender {
         let mut request = Request::new(outgoing.method, url.url().clone());
         *request.headers_mut() = outgoing.headers;
         *request.body_mut() = Some(outgoing.body.into());
-        match timeout(self.request_timeout, client.request(request)).await {
+        let client = client.clone();
+        let requesting = async move { client.request(request).await };
+        let requested = match url.url().scheme() {
+            "http" => timeout(self.request_timeout, self.apart()?.run(requesting)).await,
+            _ => timeout(self.request_timeout, requesting).await,
+        };
+        match requested {
             Ok(Ok(response)) => Ok(Ok(response)),
             Ok(Err(NoResponse::NotHttp1 { beginning })) => Ok(Err(Outcome::Unreachable(not_http1(&beginning)))),
             Ok(Err(NoResponse::Failed(error))) => classify(&error, self.rules.limit).map(Err),

@@ -2,16 +2,20 @@
 
 use std::io::{self, Read};
 use std::panic::Location;
+use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::attempt::outcome::MAX_RESPONSE_HEAD;
+use futures_util::future::{join, join_all};
 use rustls::RootCertStore;
 
+use crate::certificate::{GOOD, Issued};
 use crate::endpoint::{Endpoint, Wire};
 use crate::exchange::{
     ALERT, Expected, LONG, LOOPBACK, SHORT, check, check_at, code, fails, is_accepted, run, send, sender,
 };
+use crate::tls;
 
 const LARGEST_ALERT: &[u8] = &[b'x'; 256 * 1024];
 
@@ -69,6 +73,41 @@ fn continue_without_end() {
         },
         times_out(),
     );
+}
+
+/// Without TLS it keeps its thread busy; others' time limits and endpoints with TLS do not wait for it.
+#[test]
+fn continue_without_end_from_many() {
+    run(async {
+        let endless = |wire: &mut Wire| {
+            wire.read_request()?;
+            wire.flood("HTTP/1.1 100 Continue\r\n\r\n")
+        };
+        let endpoints: Vec<_> = (0..10).map(|_| Endpoint::start(endless)).collect();
+        let issued = Issued::new(GOOD);
+        let neighbour = tls::start(&Arc::new(issued.config()), tls::answer);
+        let sender = sender(LOOPBACK, SHORT, issued.roots());
+        let started = Instant::now();
+        let flooded = join_all(endpoints.iter().map(async |endpoint| {
+            let exchange = send(&sender, &endpoint.url(), ALERT).await;
+            (code(&exchange), started.elapsed())
+        }));
+        let others = async {
+            let mut slowest = Duration::ZERO;
+            while started.elapsed() < SHORT {
+                let asked = Instant::now();
+                assert_eq!(code(&send(&sender, &neighbour.named_url("https"), ALERT).await), "accepted");
+                slowest = slowest.max(asked.elapsed());
+            }
+            slowest
+        };
+        let (flooded, slowest) = join(flooded, others).await;
+        for (code, took) in flooded {
+            assert_eq!(code, "timeout_response");
+            assert!(took < 2 * SHORT, "{took:?}");
+        }
+        assert!(slowest < SHORT, "{slowest:?}");
+    });
 }
 
 #[test]
