@@ -15,6 +15,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVal
 use http::{Method, StatusCode};
 use serde_json::Value;
 
+use crate::http_client;
 use crate::stack::{Stack, StackError, aws};
 
 /// The attribute of a user that names the organization, and the claim that it becomes.
@@ -98,7 +99,7 @@ pub(crate) struct Accounts {
 impl Accounts {
     pub(crate) fn new(config: &SdkConfig) -> Result<Self, StackError> {
         // A connection for each request: the emulator drops idle ones, at the moment of reuse at worst.
-        let http = reqwest::Client::builder()
+        let http = http_client::builder()
             .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
             .timeout(ANSWERS_WITHIN)

@@ -8,6 +8,7 @@ pub mod api;
 pub mod containers;
 pub mod dice;
 pub mod faults;
+pub mod http_client;
 pub mod leaks;
 pub mod local_cloud;
 pub mod local_variables;

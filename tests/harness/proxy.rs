@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::faults::{Fault, Faults, Operation, Service, Weather};
+use crate::http_client;
 use crate::leaks::{Leak, Secrets, Shown};
 use crate::local_cloud::WAIT_SCALE;
 use crate::stack::{Stack, StackError, aws};
@@ -109,7 +110,7 @@ impl Proxy {
     /// When no port can be had.
     pub async fn start(cloud: String, seed: u64, guarded: Guarded) -> io::Result<Self> {
         let faults = Arc::new(Mutex::new(Faults::new(seed)));
-        let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
+        let client = http_client::builder().no_proxy().build().map_err(io::Error::other)?;
         let notes = Arc::new(Mutex::new(Notes::default()));
         let link = Link { cloud, client, faults: Arc::clone(&faults), guarded, notes: Arc::clone(&notes) };
         let (link, mut addresses, mut servers) = (Arc::new(link), Vec::new(), JoinSet::new());

@@ -19,6 +19,7 @@ use program::function::Function;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tests::api::{Api, Content, ORGANIZATION_CLAIM, PASSWORD, SignedIn, Token};
+use tests::http_client;
 use tests::stack::Stack;
 
 use crate::STAGE;
@@ -384,7 +385,7 @@ async fn post(stack: &Stack, path: &str, form: &[(&str, String)]) -> Result<reqw
 }
 
 fn browser() -> Result<reqwest::Client, Failed> {
-    Ok(reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?)
+    Ok(http_client::builder().redirect(reqwest::redirect::Policy::none()).build()?)
 }
 
 /// What requests are about.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::tests::api::ORGANIZATION_CLAIM;
+use ::tests::http_client;
 use ::tests::local_cloud::sdk_config;
 use api::{Settings, router};
 use aws::environment::Environment;
@@ -111,7 +112,7 @@ impl Link {
     pub async fn to(cloud: &str, weather: Weather) -> Result<Self, Failed> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
+        let http = http_client::builder().pool_max_idle_per_host(0).build()?;
         let way = Arc::new(Way { cloud: cloud.to_owned(), weather, http });
         let server = tokio::spawn(async move {
             // Ends with the task; there is nobody to tell.
