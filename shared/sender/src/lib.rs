@@ -59,7 +59,8 @@ pub struct SenderConfig {
     pub allowed_networks: AllowedNetworks,
 }
 
-/// A request, ready but for `Host` and `Content-Length`, and `Accept: */*` if it has no `Accept`. Header values marked sensitive are kept out of excerpts.
+/// A request, ready but for `Host` and `Content-Length`, and `Accept: */*` if it has no `Accept`. Header values marked
+/// sensitive are kept out of excerpts.
 pub struct OutgoingRequest {
     pub method: Method,
     pub headers: HeaderMap,

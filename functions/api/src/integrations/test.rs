@@ -1,4 +1,5 @@
-//! `POST /integrations/{id}/test`, the Test button: the documented sample payload, sent now, and everything that can be told about how it went.
+//! `POST /integrations/{id}/test`, the Test button: the documented sample payload, sent now, and everything that can be told
+//! about how it went.
 //!
 //! It goes through the same code as every delivery, over a connection of its own so that each phase can be timed. It is
 //! one request: a test is neither retried, nor does it switch the integration off.
