@@ -5,11 +5,12 @@ mod classify;
 mod client;
 pub mod connections;
 mod connector;
+mod plain_http;
 mod stopwatch;
 mod timing;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,10 +25,10 @@ use rustls::RootCertStore;
 use tokio::time::timeout;
 
 use crate::connections::{Clocks, Pooled};
-use apart::Apart;
 use classify::{classify, not_http1};
 use client::{Client, NoResponse};
 use connector::{ConnectFault, ConnectionRules, Lookup, most_of, system_lookup};
+use plain_http::{PlainHttp, Thread};
 use stopwatch::Stopwatch;
 
 pub use stopwatch::Timings;
@@ -47,8 +48,7 @@ pub struct Sender {
     request_timeout: Duration,
     rules: ConnectionRules,
     pool: Pooled<Client>,
-    /// Where requests over plain HTTP are made; started with the first of them.
-    apart: OnceLock<Apart>,
+    plain_http: PlainHttp,
 }
 
 /// What a [`Sender`] is told.
@@ -159,7 +159,8 @@ impl Sender {
         let rules = ConnectionRules::new(allowed_networks, roots, connect_limit, lookup);
         let pooled = rules.clone();
         let pool = Pooled::new(move || Client::pooled(&pooled), Clocks::read());
-        Self { request_timeout, rules, pool, apart: OnceLock::new() }
+        let plain_http = PlainHttp::new(rules.clone());
+        Self { request_timeout, rules, pool, plain_http }
     }
 
     /// The networks that requests may go to besides public ones.
@@ -175,7 +176,16 @@ impl Sender {
     ///
     /// When the fault is this machine's.
     pub async fn send(&self, url: &EndpointUrl, request: OutgoingRequest) -> Result<Exchange, SendFault> {
-        self.exchange(&self.pool.client(Clocks::read()), url, request, Excerpts::OfRejections).await
+        let thread = self.thread(url)?;
+        let client = match &thread {
+            Thread::This => self.pool.client(Clocks::read()),
+            Thread::Apart(apart) => apart.client().clone(),
+        };
+        let exchange = self.exchange(&client, &thread, url, request, Excerpts::OfRejections).await?;
+        if !url.is_encrypted() {
+            self.plain_http.note(url, &exchange.outcome, exchange.duration);
+        }
+        Ok(exchange)
     }
 
     /// Makes one request as [`Sender::send`] does, but over a connection of its own, with a full TLS handshake, so that
@@ -187,7 +197,7 @@ impl Sender {
     pub async fn probe(&self, url: &EndpointUrl, request: OutgoingRequest) -> Result<Probe, SendFault> {
         let stopwatch = Stopwatch::started(Instant::now());
         let client = Client::for_probe(&self.rules, stopwatch.clone());
-        let exchange = self.exchange(&client, url, request, Excerpts::OfAll).await?;
+        let exchange = self.exchange(&client, &self.thread(url)?, url, request, Excerpts::OfAll).await?;
         let timings = exchange.outcome.shows_timing().then(|| stopwatch.timings());
         Ok(Probe { exchange, timings })
     }
@@ -212,6 +222,7 @@ impl Sender {
     async fn exchange(
         &self,
         client: &Client,
+        thread: &Thread,
         url: &EndpointUrl,
         request: OutgoingRequest,
         excerpts: Excerpts,
@@ -222,7 +233,7 @@ impl Sender {
             return Ok(Exchange::without_response(Outcome::Blocked(Blocked::Address), started.elapsed()));
         }
         let secrets: Vec<_> = request.headers.values().filter(|value| value.is_sensitive()).cloned().collect();
-        let mut response = match self.response(client, url, request).await? {
+        let mut response = match self.response(client, thread, url, request).await? {
             Ok(response) => response,
             Err(outcome) => return Ok(Exchange::without_response(outcome, started.elapsed())),
         };
@@ -237,19 +248,19 @@ impl Sender {
         Ok(Exchange { outcome, duration, retry_after, excerpt })
     }
 
-    fn apart(&self) -> Result<&Apart, SendFault> {
-        if let Some(apart) = self.apart.get() {
-            return Ok(apart);
+    /// Where a request to that URL is made.
+    fn thread(&self, url: &EndpointUrl) -> Result<Thread, SendFault> {
+        if url.is_encrypted() {
+            return Ok(Thread::This);
         }
-        // Whoever comes second has started one in vain.
-        let apart = Apart::start().map_err(|_no_thread| SendFault::OutOfResources)?;
-        Ok(self.apart.get_or_init(|| apart))
+        self.plain_http.thread(url).map_err(|_no_thread| SendFault::OutOfResources)
     }
 
     /// A response, or the outcome of not getting one.
     async fn response(
         &self,
         client: &Client,
+        thread: &Thread,
         url: &EndpointUrl,
         outgoing: OutgoingRequest,
     ) -> Result<Result<Response, Outcome>, SendFault> {
@@ -258,9 +269,9 @@ impl Sender {
         *request.body_mut() = Some(outgoing.body.into());
         let client = client.clone();
         let requesting = async move { client.request(request).await };
-        let requested = match url.url().scheme() {
-            "http" => timeout(self.request_timeout, self.apart()?.run(requesting)).await,
-            _ => timeout(self.request_timeout, requesting).await,
+        let requested = match thread {
+            Thread::This => timeout(self.request_timeout, requesting).await,
+            Thread::Apart(apart) => timeout(self.request_timeout, apart.run(requesting)).await,
         };
         match requested {
             Ok(Ok(response)) => Ok(Ok(response)),

@@ -121,6 +121,11 @@ impl EndpointUrl {
         self.url.origin() == other.url.origin()
     }
 
+    /// Whether requests go there by HTTPS.
+    pub fn is_encrypted(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
     /// Scheme, host and port, for logs: the path of a URL is often as secret as its query.
     pub fn redacted(&self) -> String {
         self.url.origin().ascii_serialization()

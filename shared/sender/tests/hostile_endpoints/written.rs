@@ -3,12 +3,14 @@
 use std::io::{self, Read};
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use domain::attempt::outcome::MAX_RESPONSE_HEAD;
 use futures_util::future::{join, join_all};
 use rustls::RootCertStore;
+use sender::Sender;
 
 use crate::certificate::{GOOD, Issued};
 use crate::endpoint::{Endpoint, Wire};
@@ -79,35 +81,83 @@ fn continue_without_end() {
 #[test]
 fn continue_without_end_from_many() {
     run(async {
-        let endless = |wire: &mut Wire| {
-            wire.read_request()?;
-            wire.flood("HTTP/1.1 100 Continue\r\n\r\n")
-        };
-        let endpoints: Vec<_> = (0..10).map(|_| Endpoint::start(endless)).collect();
-        let issued = Issued::new(GOOD);
-        let neighbour = tls::start(&Arc::new(issued.config()), tls::answer);
-        let sender = sender(LOOPBACK, SHORT, issued.roots());
-        let started = Instant::now();
-        let flooded = join_all(endpoints.iter().map(async |endpoint| {
-            let exchange = send(&sender, &endpoint.url(), ALERT).await;
-            (code(&exchange), started.elapsed())
-        }));
-        let others = async {
-            let mut slowest = Duration::ZERO;
-            while started.elapsed() < SHORT {
-                let asked = Instant::now();
-                assert_eq!(code(&send(&sender, &neighbour.named_url("https"), ALERT).await), "accepted");
-                slowest = slowest.max(asked.elapsed());
-            }
-            slowest
-        };
-        let (flooded, slowest) = join(flooded, others).await;
-        for (code, took) in flooded {
-            assert_eq!(code, "timeout_response");
-            assert!(took < 2 * SHORT, "{took:?}");
-        }
-        assert!(slowest < SHORT, "{slowest:?}");
+        let endpoints: Vec<_> = (0..10)
+            .map(|_| {
+                Endpoint::start(|wire| {
+                    wire.read_request()?;
+                    wire.flood("HTTP/1.1 100 Continue\r\n\r\n")
+                })
+            })
+            .collect();
+        let neighbour = Neighbour::start();
+        let sender = sender(LOOPBACK, SHORT, neighbour.roots());
+        check_flooded(&sender, &endpoints, &neighbour).await;
     });
+}
+
+/// One that has answered quickly is trusted to share the thread, once.
+#[test]
+fn continue_without_end_after_an_answer() {
+    run(async {
+        let requests = AtomicUsize::new(0);
+        let endpoint = Endpoint::start_at("127.0.0.1:0", move |wire| {
+            loop {
+                wire.read_request()?;
+                if requests.fetch_add(1, Ordering::SeqCst) > 0 {
+                    return wire.flood("HTTP/1.1 100 Continue\r\n\r\n");
+                }
+                wire.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+            }
+        });
+        let neighbour = Neighbour::start();
+        let sender = sender(LOOPBACK, SHORT, neighbour.roots());
+        for expected in ["accepted", "timeout_response"] {
+            assert_eq!(code(&send(&sender, &endpoint.url(), ALERT).await), expected);
+        }
+        check_flooded(&sender, &[endpoint], &neighbour).await;
+    });
+}
+
+/// A healthy endpoint with TLS.
+struct Neighbour {
+    issued: Issued,
+    endpoint: Endpoint,
+}
+
+impl Neighbour {
+    fn start() -> Self {
+        let issued = Issued::new(GOOD);
+        let endpoint = tls::start(&Arc::new(issued.config()), tls::answer_each);
+        Self { issued, endpoint }
+    }
+
+    fn roots(&self) -> RootCertStore {
+        self.issued.roots()
+    }
+}
+
+/// Sends a request to each of these endpoints, which flood it: each is given up in time, and so is no other held up.
+async fn check_flooded(sender: &Sender, endpoints: &[Endpoint], neighbour: &Neighbour) {
+    let started = Instant::now();
+    let flooded = join_all(endpoints.iter().map(async |endpoint| {
+        let exchange = send(sender, &endpoint.url(), ALERT).await;
+        (code(&exchange), started.elapsed())
+    }));
+    let others = async {
+        let mut slowest = Duration::ZERO;
+        while started.elapsed() < SHORT {
+            let asked = Instant::now();
+            assert_eq!(code(&send(sender, &neighbour.endpoint.named_url("https"), ALERT).await), "accepted");
+            slowest = slowest.max(asked.elapsed());
+        }
+        slowest
+    };
+    let (flooded, slowest) = join(flooded, others).await;
+    for (code, took) in flooded {
+        assert_eq!(code, "timeout_response");
+        assert!(took < 2 * SHORT, "{took:?}");
+    }
+    assert!(slowest < SHORT, "{slowest:?}");
 }
 
 #[test]
