@@ -19,11 +19,3 @@ pub fn builder() -> reqwest::ClientBuilder {
         .with_no_client_auth();
     reqwest::Client::builder().tls_backend_preconfigured(tls)
 }
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_client_can_be_built() {
-        assert!(super::builder().build().is_ok());
-    }
-}

@@ -59,7 +59,7 @@ pub async fn bad_alerts(scene: Scene) -> Result<(), Failed> {
             "missing",
         ),
         (changed(|alert| alert["alert"]["id"] = json!("canary")), "alert.id", "a string"),
-        (changed(|alert| alert["organization"]["id"] = json!(0)), "organization.id", "from 1 to"),
+        (changed(|alert| alert["organization"]["id"] = json!(0)), "organization.id", "1 or more"),
         (changed(|alert| alert["event_type"] = json!("alert.canary")), "event_type", "`alert.acknowledged`"),
         (changed(|alert| alert["timestamp"] = json!("canary o'clock")), "timestamp", "RFC 3339"),
         (too_large.to_string(), "$", "at most 262144"),

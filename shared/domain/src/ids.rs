@@ -30,7 +30,7 @@ impl OrganizationId {
 
     /// What an organization's number must be in JSON.
     pub const EXPECTED: Expected<Self> =
-        Expected { kind: Kind::Number, words: "a whole number from 1 to 18446744073709551615", read: json::parse };
+        Expected { kind: Kind::Number, words: "a whole number, 1 or more", read: json::parse };
 }
 
 impl fmt::Display for OrganizationId {

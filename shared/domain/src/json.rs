@@ -153,7 +153,7 @@ impl<'a> Object<'a> {
             let message = format!("This is not valid JSON: see line {line}, column {column}.");
             Unreadable::NotJson(InvalidField::new(WHOLE_BODY, message))
         };
-        // A struct can be read from a list as well, so that it must be looked at first.
+        // Looked at first, so that it can be said what it is instead.
         if !json.trim_ascii_start().starts_with('{') {
             let value: &RawValue = serde_json::from_str(json).map_err(not_json)?;
             let message = format!("This is {}: it must be an object.", Kind::of(value).words());

@@ -196,13 +196,13 @@ mod tests {
             r#""id":7"#,
             r#""id":"7""#,
             "organization.id",
-            "`organization.id` is a string: it must be a whole number from 1 to 18446744073709551615.",
+            "`organization.id` is a string: it must be a whole number, 1 or more.",
         );
         refused(
             r#""id":7"#,
             r#""id":0"#,
             "organization.id",
-            "`organization.id` has a value that is not allowed: it must be a whole number from 1 to 18446744073709551615.",
+            "`organization.id` has a value that is not allowed: it must be a whole number, 1 or more.",
         );
         refused(r#"{"id":7}"#, "null", "organization", "`organization` is null: it must be an object.");
         refused(r#"{"id":0}"#, r#"[0]"#, "project", "`project` is a list: it must be an object.");
