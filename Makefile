@@ -24,17 +24,17 @@ tools: ## install the pinned tools into .tools/
 build: tools $(BUILT) ## build the functions and the template into .aws-sam/
 
 demo: build ## show the main job on a local cloud: every kind of endpoint, every kind of ending
-	@cargo build -p tests --bin demo
-	@cargo run -q -p tests --bin demo
+	@cargo build -p demo --bin demo
+	@cargo run -q -p demo --bin demo
 
 local: build ## keep the same stack up on a local cloud, and print its URLs
-	@cargo build -p tests --bin local
-	@cargo run -q -p tests --bin local
+	@cargo build -p demo --bin local
+	@cargo run -q -p demo --bin local
 
 # SEED and DELIVERIES choose the run, as in `make chaos SEED=7 DELIVERIES=500`.
 chaos: build ## make everything go wrong on a local cloud, and reckon up every delivery afterwards
-	@cargo build -p tests --bin chaos
-	@cargo run -q -p tests --bin chaos
+	@cargo build -p chaos
+	@cargo run -q -p chaos
 
 # STRICT=1 makes it fail when a ratio is over budget: for a machine that does nothing else.
 # ONLY chooses experiments: hanging, burst, flood, overflow, begin.
@@ -47,7 +47,7 @@ isolation: build ## measure what endpoints that hang, a burst and a flood do to 
 bench: build ## measure what a delivery costs in work, money and time, beside its floor; about twelve minutes
 	@tools/bench.sh
 	@echo "bench: building it, which takes minutes the first time"
-	@cd tests/bench && PATH="$(SAM_BIN):$$PATH" cargo lambda build --release
+	@cd tools/bench && PATH="$(SAM_BIN):$$PATH" cargo lambda build --release
 	@target/lambda/bench/bootstrap $(ONLY)
 
 test: build ## run every test, the journeys on a local cloud included

@@ -1,15 +1,15 @@
 #!/bin/sh
 # Puts what the baselines of `make bench` need into .tools/bench: a Python with their packages and Node.js (a wheel), the
-# packages that tests/bench/baselines/node/package-lock.json pins, and the Node baseline, bundled as for a deployment. Left
+# packages that tools/bench/baselines/node/package-lock.json pins, and the Node baseline, bundled as for a deployment. Left
 # alone while nothing of it has changed.
 #
-#   .tools/bench/bin/python     runs tests/bench/baselines/python
+#   .tools/bench/bin/python     runs tools/bench/baselines/python
 #   .tools/bench/bin/node       runs .tools/bench/node/function: handler.mjs, runtime.mjs
 set -eu
 
 tools=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 root=$(dirname -- "$tools")
-baseline=$root/tests/bench/baselines/node
+baseline=$root/tools/bench/baselines/node
 venv=$root/.tools/bench
 dest=$venv/node
 

@@ -3,9 +3,9 @@
 
 use std::error::Error;
 
-use program::project::Project;
-use tests::leaks::Secrets;
-use tests::local_cloud::{LocalCloud, Parameters, REGION, ROOT_CREDENTIALS};
+use harness::leaks::Secrets;
+use harness::local_cloud::{LocalCloud, Parameters, REGION, ROOT_CREDENTIALS};
+use support::project::Project;
 use tokio::process::Command;
 
 /// What the tests in the browser set as a signing secret, and what every alert of theirs holds.

@@ -7,7 +7,7 @@ use aws::config::CALL_TIMEOUT;
 use domain::endpoint::headers::MAX_HEADERS;
 use serde_json::{Value, json};
 
-use program::template::{Template, attribute, reference};
+use support::template::{Template, attribute, reference};
 
 /// Every route, and whether a token is needed for it.
 const ROUTES: [(&str, &str); 5] = [

@@ -7,7 +7,7 @@ use aws::config;
 use aws::environment::{BadSetting, Environment};
 use serde_json::Value;
 
-use program::template::Template;
+use support::template::Template;
 
 /// What Lambda itself gives every function, of what is read.
 const OF_LAMBDA: (&str, &str) = ("AWS_REGION", "eu-central-1");

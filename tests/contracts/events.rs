@@ -2,8 +2,8 @@
 
 use domain::alert::event::{AlertEvent, EventType};
 use domain::delivery::retry_message::RetryMessage;
-use program::project::Project;
 use serde_json::Value;
+use support::project::Project;
 
 fn wrapped(name: &str) -> Value {
     let path = Project::source().event(name);

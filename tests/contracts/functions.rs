@@ -8,11 +8,11 @@ use aws::environment::{BadSetting, Environment};
 use deliver::NEW_FOR;
 use domain::backoff::{self, hidden_for};
 use domain::delivery::ledger::GIVEN_UP_AFTER;
+use harness::local_cloud::Parameters;
 use serde_json::{Value, json};
 use sweep::SWEEPS_EVERY;
-use tests::local_cloud::Parameters;
 
-use program::template::{Template, attribute, list, reference};
+use support::template::{Template, attribute, list, reference};
 
 const FUNCTIONS: [&str; 4] = ["ApiFunction", "DeliverFunction", "RetryFunction", "SweepFunction"];
 

@@ -1,6 +1,6 @@
 //! The names that users and outside checks rely on, and a description on each that a person meets.
 
-use program::template::{Template, attribute, list, reference};
+use support::template::{Template, attribute, list, reference};
 
 const PARAMETERS: [&str; 9] = [
     "Architecture",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use program::template::{Template, list};
+use support::template::{Template, list};
 
 /// The statements of a role.
 fn statements<'a>(template: &'a Template, role: &str) -> Vec<&'a Value> {

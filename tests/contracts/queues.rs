@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use program::template::{Template, attribute, reference};
+use support::template::{Template, attribute, reference};
 
 /// 14 days, the longest that SQS keeps a message.
 const LONGEST_RETENTION_SECONDS: u64 = 14 * 24 * 60 * 60;

@@ -1,8 +1,8 @@
 //! What README says about deploying is what the template, the pinned tools and the settings say.
 
-use program::project::Project;
-use program::readme::text;
-use program::template::Template;
+use support::project::Project;
+use support::readme::text;
+use support::template::Template;
 
 /// What an account may have at first, by the documentation that README is for.
 const SMALL_ACCOUNT: u64 = 10;

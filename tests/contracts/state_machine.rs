@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use program::template::{Template, attribute, reference};
+use support::template::{Template, attribute, reference};
 
 #[test]
 fn long_wait_waits_then_sends_fairly_and_tries_again() {

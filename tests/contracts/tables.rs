@@ -3,7 +3,7 @@
 use aws::dynamodb::deliveries_table::{FAILED_INDEX, WAITING_INDEX};
 use serde_json::{Value, json};
 
-use program::template::Template;
+use support::template::Template;
 
 /// Name and kind of a table's or an index's key attributes.
 fn keys(value: &Value) -> Vec<(&str, &str)> {

@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 use crate::stack::Stack;
-use program::project::{Project, architecture};
+use support::project::{Project, architecture};
 
 /// The region the local cloud is in.
 pub const REGION: &str = "us-east-1";
@@ -247,6 +247,8 @@ pub fn sdk_config(endpoint: &str) -> SdkConfig {
         .region(Region::new(REGION))
         .endpoint_url(endpoint)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
+        // The local cloud has no TLS.
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build()
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use program::function::Function;
+use support::function::Function;
 
 use crate::stack::{Stack, StackError};
 

@@ -19,8 +19,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use program::function::Function;
 use serde_json::{Value, json};
+use support::function::Function;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 

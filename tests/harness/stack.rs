@@ -20,10 +20,10 @@ use domain::delivery::{DeliveryKey, Record, Status};
 use domain::ids::{DeliveryId, OrganizationId};
 use domain::integration::{Integration, Method};
 use jiff::Timestamp;
-use program::function::Function;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use serde_json::{Map, Value, json};
+use support::function::Function;
 
 use crate::api::Accounts;
 use crate::leaks::Shown;

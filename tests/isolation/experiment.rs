@@ -11,7 +11,7 @@ use crate::endpoints::{Arrival, EndpointNumber, Manner};
 use crate::ground::{FIRST_DELAY, FunctionSeconds, Ground, Pace, Sent, Trouble, first_arrivals};
 use crate::latency::{Ratio, Spread, Summary};
 use crate::machine::Processors;
-use program::screen::Screen;
+use support::screen::Screen;
 
 /// How many endpoints are neighbours, and which of them hang when they are told to: 20 %.
 const NEIGHBOURS: EndpointNumber = 20;

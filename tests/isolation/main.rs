@@ -14,17 +14,17 @@ mod report;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use ::tests::local_cloud::LocalCloud;
 use console::style;
-use program::parts::chosen;
-use program::project::Project;
+use harness::local_cloud::LocalCloud;
+use support::parts::chosen;
+use support::project::Project;
 
 use crate::experiment::{CROWD, ENDPOINTS};
 use crate::ground::{Ground, Scale, Trouble};
 use crate::machine::load;
 use crate::report::{BUDGET, Report};
-use program::interrupt::run;
-use program::screen::Screen;
+use support::interrupt::run;
+use support::screen::Screen;
 
 /// What the local cloud is tried at. Measured is at half of what it carries, so that an endpoint's doing is measured rather
 /// than the local cloud's limit, and at the budget's own two rates, as far as they are carried.

@@ -4,7 +4,7 @@ use console::style;
 use serde::Serialize;
 
 use crate::experiment::{Comparison, Cost, Standard};
-use program::screen::Screen;
+use support::screen::Screen;
 
 /// How much longer the 99th percentile may take under a disturbance.
 pub const BUDGET: f64 = 1.2;

@@ -12,15 +12,15 @@ use aws_sdk_cognitoidentityprovider::types::{
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use domain::ids::{DeliveryId, IntegrationId};
+use harness::api::{Api, Content, ORGANIZATION_CLAIM, PASSWORD, SignedIn, Token};
+use harness::http_client;
+use harness::stack::Stack;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use libtest_mimic::Failed;
-use program::function::Function;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tests::api::{Api, Content, ORGANIZATION_CLAIM, PASSWORD, SignedIn, Token};
-use tests::http_client;
-use tests::stack::Stack;
+use support::function::Function;
 
 use crate::STAGE;
 use crate::integrations::created;

@@ -1,10 +1,10 @@
 //! What can be said when all journeys are over.
 
+use harness::leaks::Secrets;
+use harness::stack::RETRIES_BURIED;
 use libtest_mimic::Failed;
-use program::function::Function;
 use serde_json::Value;
-use tests::leaks::Secrets;
-use tests::stack::RETRIES_BURIED;
+use support::function::Function;
 
 use crate::scene::{CANARY, CANARY_IN_BASE64, INTRUDER, Scene};
 

@@ -8,11 +8,11 @@ use domain::alert::event::MAX_EVENT_BYTES;
 use domain::delivery::Status;
 use domain::delivery::retry_message::RetryMessage;
 use domain::ids::{DeliveryId, IntegrationId, OrganizationId};
+use harness::receiver::Answer;
+use harness::stack::{DeadLetter, Graveyard};
 use jiff::Timestamp;
 use libtest_mimic::Failed;
 use serde_json::json;
-use tests::receiver::Answer;
-use tests::stack::{DeadLetter, Graveyard};
 
 use crate::scene::{CANARY, INTRUDER, SOON, Scene, outcomes};
 

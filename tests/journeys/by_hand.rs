@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use harness::local_cloud::{REGION, ROOT_CREDENTIALS};
 use libtest_mimic::Failed;
-use program::project::Project;
-use tests::local_cloud::{REGION, ROOT_CREDENTIALS};
+use support::project::Project;
 use tokio::process::Command;
 
 /// Version 1 of the AWS command line, which is the one that can be pinned, forgets `AWS_ENDPOINT_URL` for SQS.

@@ -2,11 +2,11 @@
 
 use domain::delivery::{CancelReason, Record, Status};
 use domain::integration::Integration;
+use harness::receiver::Answer;
+use harness::stack::NewIntegration;
 use libtest_mimic::Failed;
-use program::function::Function;
 use serde_json::json;
-use tests::receiver::Answer;
-use tests::stack::NewIntegration;
+use support::function::Function;
 
 use crate::scene::{SOON, Scene, outcomes};
 

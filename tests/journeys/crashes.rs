@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use domain::delivery::Status;
 use domain::delivery::ledger::{ClaimId, GIVEN_UP_AFTER, State};
 use domain::integration::Integration;
+use harness::receiver::Answer;
+use harness::stack::Stack;
 use jiff::Timestamp;
 use libtest_mimic::Failed;
-use program::function::Function;
 use serde_json::json;
-use tests::receiver::Answer;
-use tests::stack::Stack;
+use support::function::Function;
 
 use crate::STAGE;
 use crate::scene::{SOON, Scene, header, outcomes};

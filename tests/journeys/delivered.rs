@@ -9,16 +9,16 @@ use domain::delivery::Status;
 use domain::integration::Method;
 use domain::integration::secrets::Owner;
 use domain::request::signature::{SigningSecret, SigningSecrets};
+use harness::local_cloud::sdk_config;
+use harness::receiver::{Answer, Arrival};
+use harness::stack::NewIntegration;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use libtest_mimic::Failed;
-use program::function::Function;
 use serde_json::json;
 use sha2::Sha256;
 use standardwebhooks::Webhook;
-use tests::local_cloud::sdk_config;
-use tests::receiver::{Answer, Arrival};
-use tests::stack::NewIntegration;
+use support::function::Function;
 
 use crate::scene::{CANARY, PATH, SOON, STANDARD_SECRET, Scene, ended_at, header, outcomes};
 

@@ -4,9 +4,9 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use harness::api::Content;
 use http::{Method, StatusCode};
 use libtest_mimic::Failed;
-use tests::api::Content;
 use tokio::process::Command;
 use tokio::time::timeout;
 

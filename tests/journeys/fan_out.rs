@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use domain::delivery::Status;
+use harness::stack::NewIntegration;
 use libtest_mimic::Failed;
-use program::function::Function;
 use serde_json::json;
-use tests::stack::NewIntegration;
+use support::function::Function;
 
 use crate::scene::{CANARY, SOON, Scene, header, outcomes};
 

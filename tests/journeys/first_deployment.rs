@@ -4,9 +4,9 @@ use std::process::Output;
 use std::time::Duration;
 
 use aws_sdk_cloudformation::types::StackStatus;
+use harness::local_cloud::sdk_config;
 use libtest_mimic::Failed;
-use program::readme::commands_with;
-use tests::local_cloud::sdk_config;
+use support::readme::commands_with;
 use tokio::time::{Instant, sleep};
 
 use crate::STAGE;

@@ -8,8 +8,8 @@ use std::io::{self, Read};
 
 use domain::delivery::Status;
 use libtest_mimic::Failed;
-use program::function::Function;
 use serde_json::{Value, json};
+use support::function::Function;
 
 use self::endpoint::{Behaviour, Endpoint, Wire};
 use crate::scene::{SOON, Scene, ended_at, outcomes};

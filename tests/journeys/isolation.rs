@@ -11,14 +11,14 @@ use domain::delivery::retry_message::RetryMessage;
 use domain::delivery::{DeliveryKey, Record, Status};
 use domain::integration::Integration;
 use domain::integration::health::{AILING_AFTER, Health, Lane};
+use harness::api::Content;
+use harness::local_cloud::sdk_config;
+use harness::receiver::Answer;
 use http::Method;
 use jiff::Timestamp;
 use libtest_mimic::Failed;
-use program::function::Function;
 use serde_json::{Value, json};
-use tests::api::Content;
-use tests::local_cloud::sdk_config;
-use tests::receiver::Answer;
+use support::function::Function;
 
 use crate::scene::{PATH, SOON, Scene, outcomes};
 

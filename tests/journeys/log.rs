@@ -8,14 +8,14 @@ use domain::delivery::{Identity, Record, Status};
 use domain::ids::DeliveryId;
 use domain::request::signature::SigningSecret;
 use futures_util::future::join_all;
+use harness::api::Content;
+use harness::receiver::{Answer, Arrival};
 use http::header::IF_MATCH;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use libtest_mimic::Failed;
-use program::function::Function;
 use serde_json::{Value, json};
-use tests::api::Content;
-use tests::receiver::{Answer, Arrival};
+use support::function::Function;
 
 use crate::at_hand::{ApiAtHand, Link, Weather};
 use crate::integrations::{assert_problem, created};

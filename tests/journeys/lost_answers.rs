@@ -1,10 +1,10 @@
 //! What a customer notices of answers of the database that are lost on their way: nothing.
 
 use domain::delivery::Status;
+use harness::receiver::Answer as Endpoint;
 use http::{Method, StatusCode};
 use libtest_mimic::Failed;
 use serde_json::json;
-use tests::receiver::Answer as Endpoint;
 
 use crate::at_hand::{Answer, ApiAtHand, Link, Weather};
 use crate::scene::{PATH, Scene};

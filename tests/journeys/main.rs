@@ -34,11 +34,11 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
+use harness::containers::Containers;
+use harness::local_cloud::{LocalCloud, Parameters};
+use harness::stack::Stack;
 use libtest_mimic::{Arguments, Failed, Trial};
-use program::project::Project;
-use tests::containers::Containers;
-use tests::local_cloud::{LocalCloud, Parameters};
-use tests::stack::Stack;
+use support::project::Project;
 use tokio::runtime::Runtime;
 
 use scene::Scene;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use domain::delivery::retry_message::RetryMessage;
 use domain::delivery::{DeliveryKey, Status};
 use domain::integration::Integration;
+use harness::receiver::Answer;
+use harness::stack::Stack;
 use libtest_mimic::Failed;
-use program::project::Project;
 use serde_json::Value;
-use tests::receiver::Answer;
-use tests::stack::Stack;
+use support::project::Project;
 
 use crate::STAGE;
 use crate::redrive::{Redrive, text};

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
+use harness::local_cloud::{REGION, ROOT_CREDENTIALS, sdk_config};
 use libtest_mimic::Failed;
-use program::project::Project;
 use serde_json::json;
-use tests::local_cloud::{REGION, ROOT_CREDENTIALS, sdk_config};
+use support::project::Project;
 use tokio::process::Command;
 
 use crate::STAGE;

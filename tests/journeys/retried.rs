@@ -8,10 +8,10 @@ use domain::delivery::{Record, Status};
 use domain::integration::health::Health;
 use domain::integration::{DisabledReason, Integration};
 use futures_util::future::try_join_all;
+use harness::receiver::Answer;
+use harness::stack::NewIntegration;
 use jiff::SignedDuration;
 use libtest_mimic::Failed;
-use tests::receiver::Answer;
-use tests::stack::NewIntegration;
 use tokio::net::TcpSocket;
 
 use crate::scene::{PATH, SOON, Scene, ended_at, error_codes, header, outcomes};

@@ -15,12 +15,12 @@ use domain::delivery::payload::{Kept, keep};
 use domain::delivery::{DeliveryKey, Identity, Record, Status};
 use domain::ids::OrganizationId;
 use domain::integration::Integration;
+use harness::api::Api;
+use harness::receiver::{Answer, Arrival, Receiver};
+use harness::stack::{NewIntegration, Stack};
 use jiff::Timestamp;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
-use tests::api::Api;
-use tests::receiver::{Answer, Arrival, Receiver};
-use tests::stack::{NewIntegration, Stack};
 
 /// Part of everything that must not be shown.
 pub const CANARY: &str = "canary";

@@ -1,10 +1,10 @@
 //! The Test button: what a customer learns by pressing it.
 
+use harness::api::Content;
+use harness::receiver::Answer;
 use http::{Method, StatusCode};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
-use tests::api::Content;
-use tests::receiver::Answer;
 
 use crate::integrations::{assert_problem, created};
 use crate::scene::{PATH, STANDARD_SECRET, Scene, header};

@@ -1,0 +1,51 @@
+//! What a user would write instead: the same job in Python and in Node.js, the usual way. See the folder `baselines/`.
+
+use std::collections::BTreeMap;
+
+use crate::ground::Ground;
+use crate::trouble::Trouble;
+use crate::worker::Program;
+
+/// The baselines, as `tools/bench.sh` installs them.
+///
+/// # Errors
+/// When they are not installed.
+pub fn baselines(ground: &Ground) -> Result<[Program; 2], Trouble> {
+    let root = ground.project.root();
+    let tools = root.join(".tools/bench");
+    let python = Program {
+        name: "Python",
+        executable: tools.join("bin/python"),
+        arguments: ["-m", "awslambdaric", "handler.handler"].map(str::to_owned).to_vec(),
+        folder: root.join("tools/bench/baselines/python"),
+        environment: BTreeMap::new(),
+    };
+    let node = Program {
+        name: "Node.js",
+        executable: tools.join("bin/node"),
+        arguments: vec!["runtime.mjs".to_owned()],
+        folder: tools.join("node/function"),
+        environment: BTreeMap::new(),
+    };
+    for program in [&python, &node] {
+        if !program.executable.exists() || !program.folder.exists() {
+            return Err(Trouble::Missing { path: program.executable.display().to_string() });
+        }
+    }
+    Ok([python, node].map(|program| {
+        let url = ground.aws.url();
+        let folder = program.folder.display().to_string();
+        let environment = [
+            ("_HANDLER", "handler.handler".to_owned()),
+            ("LAMBDA_TASK_ROOT", folder),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("INTEGRATIONS_TABLE", "IntegrationsTable".to_owned()),
+            ("DELIVERIES_TABLE", "DeliveriesTable".to_owned()),
+            // The Node SDK sends to the queue URL's host, whatever the endpoint is set to.
+            ("RETRY_QUEUE_URL", format!("{url}/000000000000/RetryQueue")),
+            ("AWS_ENDPOINT_URL", url),
+        ];
+        let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Program { environment, ..program }
+    }))
+}

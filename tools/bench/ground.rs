@@ -1,0 +1,250 @@
+//! What everything is measured on: the far ends, and the functions as `make build` made them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use aws::kms::seal::{DataKey, seal};
+use domain::alert::filter::Filter;
+use domain::ids::{IntegrationId, OrganizationId};
+use domain::integration::health::Health;
+use domain::integration::secrets::{Owner, Place, SealedSecrets};
+use domain::integration::{Integration, Method};
+use hyper::body::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use support::function::Function;
+use support::project::Project;
+use support::template::Template;
+
+use crate::alerts::{Alerts, batch};
+use crate::aws::{Aws, Item, Queue, Sent, Way};
+use crate::endpoint::Endpoint;
+use crate::trouble::Trouble;
+use crate::worker::{Answer, Program, Worker};
+
+/// The signing secret of every integration, and at the same time the data key that it is sealed with: the baselines take
+/// what KMS decrypts for the signing secret itself.
+pub const SECRET: &[u8; 32] = b"the-signing-secret-of-everybody!";
+
+/// The organization that the sample alerts are of.
+const ORGANIZATION: u64 = 1;
+
+/// The far ends, and where the functions are.
+pub struct Ground {
+    pub project: Project,
+    pub template: Template,
+    pub aws: Aws,
+    pub endpoint: Endpoint,
+    pub alerts: Alerts,
+}
+
+/// What an integration of the ground's organization is to do with an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taste {
+    /// It gets the sample alert.
+    Matches,
+    /// It wants alerts of another project only.
+    Declines,
+}
+
+impl Ground {
+    /// # Errors
+    /// When nothing is built, or no port can be had.
+    pub async fn prepare() -> Result<Self, Trouble> {
+        let project = Project::built()?;
+        let template = Template::read();
+        let aws = Aws::start(&template, SECRET).await?;
+        let endpoint = Endpoint::start(SECRET).await?;
+        Ok(Self { project, template, aws, endpoint, alerts: Alerts::new()? })
+    }
+
+    /// Gives the organization these integrations, and none besides; the ledger is emptied.
+    pub fn integrations(&self, tastes: impl IntoIterator<Item = Taste>) {
+        self.aws.clear("IntegrationsTable");
+        self.aws.clear("DeliveriesTable");
+        for (number, taste) in tastes.into_iter().enumerate() {
+            let integration = integration(ORGANIZATION, number as u64, self.endpoint.url(), taste);
+            self.aws.put("IntegrationsTable", item(&integration));
+        }
+    }
+
+    /// Gives an organization each to these URLs, with an integration that gets all its alerts, and none besides: the first
+    /// is organization 1. The ledger is emptied.
+    pub fn neighbours(&self, urls: impl IntoIterator<Item = String>) -> Vec<Integration> {
+        self.integrations([]);
+        let integrations =
+            (ORGANIZATION..).zip(urls).map(|(number, url)| integration(number, number, url, Taste::Matches));
+        let integrations: Vec<_> = integrations.collect();
+        for integration in &integrations {
+            self.aws.put("IntegrationsTable", item(integration));
+        }
+        integrations
+    }
+
+    /// The health that the functions have noted on each integration.
+    ///
+    /// # Errors
+    /// When an item is not one.
+    pub fn health(&self) -> Result<Vec<Option<Health>>, Trouble> {
+        let integrations = self.aws.items("IntegrationsTable").into_iter().map(|item| {
+            let item: serde_dynamo::Item = serde_json::from_value(Value::Object(item))?;
+            Ok(serde_dynamo::from_item::<_, Integration>(item)?.health)
+        });
+        integrations.collect()
+    }
+
+    /// One of our functions, as `make build` made it.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn function(&self, function: Function) -> Result<Program, Trouble> {
+        let executable = existing(&self.project.bootstrap(function.logical_id()))?;
+        let variables = self.template.variables(function.logical_id()).into_iter();
+        let mut environment: BTreeMap<_, _> =
+            variables.map(|(name, value)| (name.to_owned(), self.resolved(value))).collect();
+        environment.insert("ALLOW_PRIVATE_NETWORKS".to_owned(), "127.0.0.0/8".to_owned());
+        environment.insert("AWS_ENDPOINT_URL".to_owned(), self.aws.url());
+        let folder = self.project.root().to_path_buf();
+        Ok(Program { name: function.name(), executable, arguments: Vec::new(), folder, environment })
+    }
+
+    /// A program of the benchmark's own, as `make bench` built it.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn own(&self, name: &'static str) -> Result<Program, Trouble> {
+        let executable = existing(&self.project.root().join("target/lambda").join(name).join("bootstrap"))?;
+        let folder = self.project.root().to_path_buf();
+        Ok(Program { name, executable, arguments: Vec::new(), folder, environment: BTreeMap::new() })
+    }
+
+    /// What a value of the template comes to here: resources are called by their logical ids, queues by a URL with it.
+    fn resolved(&self, value: &Value) -> String {
+        if let Some(name) = value["Ref"].as_str() {
+            if self.template.section("Parameters").contains_key(name) {
+                return self.template.default_of(name);
+            }
+            let is_queue = self.template.of_type("AWS::SQS::Queue").contains_key(name);
+            return if is_queue { format!("{}/000000000000/{name}", self.aws.url()) } else { name.to_owned() };
+        }
+        if let Some(name) = value["Fn::GetAtt"][0].as_str() {
+            return format!("arn:aws:sqs:us-east-1:000000000000:{name}");
+        }
+        // Whatever else there is, such as an issuer, is not called; it only has to read as a URL.
+        value.as_str().unwrap_or("https://example.com").to_owned()
+    }
+
+    /// The memory that the template gives a function, in MB.
+    pub fn memory_mb(&self, function: Function) -> f64 {
+        let globals = self.template.section("Globals");
+        let own = &self.template.properties(function.logical_id())["MemorySize"];
+        own.as_f64().or(globals["Function"]["MemorySize"].as_f64()).expect("the template sets a memory size")
+    }
+
+    /// How many states an execution of `LongWait` passes through.
+    pub fn states_per_wait(&self) -> u64 {
+        let states = &self.template.properties("LongWait")["Definition"]["States"];
+        states.as_object().map_or(0, |states| states.len() as u64)
+    }
+
+    /// A batch of so many new alerts, and the bytes of their bodies.
+    pub fn batch(&mut self, messages: usize, bytes: usize) -> (Bytes, u64) {
+        let bodies: Vec<_> = (0..messages).map(|_| self.alerts.sized(bytes)).collect();
+        let payload = bodies.iter().map(|body| body.len() as u64).sum();
+        (batch("AlertsQueue", &bodies), payload)
+    }
+}
+
+/// The batch of messages that were sent on, as `retry` gets it.
+pub fn retry_batch(sent: &[Sent]) -> Bytes {
+    let queue = match sent.first().map(|sent| sent.way) {
+        Some(Way::Queue(Queue::SlowLane)) => "SlowLaneQueue",
+        _ => "RetryQueue",
+    };
+    let bodies: Vec<_> = sent.iter().map(|sent| sent.body.clone()).collect();
+    batch(queue, &bodies)
+}
+
+/// Invokes a function with a batch that it must handle whole.
+///
+/// # Errors
+/// When it fails, or gives a message back.
+pub async fn handled(worker: &Worker, event: Bytes) -> Result<Answer, Trouble> {
+    let answer = worker.invoke(event).await?;
+    let said: Value = serde_json::from_slice(&answer.body)?;
+    let given_back = said["batchItemFailures"].as_array().map_or(0, Vec::len);
+    crate::trouble::must_be("messages given back", &given_back, &0)?;
+    Ok(answer)
+}
+
+/// An integration of an organization.
+fn integration(organization: u64, number: u64, url: String, taste: Taste) -> Integration {
+    let now = Timestamp::from_second(1_736_504_625).expect("an instant of 2025");
+    let organization_id = OrganizationId::new(organization).expect("it is positive");
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&number.to_be_bytes());
+    let id = IntegrationId::new(now, random);
+    let owner = Owner { organization: organization_id, integration: id };
+    let secret = std::str::from_utf8(SECRET).expect("it is text");
+    let sealed = SealedSecrets {
+        // As long as what KMS makes of a data key.
+        data_key: vec![7; 184].into(),
+        signing_secret: Some(seal(&DataKey::new(*SECRET), &owner, Place::SigningSecret, secret, [1; 12])),
+        signing_secret_last4: Some("ody!".to_owned()),
+        signing_secret_format: None,
+        previous_signing_secret: None,
+        previous_valid_until: None,
+        headers: BTreeMap::new(),
+        header_last4: BTreeMap::new(),
+    };
+    let project_ids = if taste == Taste::Declines { vec![4_711] } else { Vec::new() };
+    Integration {
+        organization_id,
+        id,
+        name: "On-call pager".to_owned(),
+        url,
+        method: Method::Post,
+        enabled: true,
+        disabled_reason: None,
+        disabled_at: None,
+        filter: Filter { project_ids, ..Filter::default() },
+        secrets: Some(sealed),
+        health: None,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+        expires_at: None,
+        format: Integration::FORMAT,
+    }
+}
+
+/// What a table holds for it.
+pub fn item(value: &impl Serialize) -> Item {
+    let item: serde_dynamo::Item = serde_dynamo::to_item(value).expect("it is an item");
+    match serde_json::to_value(item) {
+        Ok(Value::Object(item)) => item,
+        other => unreachable!("an item is an object of JSON, not {other:?}"),
+    }
+}
+
+fn existing(path: &Path) -> Result<std::path::PathBuf, Trouble> {
+    if path.exists() {
+        return Ok(path.to_path_buf());
+    }
+    Err(Trouble::Missing { path: path.display().to_string() })
+}
+
+/// How large a file is, and how large zipped: an archive's other parts come to a few hundred bytes.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sizes(program: &Program) -> io::Result<(u64, u64)> {
+    let bytes = std::fs::read(&program.executable)?;
+    let mut zipped = flate2::write::DeflateEncoder::new(io::sink(), flate2::Compression::default());
+    io::Write::write_all(&mut zipped, &bytes)?;
+    zipped.try_finish()?;
+    Ok((bytes.len() as u64, zipped.total_out()))
+}
