@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws::config;
-use aws::environment::{BadSetting, Environment};
+use aws::environment::{Environment, InvalidSetting};
 use serde_json::Value;
 
 use support::template::Template;
@@ -54,7 +54,7 @@ fn named(template: &Template, name: &str) -> String {
 }
 
 #[track_caller]
-fn check<T>(function: &str, read: impl Fn(&Environment<'_>) -> Result<T, BadSetting>) {
+fn check<T>(function: &str, read: impl Fn(&Environment<'_>) -> Result<T, InvalidSetting>) {
     let template = Template::read();
     let given = given(&template, function);
     let asked_for = RefCell::new(BTreeSet::new());

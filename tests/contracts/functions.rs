@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws::delivering::{MESSAGES_KEPT, Policy};
-use aws::environment::{BadSetting, Environment};
+use aws::environment::{Environment, InvalidSetting};
+use aws::runner::{MESSAGES_KEPT, Policy};
 use deliver::NEW_FOR;
-use domain::backoff::{self, hidden_for};
+use domain::backoff::{self, message_backoff};
 use domain::delivery::ledger::GIVEN_UP_AFTER;
 use harness::local_cloud::Parameters;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ fn times_hang_together() {
         let receives = template.properties(queue)["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap();
         let is_old = |time: Duration| assert!(time > NEW_FOR, "what is moved back is no longer new");
         is_old(Duration::from_secs((receives - 1) * visibility));
-        let by_faults: Duration = (1..receives as u32).map(hidden_for).sum();
+        let by_faults: Duration = (1..receives as u32).map(message_backoff).sum();
         is_old(by_faults);
         assert!(by_faults > Duration::from_secs(2 * 60 * 60), "an outage of two hours loses nothing: {by_faults:?}");
     }
@@ -86,7 +86,7 @@ fn only_regions_that_work_are_let_through() {
     }
 }
 
-fn read_policy(request: &str, function: &str, lease: &str) -> Result<Policy, BadSetting> {
+fn read_policy(request: &str, function: &str, lease: &str) -> Result<Policy, InvalidSetting> {
     let look_up = |name: &str| {
         let value = match name {
             "REQUEST_TIMEOUT_SECONDS" => request,

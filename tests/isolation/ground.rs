@@ -333,7 +333,7 @@ impl Ground {
     /// [`Trouble::NotRecognised`] when they are not in time.
     pub async fn ailing(&self, endpoints: &[EndpointNumber], within: Duration) -> Result<(), Trouble> {
         let started = Instant::now();
-        while !self.all(endpoints, |health| matches!(health, Some(Health::Ailing { .. }))).await? {
+        while !self.all(endpoints, |health| matches!(health, Some(Health::Slow { .. }))).await? {
             if started.elapsed() > within {
                 return Err(Trouble::NotRecognised { within });
             }

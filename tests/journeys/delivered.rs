@@ -23,7 +23,7 @@ use support::function::Function;
 use crate::scene::{CANARY, PATH, SOON, STANDARD_SECRET, Scene, ended_at, header, outcomes};
 
 /// What the reference page tells customers to compute, written anew: the code under test has no part in it.
-fn documented_signature(secret: &str, body: &[u8]) -> String {
+fn roboticks_signature(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes any key");
     mac.update(body);
     let digest = mac.finalize().into_bytes();
@@ -64,7 +64,7 @@ pub async fn once(scene: Scene) -> Result<(), Failed> {
         ("x-roboticks-event", "alert.triggered"),
         ("x-roboticks-delivery", &delivery_id),
         ("x-roboticks-attempt", "1"),
-        ("x-roboticks-signature", &documented_signature(STANDARD_SECRET, body.as_bytes())),
+        ("x-roboticks-signature", &roboticks_signature(STANDARD_SECRET, body.as_bytes())),
         ("webhook-id", &delivery_id),
     ] {
         assert_eq!(header(arrival, name), value, "{name}");
@@ -168,7 +168,7 @@ pub async fn byte_for_byte(scene: Scene) -> Result<(), Failed> {
     for arrival in &arrivals {
         assert_eq!(arrival.body, body.as_bytes());
         assert_eq!(header(arrival, "x-roboticks-event"), "alert.resolved");
-        assert_eq!(header(arrival, "x-roboticks-signature"), documented_signature(secret, body.as_bytes()));
+        assert_eq!(header(arrival, "x-roboticks-signature"), roboticks_signature(secret, body.as_bytes()));
     }
     Ok(())
 }
@@ -198,7 +198,7 @@ pub async fn plain_secret(scene: Scene) -> Result<(), Failed> {
     let body = scene.raise().await?;
     scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
     let arrival = &scene.arrivals()[0];
-    assert_eq!(header(arrival, "x-roboticks-signature"), documented_signature(secret, body.as_bytes()));
+    assert_eq!(header(arrival, "x-roboticks-signature"), roboticks_signature(secret, body.as_bytes()));
     verified_by_standard_webhooks(&Webhook::from_bytes(secret.as_bytes().to_vec())?, arrival)
 }
 
@@ -231,7 +231,7 @@ pub async fn secrets_of_older_rules(scene: Scene) -> Result<(), Failed> {
         let signatures = ["x-roboticks-signature", "x-roboticks-signature", "x-roboticks-signature-previous"];
         assert_eq!(arrivals.len(), signatures.len(), "{text:?}");
         for (arrival, name) in arrivals.iter().zip(signatures) {
-            assert_eq!(header(arrival, name), documented_signature(text, &arrival.body), "{text:?}");
+            assert_eq!(header(arrival, name), roboticks_signature(text, &arrival.body), "{text:?}");
         }
     }
     Ok(())
@@ -284,11 +284,11 @@ pub async fn both_secrets_sign_during_a_rotation(scene: Scene) -> Result<(), Fai
     let (with_old, with_new) = (Webhook::new(old)?, Webhook::new(new)?);
 
     let arrival = signed(&before)?;
-    assert_eq!(header(arrival, "x-roboticks-signature"), documented_signature(old, before.as_bytes()));
+    assert_eq!(header(arrival, "x-roboticks-signature"), roboticks_signature(old, before.as_bytes()));
 
     let arrival = signed(&during)?;
-    assert_eq!(header(arrival, "x-roboticks-signature"), documented_signature(new, during.as_bytes()));
-    assert_eq!(header(arrival, "x-roboticks-signature-previous"), documented_signature(old, during.as_bytes()));
+    assert_eq!(header(arrival, "x-roboticks-signature"), roboticks_signature(new, during.as_bytes()));
+    assert_eq!(header(arrival, "x-roboticks-signature-previous"), roboticks_signature(old, during.as_bytes()));
     verified_by_standard_webhooks(&with_old, arrival)?;
     verified_by_standard_webhooks(&with_new, arrival)?;
 

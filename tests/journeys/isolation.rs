@@ -10,7 +10,7 @@ use domain::delivery::ledger::{ClaimId, State};
 use domain::delivery::retry_message::RetryMessage;
 use domain::delivery::{DeliveryKey, Record, Status};
 use domain::integration::Integration;
-use domain::integration::health::{AILING_AFTER, Health, Lane};
+use domain::integration::health::{Health, Lane, SLOW_AFTER};
 use harness::api::Content;
 use harness::local_cloud::sdk_config;
 use harness::receiver::Answer;
@@ -79,14 +79,14 @@ async fn is_on(scene: &Scene, integration: &Integration, lane: Lane) -> Result<(
     }
 }
 
-/// Raises as many alerts as an endpoint has to be slow about to be ailing, and waits until it is, and for what it is known.
-async fn fall_ailing(scene: &Scene, integration: &Integration) -> Result<Vec<String>, Failed> {
+/// Raises as many alerts as an endpoint has to be slow about to be slow, and waits until it is, and for what it is known.
+async fn become_slow(scene: &Scene, integration: &Integration) -> Result<Vec<String>, Failed> {
     let mut bodies = Vec::new();
-    for _ in 0..AILING_AFTER {
+    for _ in 0..SLOW_AFTER {
         bodies.push(scene.raise().await?);
     }
     let started = Instant::now();
-    while seen_to_be(scene, integration, "ailing").await?.reason() != "timeout_response" {
+    while seen_to_be(scene, integration, "slow").await?.reason() != "timeout_response" {
         if started.elapsed() > SOON {
             return Err("no time-out was told of".into());
         }
@@ -145,30 +145,30 @@ pub async fn endpoint_that_hangs_is_known_before_its_first_time_out(scene: Scene
 
 /// What is accepted after long holds a worker as what times out does. It is delivered, and served apart: accepting late is
 /// no recovery.
-pub async fn accepting_late_is_ailing_too(scene: Scene) -> Result<(), Failed> {
+pub async fn accepting_late_is_slow_too(scene: Scene) -> Result<(), Failed> {
     let late = Answer::Late { after: Duration::from_secs(2), status: 200 };
     let integration = scene.integration_that_meets([late]).await?;
     // One after the other: of those that are under way together, one may find its place taken twice, and give up.
-    for _ in 0..AILING_AFTER {
+    for _ in 0..SLOW_AFTER {
         let body = scene.raise().await?;
         let record = scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
         assert_eq!(outcomes(&record), [(1, "accepted", Some(200))]);
     }
-    let ailing = seen_to_be(&scene, &integration, "ailing").await?;
-    assert_eq!(ailing.reason(), "slow");
+    let slow = seen_to_be(&scene, &integration, "slow").await?;
+    assert_eq!(slow.reason(), "slow");
 
     scene.receiver.script(PATH, [Answer::Status(200)]);
     let body = scene.raise().await?;
     assert_eq!(who_made(&scene, scene.delivery(&integration, &body)?, 1).await?, Function::Retry);
     seen_to_be(&scene, &integration, "healthy").await?;
-    is_on(&scene, &integration, Lane::Usual).await
+    is_on(&scene, &integration, Lane::Fast).await
 }
 
 /// The worker of an alert died, and the alert comes back. Its endpoint takes long by now: it must not be waited for where
 /// everybody's alerts are.
-pub async fn alert_that_comes_back_to_an_ailing_endpoint_is_handed_off(scene: Scene) -> Result<(), Failed> {
+pub async fn alert_that_comes_back_to_a_slow_endpoint_is_handed_off(scene: Scene) -> Result<(), Failed> {
     let integration = scene.integration_that_meets([Answer::Hang]).await?;
-    fall_ailing(&scene, &integration).await?;
+    become_slow(&scene, &integration).await?;
     let died = State::Sending {
         attempt: 1,
         round_start: 1,
@@ -185,18 +185,18 @@ pub async fn alert_that_comes_back_to_an_ailing_endpoint_is_handed_off(scene: Sc
     Ok(())
 }
 
-pub async fn ailing_endpoint_is_served_apart_until_it_answers(scene: Scene) -> Result<(), Failed> {
+pub async fn slow_endpoint_has_a_lane_of_its_own_until_it_answers(scene: Scene) -> Result<(), Failed> {
     let integration = scene.integration_that_meets([Answer::Hang]).await?;
     let before = look(&scene, &integration).await?;
     assert_eq!(before.state(), "unknown");
 
-    let mut bodies = fall_ailing(&scene, &integration).await?;
-    let ailing = look(&scene, &integration).await?;
-    assert_eq!(ailing.etag, before.etag, "an owner's If-Match does not fail for what an endpoint does");
-    assert_eq!(ailing.body["updated_at"], before.body["updated_at"]);
+    let mut bodies = become_slow(&scene, &integration).await?;
+    let slow = look(&scene, &integration).await?;
+    assert_eq!(slow.etag, before.etag, "an owner's If-Match does not fail for what an endpoint does");
+    assert_eq!(slow.body["updated_at"], before.body["updated_at"]);
     assert_eq!(scene.stack.integration(&integration).await?.version, integration.version);
 
-    // Known to be ailing, it gets its next first attempt from the slow lane, and as soon.
+    // Known to be slow, it gets its next first attempt from the slow lane, and as soon.
     let body = scene.raise().await?;
     let key = scene.delivery(&integration, &body)?;
     let record = attempted(&scene, key, 1).await?;
@@ -219,9 +219,9 @@ pub async fn ailing_endpoint_is_served_apart_until_it_answers(scene: Scene) -> R
     Ok(())
 }
 
-pub async fn due_attempts_of_an_ailing_endpoint_change_lane(scene: Scene) -> Result<(), Failed> {
+pub async fn due_attempts_of_a_slow_endpoint_change_lane(scene: Scene) -> Result<(), Failed> {
     let integration = scene.integration_that_meets([Answer::Hang]).await?;
-    fall_ailing(&scene, &integration).await?;
+    become_slow(&scene, &integration).await?;
 
     // Two deliveries whose second attempt is due. Nothing is on its way for them but what is given to the function here.
     let (passed_on, made) = (waiting(&scene, &integration).await?, waiting(&scene, &integration).await?);
@@ -285,9 +285,9 @@ async fn is_given(
     Ok(String::from_utf8_lossy(&log).into_owned())
 }
 
-pub async fn failing_at_once_is_not_ailing(scene: Scene) -> Result<(), Failed> {
+pub async fn failing_at_once_is_not_slow(scene: Scene) -> Result<(), Failed> {
     let integration = scene.integration_that_meets([Answer::Status(500)]).await?;
-    for _ in 0..=AILING_AFTER {
+    for _ in 0..=SLOW_AFTER {
         let body = scene.raise().await?;
         attempted(&scene, scene.delivery(&integration, &body)?, 2).await?;
     }
@@ -300,7 +300,7 @@ pub async fn failing_at_once_is_not_ailing(scene: Scene) -> Result<(), Failed> {
 
 pub async fn another_url_is_another_endpoint(scene: Scene) -> Result<(), Failed> {
     let integration = scene.integration_that_meets([Answer::Hang]).await?;
-    let mut bodies = fall_ailing(&scene, &integration).await?;
+    let mut bodies = become_slow(&scene, &integration).await?;
     // Under way when the URL changes: what it learns is about the old endpoint.
     bodies.push(scene.raise().await?);
 

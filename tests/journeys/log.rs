@@ -209,7 +209,7 @@ pub async fn a_promised_overlap_is_kept(scene: Scene) -> Result<(), Failed> {
     let signed_by = |arrival: &Arrival| -> Vec<&str> {
         let secrets = [STANDARD_SECRET, "canary-the-second", "canary-the-third", "canary-the-fourth"];
         let signs = |secret: &&str| {
-            let secret = SigningSecret::parse_new(secret).map(|secret| secret.documented_signature(&arrival.body));
+            let secret = SigningSecret::parse_new(secret).map(|secret| secret.roboticks_signature(&arrival.body));
             let signatures = ["x-roboticks-signature", "x-roboticks-signature-previous"];
             secret.is_ok_and(|signature| signatures.iter().any(|name| header(arrival, name) == signature))
         };

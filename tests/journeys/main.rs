@@ -93,9 +93,9 @@ fn journeys() -> Vec<Trial> {
             unknown_delivery_is_dropped;
         poison: mended_and_moved_back;
         redrive: each_message_once_and_its_group_kept;
-        isolation: ailing_endpoint_is_served_apart_until_it_answers, due_attempts_of_an_ailing_endpoint_change_lane,
-            endpoint_that_hangs_is_known_before_its_first_time_out, accepting_late_is_ailing_too,
-            alert_that_comes_back_to_an_ailing_endpoint_is_handed_off, failing_at_once_is_not_ailing, another_url_is_another_endpoint;
+        isolation: slow_endpoint_has_a_lane_of_its_own_until_it_answers, due_attempts_of_a_slow_endpoint_change_lane,
+            endpoint_that_hangs_is_known_before_its_first_time_out, accepting_late_is_slow_too,
+            alert_that_comes_back_to_a_slow_endpoint_is_handed_off, failing_at_once_is_not_slow, another_url_is_another_endpoint;
         hostile: nine_of_a_batch_mean_harm;
         emulated: bootstraps_answer_the_sample_events;
         first_deployment: fails_halfway_is_repeated_and_removed;

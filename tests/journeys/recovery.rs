@@ -8,7 +8,7 @@ use api::store::recovery_rate::RecoveryRate;
 use api::store::shared_value::SharedValues;
 use domain::alert::event::EventType;
 use domain::delivery::ledger::{End, MAX_ROUNDS, State};
-use domain::delivery::payload::{Kept, keep};
+use domain::delivery::payload::{StoredPayload, compress};
 use domain::delivery::{DeliveryKey, Identity, Record, Status};
 use domain::ids::DeliveryId;
 use domain::integration::Integration;
@@ -274,7 +274,7 @@ fn failed_record(scene: &Scene, integration: &Integration, number: u64, created_
     };
     let state = State::Ended { attempt: 5, round_start: 1, end: End::Failed };
     let mut record = Record::new(identity, &state, created_at + Duration::from_secs(2 * 3_600));
-    if let Kept::Inline(deflated) = keep(body.as_bytes()) {
+    if let StoredPayload::Inline(deflated) = compress(body.as_bytes()) {
         record.payload = Some(deflated.into());
     }
     record

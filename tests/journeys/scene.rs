@@ -11,7 +11,7 @@ use std::time::Duration;
 use domain::alert::event::AlertEvent;
 use domain::attempt::Attempt;
 use domain::delivery::ledger::State;
-use domain::delivery::payload::{Kept, keep};
+use domain::delivery::payload::{StoredPayload, compress};
 use domain::delivery::{DeliveryKey, Identity, Record, Status};
 use domain::ids::OrganizationId;
 use domain::integration::Integration;
@@ -128,7 +128,7 @@ impl Scene {
         let now = Timestamp::now();
         let identity = Identity { integration_id, delivery_id, organization_id, event_type, alert_id, created_at: now };
         let mut record = Record::new(identity, state, now + Duration::from_secs(24 * 60 * 60));
-        let Kept::Inline(payload) = keep(body.as_bytes()) else {
+        let StoredPayload::Inline(payload) = compress(body.as_bytes()) else {
             return Err("a sample alert fits beside its delivery".into());
         };
         record.payload = Some(payload.into());

@@ -8,7 +8,7 @@ use aws::kms::seal::{DataKey, seal};
 use domain::alert::filter::Filter;
 use domain::ids::{IntegrationId, OrganizationId};
 use domain::integration::health::Health;
-use domain::integration::secrets::{Owner, Place, SealedSecrets};
+use domain::integration::secrets::{Owner, SealedSecrets, Slot};
 use domain::integration::{Integration, Method};
 use hyper::body::Bytes;
 use jiff::Timestamp;
@@ -191,7 +191,7 @@ fn integration(organization: u64, number: u64, url: String, taste: Taste) -> Int
     let sealed = SealedSecrets {
         // As long as what KMS makes of a data key.
         data_key: vec![7; 184].into(),
-        signing_secret: Some(seal(&DataKey::new(*SECRET), &owner, Place::SigningSecret, secret, [1; 12])),
+        signing_secret: Some(seal(&DataKey::new(*SECRET), &owner, Slot::SigningSecret, secret, [1; 12])),
         signing_secret_last4: Some("ody!".to_owned()),
         signing_secret_format: None,
         previous_signing_secret: None,

@@ -1,5 +1,5 @@
 //! Every write of the ledger, as `Write::apply` says it and as DynamoDB is told it: the two have to come to the same item, and
-//! the write has to be refused exactly where `Prior::holds` says so.
+//! the write has to be refused exactly where `Condition::holds` says so.
 //!
 //! The writes are made by the product's own table, over HTTP; the expressions are carried out by [`bench::aws`].
 
@@ -16,7 +16,7 @@ use bench::ground::item;
 use domain::alert::event::EventType;
 use domain::attempt::Attempt;
 use domain::delivery::ledger::{ClaimId, End, Entry, Freshness, State};
-use domain::delivery::moves::{Move, Prior, Write};
+use domain::delivery::transitions::{Condition, Transition, Write};
 use domain::delivery::{CancelReason, Identity, Record, Status};
 use domain::ids::OrganizationId;
 use jiff::Timestamp;
@@ -109,34 +109,30 @@ fn record() -> impl Strategy<Value = Record> {
 }
 
 /// What a move moves away from, and the move.
-fn write() -> impl Strategy<Value = (Prior, Move)> {
+fn write() -> impl Strategy<Value = (Condition, Transition)> {
     let waiting = prop_oneof![
-        attempt().prop_map(|attempt| Prior::Waiting { attempt }),
-        attempt().prop_map(|attempt| Prior::WaitingUnmarked { attempt }),
+        attempt().prop_map(|attempt| Condition::Waiting { attempt }),
+        attempt().prop_map(|attempt| Condition::WaitingUnmarked { attempt }),
     ];
-    let sending = (attempt(), claim_id()).prop_map(|(attempt, claim_id)| Prior::Sending { attempt, claim_id });
-    let ended = (attempt(), end()).prop_map(|(attempt, end)| Prior::Ended { attempt, end });
+    let sending = (attempt(), claim_id()).prop_map(|(attempt, claim_id)| Condition::Sending { attempt, claim_id });
+    let ended = (attempt(), end()).prop_map(|(attempt, end)| Condition::Ended { attempt, end });
     let open = prop_oneof![waiting, sending.clone()];
-    let claim = (claim_id(), time(), freshness()).prop_map(|(claim_id, lease_until, freshness)| Move::Claim {
+    let claim = (claim_id(), time(), freshness()).prop_map(|(claim_id, lease_until, freshness)| Transition::Claim {
         claim_id,
         lease_until,
         freshness,
     });
     let outcome = prop_oneof![
-        time().prop_map(|due_at| Move::TakeBack { due_at }),
-        (2..7_u32, time()).prop_map(|(attempt, due_at)| Move::Retry { attempt, due_at }),
-        select(vec![End::Delivered, End::Failed]).prop_map(Move::End),
+        time().prop_map(|due_at| Transition::Unclaim { due_at }),
+        (2..7_u32, time()).prop_map(|(attempt, due_at)| Transition::Retry { attempt, due_at }),
+        select(vec![End::Delivered, End::Failed]).prop_map(Transition::End),
     ];
-    let redeliver = (2..7_u32, time(), 2..6_u32, time()).prop_map(|(attempt, due_at, rounds, now)| Move::Redeliver {
-        attempt,
-        due_at,
-        rounds,
-        now,
-    });
+    let redeliver = (2..7_u32, time(), 2..6_u32, time())
+        .prop_map(|(attempt, due_at, rounds, now)| Transition::Redeliver { attempt, due_at, rounds, now });
     prop_oneof![
         (open.clone(), claim),
         (sending.clone(), outcome),
-        (open, reason().prop_map(Move::Cancel)),
+        (open, reason().prop_map(Transition::Cancel)),
         (prop_oneof![sending, ended], redeliver),
     ]
 }
@@ -150,17 +146,17 @@ enum Found {
 }
 
 /// The same record, in a state that such a write moves away from.
-fn expected(record: &Record, from: Prior, at: Timestamp) -> Record {
+fn expected(record: &Record, from: Condition, at: Timestamp) -> Record {
     let round_start = record.round_start;
     let state = match from {
-        Prior::Waiting { attempt } | Prior::WaitingUnmarked { attempt } => {
+        Condition::Waiting { attempt } | Condition::WaitingUnmarked { attempt } => {
             State::Waiting { attempt, round_start, due_at: at }
         }
-        Prior::Sending { attempt, claim_id } => State::Sending { attempt, round_start, lease_until: at, claim_id },
-        Prior::Ended { attempt, end } => State::Ended { attempt, round_start, end },
+        Condition::Sending { attempt, claim_id } => State::Sending { attempt, round_start, lease_until: at, claim_id },
+        Condition::Ended { attempt, end } => State::Ended { attempt, round_start, end },
     };
     let mut expected = record.clone();
-    expected.enter(Entry { state, freshness: record.freshness() });
+    expected.set_entry(Entry { state, freshness: record.freshness() });
     expected.cancel_reason = expected.cancel_reason.filter(|_| expected.status == Status::Cancelled);
     expected
 }
@@ -211,7 +207,7 @@ fn a_write_does_what_its_move_says_and_only_where_it_may() {
             Way::Conclude => {
                 let identity = Identity { organization_id: owner, ..record.identity.clone() };
                 let seen = Record { identity, ..record.clone() };
-                runtime.block_on(table.conclude(&seen, &write))
+                runtime.block_on(table.record_attempt(&seen, &write))
             }
         };
         let stored = far_end.items(TABLE);

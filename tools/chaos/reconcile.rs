@@ -543,7 +543,7 @@ mod tests {
         check(Fate::Works, None, vec![], &[Breach::Lost]);
         check(Fate::IsSwitchedOff, None, vec![arrival(1, 500)], &[Breach::Lost]);
         let mut waiting = record(End::Delivered, vec![attempt(1, 500, "")]);
-        waiting.enter(State::Waiting { attempt: 2, round_start: 1, due_at: Timestamp::UNIX_EPOCH }.into());
+        waiting.set_entry(State::Waiting { attempt: 2, round_start: 1, due_at: Timestamp::UNIX_EPOCH }.into());
         check(Fate::Recovers, Some(waiting), vec![arrival(1, 500)], &[Breach::Unended(Status::Waiting)]);
     }
 

@@ -28,7 +28,7 @@ enum Try {
 
 /// What must become of each delivery of an integration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Course {
+struct Action {
     attempts: &'static [Try],
     /// How many of the waits between them go through the state machine.
     long_waits: usize,
@@ -39,13 +39,13 @@ struct Course {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
     Nothing,
-    Deliveries { count: usize, each: Course },
+    Deliveries { count: usize, each: Action },
 }
 
 fn expected(scenario: Scenario) -> Expected {
     use Try::{Answered, Blocked};
     let deliveries =
-        |count, attempts, long_waits, end| Expected::Deliveries { count, each: Course { attempts, long_waits, end } };
+        |count, attempts, long_waits, end| Expected::Deliveries { count, each: Action { attempts, long_waits, end } };
     match scenario {
         Scenario::AlwaysWorks => deliveries(3, &[Answered(200)], 0, Status::Delivered),
         Scenario::Recovers => deliveries(1, &[Answered(500), Answered(503), Answered(200)], 0, Status::Delivered),
@@ -223,7 +223,7 @@ fn result(attempt: &Attempt) -> String {
     }
 }
 
-impl Course {
+impl Action {
     fn answers(&self) -> String {
         runs(self.attempts.iter().filter_map(|attempt| match attempt {
             Try::Answered(status) => Some(status.to_string()),
@@ -346,7 +346,7 @@ mod tests {
     }
 
     impl World {
-        fn add(&mut self, scenario: Scenario, each: Course, delivery_id: DeliveryId) {
+        fn add(&mut self, scenario: Scenario, each: Action, delivery_id: DeliveryId) {
             let identity = Identity {
                 integration_id: IntegrationId::new(Timestamp::UNIX_EPOCH, [1; 10]),
                 delivery_id,
@@ -359,7 +359,7 @@ mod tests {
             let state = State::Ended { attempt: each.attempts.len() as u32, round_start: 1, end };
             let mut record = Record::new(identity, &state, Timestamp::UNIX_EPOCH);
             for (number, attempt) in (1..).zip(each.attempts) {
-                record.remember(made(number, *attempt));
+                record.add_attempt(made(number, *attempt));
                 if let (Endpoint::Receiver(path), Try::Answered(answered)) = (scenario.endpoint(), *attempt) {
                     self.seen.arrivals.push(arrival(path, delivery_id, number, answered));
                 }

@@ -122,7 +122,7 @@ const HEALTH = {
   unknown: ['Awaiting an alert', 'quiet'],
   healthy: ['Healthy', 'good'],
   failing: ['Failing', 'bad'],
-  ailing: ['Ailing', 'bad'],
+  slow: ['Slow', 'bad'],
   disabled: ['Disabled', 'off'],
 };
 

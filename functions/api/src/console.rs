@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use aws::environment::{BadSetting, Environment};
+use aws::environment::{Environment, InvalidSetting};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -89,7 +89,7 @@ struct Url {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum UrlRefused {
+enum InvalidUrl {
     #[error("must be an http:// or https:// URL")]
     NotHttp,
     #[error("must hold no quotation marks, semicolons, commas or other characters that a URL encodes")]
@@ -97,16 +97,16 @@ enum UrlRefused {
 }
 
 impl std::str::FromStr for Url {
-    type Err = UrlRefused;
+    type Err = InvalidUrl;
 
-    fn from_str(text: &str) -> Result<Self, UrlRefused> {
+    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
         let plain = |char: char| char.is_ascii_alphanumeric() || "-._~:/?#[]@!$()*+=%".contains(char);
         if !text.chars().all(plain) {
-            return Err(UrlRefused::Character);
+            return Err(InvalidUrl::Character);
         }
-        let uri: Uri = text.parse().map_err(|_| UrlRefused::NotHttp)?;
+        let uri: Uri = text.parse().map_err(|_| InvalidUrl::NotHttp)?;
         let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(UrlRefused::NotHttp);
+            return Err(InvalidUrl::NotHttp);
         };
         Ok(Self { origin: format!("{scheme}://{authority}"), text: text.to_owned() })
     }
@@ -114,11 +114,11 @@ impl std::str::FromStr for Url {
 
 impl SignIn {
     /// # Errors
-    /// [`BadSetting`] for the first variable that is absent or cannot be used.
-    pub fn read(environment: &Environment<'_>) -> Result<Self, BadSetting> {
+    /// [`InvalidSetting`] for the first variable that is absent or cannot be used.
+    pub fn read(environment: &Environment<'_>) -> Result<Self, InvalidSetting> {
         let origins: String = environment.parsed("SIGN_IN_ORIGINS")?;
         let origins = origins.split_whitespace().map(|origin| {
-            origin.parse().map_err(|refused: UrlRefused| BadSetting::Unusable {
+            origin.parse().map_err(|refused: InvalidUrl| InvalidSetting::Unusable {
                 name: "SIGN_IN_ORIGINS",
                 problem: refused.to_string(),
             })
@@ -241,7 +241,7 @@ mod tests {
 
     const ISSUER: &str = "https://issuer.example/pool";
 
-    fn read(issuer: &str, client: &str, origins: &str) -> Result<SignIn, BadSetting> {
+    fn read(issuer: &str, client: &str, origins: &str) -> Result<SignIn, InvalidSetting> {
         let look_up = |name: &str| {
             let value = match name {
                 "SIGN_IN_ISSUER_URL" => issuer,

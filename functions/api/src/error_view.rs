@@ -25,7 +25,7 @@ impl ErrorView {
 
     /// Why a request failed; `None` of one that was accepted.
     pub(crate) fn of_outcome(outcome: &Outcome) -> Option<Self> {
-        outcome.code().zip(outcome.sentence()).map(|(code, message)| Self::new(code, message))
+        outcome.code().zip(outcome.message()).map(|(code, message)| Self::new(code, message))
     }
 }
 

@@ -39,7 +39,7 @@ pub fn router(api: Arc<Api>) -> Router {
     let console = console::routes(&api.sign_in);
     router
         .with_state(api)
-        .merge(routes::describing(&document))
+        .merge(routes::document_route(&document))
         .merge(console)
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
@@ -47,7 +47,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(from_fn(as_it_was_routed))
         .layer(map_response(keep_nothing))
         .layer(compression::layer())
-        .layer(map_response(compression::tag_apart))
+        .layer(map_response(compression::tag_compressed))
 }
 
 /// API Gateway chooses a route, and with it who may use it, by a path whose escapes it has decoded. Read as a URL's after

@@ -28,10 +28,10 @@ pub(crate) fn routes_and_document() -> (Router<Arc<Api>>, Document) {
         .routes(routes!(deliveries::redeliver::redeliver))
         .routes(routes!(recover::recover))
         .split_for_parts();
-    openapi::close::<create::NewIntegration>(&mut document);
-    openapi::close::<patch::IntegrationPatch>(&mut document);
-    openapi::close::<rotate_secret::RotateSecret>(&mut document);
-    openapi::close::<recover::Recover>(&mut document);
+    openapi::forbid_unknown_fields::<create::NewIntegration>(&mut document);
+    openapi::forbid_unknown_fields::<patch::IntegrationPatch>(&mut document);
+    openapi::forbid_unknown_fields::<rotate_secret::RotateSecret>(&mut document);
+    openapi::forbid_unknown_fields::<recover::Recover>(&mut document);
     (router, document)
 }
 
@@ -41,7 +41,7 @@ pub fn document() -> Document {
 }
 
 /// `GET /openapi.json`, for which nobody needs a token.
-pub(crate) fn describing(document: &Document) -> Router {
+pub(crate) fn document_route(document: &Document) -> Router {
     let json: Arc<str> = document.to_json().expect("a document is plain data").into();
     let serve = async move || ([(CONTENT_TYPE, "application/json")], json.to_string());
     Router::new().route("/openapi.json", get(serve))

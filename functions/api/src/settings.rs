@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws::environment::{BadSetting, Environment};
+use aws::environment::{Environment, InvalidSetting};
 use domain::endpoint::address::AllowedNetworks;
 use sender::BODY_TIMEOUT;
 
@@ -35,8 +35,8 @@ pub struct Settings {
 
 impl Settings {
     /// # Errors
-    /// [`BadSetting`] for the first variable that is absent or cannot be used.
-    pub fn read(environment: &Environment<'_>) -> Result<Self, BadSetting> {
+    /// [`InvalidSetting`] for the first variable that is absent or cannot be used.
+    pub fn read(environment: &Environment<'_>) -> Result<Self, InvalidSetting> {
         Ok(Self {
             integrations_table: environment.text("INTEGRATIONS_TABLE")?,
             deliveries_table: environment.text("DELIVERIES_TABLE")?,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws::delivering::Dispatch;
 use aws::dynamodb::deliveries_table::DeliveriesTable;
 use aws::kms::vault::Vault;
+use aws::runner::Dispatch;
 use aws::sqs::queues::RetryMessages;
 use aws_config::SdkConfig;
 use axum::extract::FromRef;

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws::delivering::{self, Course, Creation, Delivering, Left, Task};
 use aws::dynamodb::integrations_table::Integrations;
-use aws::environment::{BadSetting, Environment};
+use aws::environment::{Environment, InvalidSetting};
 use aws::fault::Fault;
+use aws::runner::{self, Action, BeforeAck, NewDelivery, Runner, Task};
 use aws::sqs::batch::Inbox;
 use aws::sqs::queues::{DeadLetterQueue, RetryMessages, SourceQueues};
 use aws::sqs::received::Received;
@@ -23,8 +23,8 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use bytes::Bytes;
 use domain::alert::event::AlertEvent;
 use domain::deadline::Deadline;
-use domain::delivery::payload::{Kept, keep};
-use domain::delivery::worker::Place;
+use domain::delivery::payload::{StoredPayload, compress};
+use domain::delivery::worker::AttemptMode;
 use domain::delivery::{CancelReason, Identity};
 use domain::ids::{DeliveryId, OrganizationId};
 use domain::integration::health::{Health, Lane};
@@ -50,7 +50,7 @@ const HANDED_OFF_AT_ONCE: usize = aws::sqs::queues::BATCH;
 /// The function's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    delivering: delivering::Settings,
+    runner: runner::Settings,
     alerts_queue_url: String,
     slow_lane_queue_url: String,
     dead_letter_queue_url: String,
@@ -58,10 +58,10 @@ pub struct Settings {
 
 impl Settings {
     /// # Errors
-    /// [`BadSetting`] for the first variable that is absent or cannot be used.
-    pub fn read(environment: &Environment<'_>) -> Result<Self, BadSetting> {
+    /// [`InvalidSetting`] for the first variable that is absent or cannot be used.
+    pub fn read(environment: &Environment<'_>) -> Result<Self, InvalidSetting> {
         Ok(Self {
-            delivering: delivering::Settings::read(environment)?,
+            runner: runner::Settings::read(environment)?,
             alerts_queue_url: environment.text("ALERTS_QUEUE_URL")?,
             slow_lane_queue_url: environment.text("SLOW_LANE_QUEUE_URL")?,
             dead_letter_queue_url: environment.text("DEAD_LETTER_QUEUE_URL")?,
@@ -71,7 +71,7 @@ impl Settings {
 
 /// What the function works with, for as long as it lives.
 pub struct Deliver {
-    delivering: Delivering,
+    runner: Runner,
     slow_lane: RetryMessages,
     inbox: Arc<Inbox>,
     retention: Duration,
@@ -82,9 +82,9 @@ impl Deliver {
     /// [`NoTrustedRoots`] when the system has no certificate authorities to trust.
     pub fn new(settings: Settings, aws: &SdkConfig) -> Result<Self, NoTrustedRoots> {
         let sqs = aws_sdk_sqs::Client::new(aws);
-        let retention = settings.delivering.retention();
+        let retention = settings.runner.retention();
         Ok(Self {
-            delivering: Delivering::new(settings.delivering, aws)?,
+            runner: Runner::new(settings.runner, aws)?,
             slow_lane: RetryMessages::new(sqs.clone(), settings.slow_lane_queue_url),
             inbox: Arc::new(Inbox::new(
                 SourceQueues::new(sqs.clone(), vec![settings.alerts_queue_url]),
@@ -131,14 +131,14 @@ impl Invocation {
 
     /// Takes one of the first attempts that this invocation makes itself, while there are any. Those of an endpoint that
     /// takes long it does not make: it would wait for it.
-    fn place(&self, lane: Lane) -> Place {
+    fn place(&self, lane: Lane) -> AttemptMode {
         if lane == Lane::Slow {
-            return Place::Elsewhere;
+            return AttemptMode::HandedOff;
         }
         let take = |left: usize| left.checked_sub(1);
         match self.first_attempts_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            Ok(_) => Place::Here,
-            Err(_) => Place::Elsewhere,
+            Ok(_) => AttemptMode::Inline,
+            Err(_) => AttemptMode::HandedOff,
         }
     }
 }
@@ -162,29 +162,29 @@ impl Run {
 #[derive(Clone, Copy)]
 struct Payload<'a> {
     body: &'a Bytes,
-    kept: &'a Kept,
+    kept: &'a StoredPayload,
 }
 
 impl Deliver {
     async fn alert(&self, invocation: &Invocation, message: &Received) -> Result<(), Fault> {
         let event = match AlertEvent::parse(&message.body) {
             Ok(event) => event,
-            Err(bad) => return self.inbox.bury(message, &bad.field, &bad.message).await,
+            Err(bad) => return self.inbox.dead_letter(message, &bad.field, &bad.message).await,
         };
         let received_at = Timestamp::now();
         let run = Run::of(message.receive_count, &event, received_at);
         let organization = invocation.organization(event.organization_id);
-        let ask = || self.delivering.integrations().of_organization(event.organization_id);
+        let ask = || self.runner.integrations().of_organization(event.organization_id);
         let integrations = organization.get_or_try_init(ask).await?;
 
         let body = Bytes::copy_from_slice(message.body.as_bytes());
-        let kept = keep(&body);
+        let kept = compress(&body);
         let deliveries = integrations.readable.iter().filter_map(|integration| {
-            let course = course(integration, &event, run, invocation)?;
-            Some((self.task(integration, &event, Payload { body: &body, kept: &kept }, received_at), course))
+            let action = action(integration, &event, run, invocation)?;
+            Some((self.task(integration, &event, Payload { body: &body, kept: &kept }, received_at), action))
         });
         let (inline, elsewhere): (Vec<_>, Vec<_>) =
-            deliveries.partition(|(_, course)| matches!(course, Course::Send(_, Place::Here)));
+            deliveries.partition(|(_, action)| matches!(action, Action::Send(_, AttemptMode::Inline)));
 
         let deadline = invocation.deadline;
         let inline = async { self.all(&inline, deadline).await };
@@ -212,7 +212,7 @@ impl Deliver {
     ) -> Task<'a> {
         let Payload { body, kept } = payload;
         let delivery_id = DeliveryId::of_alert(event.organization_id, integration.id, event.timestamp, body);
-        Task::Alert(Creation {
+        Task::Alert(NewDelivery {
             identity: Identity {
                 integration_id: integration.id,
                 delivery_id,
@@ -228,13 +228,13 @@ impl Deliver {
     }
 
     /// Carries deliveries out, all at once. A fault of one leaves the others alone, and is told when all have ended.
-    async fn all(&self, deliveries: &[(Task<'_>, Course<'_>)], deadline: Deadline) -> Result<(), Fault> {
-        let each = deliveries.iter().map(|(task, course)| self.delivering.carry_out(task, *course, deadline));
-        let ended: Vec<Result<Left, Fault>> = join_all(each).await;
-        for (lane, queue) in [(Lane::Usual, self.delivering.retry_queue()), (Lane::Slow, &self.slow_lane)] {
+    async fn all(&self, deliveries: &[(Task<'_>, Action<'_>)], deadline: Deadline) -> Result<(), Fault> {
+        let each = deliveries.iter().map(|(task, action)| self.runner.run(task, *action, deadline));
+        let ended: Vec<Result<BeforeAck, Fault>> = join_all(each).await;
+        for (lane, queue) in [(Lane::Fast, self.runner.retry_queue()), (Lane::Slow, &self.slow_lane)] {
             let on_this_lane = ended.iter().flatten().filter_map(|left| match left {
-                Left::HandOff { message, lane: its } if *its == lane => Some(*message),
-                Left::HandOff { .. } | Left::Nothing => None,
+                BeforeAck::HandOff { message, lane: its } if *its == lane => Some(*message),
+                BeforeAck::HandOff { .. } | BeforeAck::Nothing => None,
             });
             queue.send_all(&on_this_lane.collect::<Vec<_>>()).await?;
         }
@@ -252,22 +252,22 @@ fn both(one: Result<(), Fault>, other: Result<(), Fault>) -> Result<(), Fault> {
 
 /// What an alert event means for an integration; `None` when nothing. A run that comes again also looks at integrations
 /// that do not want the event now: they may have wanted it at the first run, and what that began has to end.
-fn course<'a>(
+fn action<'a>(
     integration: &'a Integration,
     event: &AlertEvent,
     run: Run,
     invocation: &Invocation,
-) -> Option<Course<'a>> {
+) -> Option<Action<'a>> {
     let unwanted = match integration.standing() {
         Standing::Deleted => CancelReason::IntegrationDeleted,
         Standing::Disabled => CancelReason::IntegrationDisabled,
         Standing::Enabled if integration.filter.matches(event) => {
             let place = invocation.place(Health::lane(integration.health.as_ref()));
-            return Some(Course::Send(integration, place));
+            return Some(Action::Send(integration, place));
         }
         Standing::Enabled => CancelReason::NoLongerMatches,
     };
-    (run == Run::Again).then_some(Course::Cancel(unwanted))
+    (run == Run::Again).then_some(Action::Cancel(unwanted))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws::config;
-use aws::environment::{Environment, of_this_process};
+use aws::environment::{Environment, process_environment};
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use mimalloc::MiMalloc;
@@ -16,7 +16,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 // One thread: an invocation waits far more than it computes, and a Lambda of this size has a fraction of one core.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let environment = Environment::new(&of_this_process);
+    let environment = Environment::new(&process_environment);
     let settings = Settings::read(&environment)?;
     let retry = Arc::new(Retry::new(settings, &config::sdk_config(&environment)?)?);
     run(service_fn(|event: LambdaEvent<SqsEvent>| handle(Arc::clone(&retry), event))).await

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use aws::dynamodb::deliveries_table::{DeliveriesTable, Overdue};
-use aws::environment::{BadSetting, Environment};
+use aws::environment::{Environment, InvalidSetting};
 use aws::fault::Fault;
 use aws::log;
 use aws::sqs::queues::RetryMessages;
@@ -40,8 +40,8 @@ pub struct Settings {
 
 impl Settings {
     /// # Errors
-    /// [`BadSetting`] for the first variable that is absent.
-    pub fn read(environment: &Environment<'_>) -> Result<Self, BadSetting> {
+    /// [`InvalidSetting`] for the first variable that is absent.
+    pub fn read(environment: &Environment<'_>) -> Result<Self, InvalidSetting> {
         Ok(Self {
             deliveries_table: environment.text("DELIVERIES_TABLE")?,
             retry_queue_url: environment.text("RETRY_QUEUE_URL")?,
@@ -87,7 +87,7 @@ pub async fn handle<T>(sweep: &Sweep, event: LambdaEvent<T>) -> Result<Swept, Fa
         let ended = sweep.shard(shard, before, deadline, &mut swept).await;
         log::unreadable_overdue(shard, swept.unreadable);
         if let Err(fault) = &ended {
-            log::unswept(shard, fault);
+            log::sweep_failed(shard, fault);
         }
         (swept, ended)
     });
@@ -109,7 +109,7 @@ impl Sweep {
         swept: &mut Swept,
     ) -> Result<(), Fault> {
         let mut next = None;
-        while deadline.leaves(TIME_TO_SEND, Timestamp::now()) {
+        while deadline.allows(TIME_TO_SEND, Timestamp::now()) {
             let page = self.deliveries.overdue(due_shard, before, next).await?;
             swept.unreadable += page.unreadable;
             let now = Timestamp::now();

@@ -23,7 +23,7 @@ use aws_types::origin::Origin;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use sender::connections::{Clocks, MAX_IDLE, Pooled};
 
-use crate::environment::{BadSetting, Environment, of_this_process};
+use crate::environment::{Environment, InvalidSetting, process_environment};
 
 /// The longest that one AWS call may take, its retries included. Lease and function timeout are reckoned with it.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,8 +42,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// `AWS_ENDPOINT_URL`, or its like for a single service, leads to another cloud unless it is empty.
 ///
 /// # Errors
-/// [`BadSetting`] when `AWS_REGION` is not set.
-pub fn sdk_config(environment: &Environment<'_>) -> Result<SdkConfig, BadSetting> {
+/// [`InvalidSetting`] when `AWS_REGION` is not set.
+pub fn sdk_config(environment: &Environment<'_>) -> Result<SdkConfig, InvalidSetting> {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))
         .operation_attempt_timeout(TRY_TIMEOUT)
@@ -59,10 +59,10 @@ pub fn sdk_config(environment: &Environment<'_>) -> Result<SdkConfig, BadSetting
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(environment.text("AWS_REGION")?))
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
-        .http_client(TrustedConnections::new())
+        .http_client(FreshConnections::new())
         .retry_config(retries)
         .timeout_config(timeouts)
-        .service_config(OfOneService);
+        .service_config(ServiceEndpoints);
     // Or DynamoDB's client would set its own number of tries.
     config.insert_origin("retry_config", Origin::shared_config());
     config.set_endpoint_url(environment.optional("AWS_ENDPOINT_URL"));
@@ -72,9 +72,9 @@ pub fn sdk_config(environment: &Environment<'_>) -> Result<SdkConfig, BadSetting
 /// The HTTP client of all AWS clients. Where a far end has dropped a connection while the sandbox was frozen, a call would fail,
 /// and its next try would find the next of the dead connections.
 #[derive(Debug)]
-struct TrustedConnections(Pooled<SharedHttpClient>);
+struct FreshConnections(Pooled<SharedHttpClient>);
 
-impl TrustedConnections {
+impl FreshConnections {
     fn new() -> Self {
         let build = || {
             let builder = aws_smithy_http_client::Builder::new().pool_idle_timeout(MAX_IDLE);
@@ -88,7 +88,7 @@ impl TrustedConnections {
     }
 }
 
-impl HttpClient for TrustedConnections {
+impl HttpClient for FreshConnections {
     /// Asked for before each try.
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
         self.client().http_connector(settings, components)
@@ -109,11 +109,11 @@ impl HttpClient for TrustedConnections {
 
 /// `AWS_ENDPOINT_URL_DYNAMODB` and its like.
 #[derive(Debug)]
-struct OfOneService;
+struct ServiceEndpoints;
 
-impl LoadServiceConfig for OfOneService {
+impl LoadServiceConfig for ServiceEndpoints {
     fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
         let service = key.service_id().to_ascii_uppercase().replace(' ', "_");
-        Environment::new(&of_this_process).optional(&format!("{}_{service}", key.env()))
+        Environment::new(&process_environment).optional(&format!("{}_{service}", key.env()))
     }
 }

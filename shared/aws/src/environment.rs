@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A setting that is absent or cannot be used; the function does not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadSetting {
+pub enum InvalidSetting {
     #[error("the environment variable {0} is not set")]
     Missing(&'static str),
     #[error("the environment variable {name} {problem}")]
@@ -24,9 +24,9 @@ impl<'a> Environment<'a> {
     }
 
     /// # Errors
-    /// [`BadSetting::Missing`] when the variable is not set or empty.
-    pub fn text(&self, name: &'static str) -> Result<String, BadSetting> {
-        self.optional(name).ok_or(BadSetting::Missing(name))
+    /// [`InvalidSetting::Missing`] when the variable is not set or empty.
+    pub fn text(&self, name: &'static str) -> Result<String, InvalidSetting> {
+        self.optional(name).ok_or(InvalidSetting::Missing(name))
     }
 
     /// A variable that may be left out; empty, it is.
@@ -37,36 +37,37 @@ impl<'a> Environment<'a> {
     /// A value that reads itself from text; the variable may be empty if the value's type allows it.
     ///
     /// # Errors
-    /// [`BadSetting`] when the variable is not set, or what the type says of the text.
-    pub fn parsed<T>(&self, name: &'static str) -> Result<T, BadSetting>
+    /// [`InvalidSetting`] when the variable is not set, or what the type says of the text.
+    pub fn parsed<T>(&self, name: &'static str) -> Result<T, InvalidSetting>
     where
         T: FromStr<Err: Display>,
     {
-        let text = (self.look_up)(name).ok_or(BadSetting::Missing(name))?;
-        text.parse().map_err(|error: T::Err| BadSetting::Unusable { name, problem: error.to_string() })
+        let text = (self.look_up)(name).ok_or(InvalidSetting::Missing(name))?;
+        text.parse().map_err(|error: T::Err| InvalidSetting::Unusable { name, problem: error.to_string() })
     }
 
     /// # Errors
-    /// [`BadSetting`] when the variable is not set or no positive whole number of seconds.
-    pub fn seconds(&self, name: &'static str) -> Result<Duration, BadSetting> {
+    /// [`InvalidSetting`] when the variable is not set or no positive whole number of seconds.
+    pub fn seconds(&self, name: &'static str) -> Result<Duration, InvalidSetting> {
         self.positive(name).map(Duration::from_secs)
     }
 
     /// # Errors
-    /// [`BadSetting`] when the variable is not set or no positive whole number of days.
-    pub fn days(&self, name: &'static str) -> Result<Duration, BadSetting> {
+    /// [`InvalidSetting`] when the variable is not set or no positive whole number of days.
+    pub fn days(&self, name: &'static str) -> Result<Duration, InvalidSetting> {
         self.positive(name).map(|days| Duration::from_secs(days * 24 * 60 * 60))
     }
 
-    fn positive(&self, name: &'static str) -> Result<u64, BadSetting> {
-        let unusable = || BadSetting::Unusable { name, problem: "must be a whole number from 1 to 99999".to_owned() };
+    fn positive(&self, name: &'static str) -> Result<u64, InvalidSetting> {
+        let unusable =
+            || InvalidSetting::Unusable { name, problem: "must be a whole number from 1 to 99999".to_owned() };
         let number = self.text(name)?.parse::<u32>().map_err(|_| unusable())?;
         if (1..=99_999).contains(&number) { Ok(number.into()) } else { Err(unusable()) }
     }
 }
 
 /// Looks up a variable of this process.
-pub fn of_this_process(name: &str) -> Option<String> {
+pub fn process_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
@@ -94,7 +95,7 @@ mod tests {
             ["THIRTY", "EMPTY", "NONE"].map(|name| environment.optional(name)),
             [Some("30".to_owned()), None, None]
         );
-        let told = |error: BadSetting| error.to_string();
+        let told = |error: InvalidSetting| error.to_string();
         assert_eq!(told(environment.text("EMPTY").unwrap_err()), "the environment variable EMPTY is not set");
         assert_eq!(told(environment.text("NONE").unwrap_err()), "the environment variable NONE is not set");
         for name in ["ZERO", "WORD"] {

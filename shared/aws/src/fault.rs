@@ -2,12 +2,12 @@
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use domain::backoff::Cause;
-use domain::delivery::BrokenRecord;
-use domain::delivery::payload::DoesNotInflate;
+use domain::delivery::InvalidRecord;
+use domain::delivery::payload::InflateError;
 use jiff::Timestamp;
 use sender::SendFault;
 
-use crate::kms::seal::DoesNotOpen;
+use crate::kms::seal::UnsealError;
 
 /// Why a message could not be dealt with now. The texts name operations and error codes, never content.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum Fault {
     Impossible,
     /// The message names another organization than its delivery's.
     #[error("the message is of another organization than its delivery")]
-    Foreign,
+    WrongOrganization,
     /// The message came from a queue that the function does not know.
     #[error("the message came from an unknown queue")]
     UnknownQueue,
@@ -38,13 +38,13 @@ pub enum Fault {
     Panicked,
     /// A bug: a worker was told what cannot be.
     #[error("a bug: the worker and its delivery are out of step")]
-    OutOfStep,
+    UnexpectedReply,
     #[error(transparent)]
-    BrokenRecord(#[from] BrokenRecord),
+    InvalidRecord(#[from] InvalidRecord),
     #[error(transparent)]
-    DoesNotInflate(#[from] DoesNotInflate),
+    InflateError(#[from] InflateError),
     #[error(transparent)]
-    DoesNotOpen(#[from] DoesNotOpen),
+    UnsealError(#[from] UnsealError),
     /// A stored item does not read as what it should be.
     #[error("an item of the {table} table cannot be read")]
     UnreadableItem { table: &'static str },
@@ -63,19 +63,19 @@ impl Fault {
     /// What has to pass before the message can be handled.
     pub fn cause(&self) -> Cause {
         match *self {
-            Self::Aws { .. } | Self::Contended | Self::NoTimeLeft | Self::CannotSend(_) => Cause::Passing,
+            Self::Aws { .. } | Self::Contended | Self::NoTimeLeft | Self::CannotSend(_) => Cause::Transient,
             // The next build mends it, and SQS's own redrive policy ends it.
-            Self::Panicked | Self::OutOfStep => Cause::Passing,
+            Self::Panicked | Self::UnexpectedReply => Cause::Transient,
             Self::Busy { lease_until } => Cause::Lease { until: lease_until },
             Self::Impossible
-            | Self::Foreign
+            | Self::WrongOrganization
             | Self::UnknownQueue
-            | Self::BrokenRecord(_)
-            | Self::DoesNotInflate(_)
-            | Self::DoesNotOpen(_)
+            | Self::InvalidRecord(_)
+            | Self::InflateError(_)
+            | Self::UnsealError(_)
             | Self::UnreadableItem { .. }
             | Self::UnusableIntegration { .. }
-            | Self::PayloadMissing => Cause::Lasting,
+            | Self::PayloadMissing => Cause::Permanent,
         }
     }
 
@@ -83,9 +83,9 @@ impl Fault {
     #[must_use]
     pub fn or_sooner(self, other: Self) -> Self {
         let order = |fault: &Self| match fault.cause() {
-            Cause::Passing => (0, Timestamp::MIN),
+            Cause::Transient => (0, Timestamp::MIN),
             Cause::Lease { until } => (1, until),
-            Cause::Lasting => (2, Timestamp::MIN),
+            Cause::Permanent => (2, Timestamp::MIN),
         };
         if order(&other) < order(&self) { other } else { self }
     }

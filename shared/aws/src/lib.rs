@@ -12,4 +12,4 @@ pub mod sqs;
 pub mod long_wait;
 pub mod scheduler;
 
-pub mod delivering;
+pub mod runner;

@@ -136,7 +136,7 @@ pub fn dropped(key: DeliveryKey, attempt: u32, stale: Stale) {
         level: Level::Info,
         message: match stale {
             Stale::NoSuchDelivery => "message dropped: there is no such delivery",
-            Stale::Overtaken => "message dropped: its attempt is over",
+            Stale::Superseded => "message dropped: its attempt is over",
         },
         integration_id: key.integration_id,
         delivery_id: key.delivery_id,
@@ -155,7 +155,7 @@ struct BuriedLine<'a> {
 }
 
 /// Logs a message that went to the dead-letter queue.
-pub fn buried(message_id: &str, field: Option<&str>, error: &str) {
+pub fn dead_lettered(message_id: &str, field: Option<&str>, error: &str) {
     let message = "message sent to the dead-letter queue";
     write(&BuriedLine { level: Level::Error, message, message_id, field, error });
 }
@@ -172,7 +172,7 @@ struct FaultLine<'a> {
 }
 
 /// Logs a message that goes back to its queue, and how long that hides it.
-pub fn given_back(message_id: &str, fault: &Fault, hidden: Option<Duration>) {
+pub fn returned(message_id: &str, fault: &Fault, hidden: Option<Duration>) {
     let level = match fault {
         Fault::Busy { .. } => Level::Info,
         Fault::NoTimeLeft | Fault::Contended => Level::Warn,
@@ -222,7 +222,7 @@ struct UnobservedLine {
 }
 
 /// Logs that an endpoint's health could not be noted.
-pub fn unobserved(key: DeliveryKey, fault: &Fault) {
+pub fn health_not_recorded(key: DeliveryKey, fault: &Fault) {
     write(&UnobservedLine {
         level: Level::Warn,
         message: "an endpoint's health could not be noted",
@@ -274,7 +274,7 @@ struct UnansweredLine {
 }
 
 /// Logs a fault for which a request could not be carried out.
-pub fn unanswered(fault: &Fault) {
+pub fn request_failed(fault: &Fault) {
     write(&UnansweredLine { level: Level::Error, message: "request not carried out", error: fault.to_string() });
 }
 
@@ -287,7 +287,7 @@ struct LeftOutLine {
 }
 
 /// Logs how many of an organization's integrations could not be read and were left out of a list; nothing when all could.
-pub fn left_out(organization_id: OrganizationId, unreadable: usize) {
+pub fn unreadable_integrations(organization_id: OrganizationId, unreadable: usize) {
     if unreadable > 0 {
         let message = "integrations that cannot be read were left out of a list";
         write(&LeftOutLine { level: Level::Error, message, organization_id, unreadable });
@@ -303,7 +303,7 @@ struct UnsweptLine {
 }
 
 /// Logs that a part of what is overdue could not be swept.
-pub fn unswept(due_shard: u8, fault: &Fault) {
+pub fn sweep_failed(due_shard: u8, fault: &Fault) {
     let message = "a part of what is overdue was not sent again";
     write(&UnsweptLine { level: Level::Error, message, due_shard, error: fault.to_string() });
 }

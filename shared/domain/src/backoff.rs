@@ -33,11 +33,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// A fault that may be over soon: an AWS call failed, too little time was left.
-    Passing,
+    Transient,
     /// Somebody else's lease on the same attempt.
     Lease { until: Timestamp },
     /// A fault that time does not mend: something that is stored cannot be read.
-    Lasting,
+    Permanent,
 }
 
 /// What a message's queue says of its receives.
@@ -58,19 +58,21 @@ pub enum Return {
 }
 
 /// Decides where a message goes whose handling ended in a fault.
-pub fn give_back(cause: Cause, receives: Receives, now: Timestamp) -> Return {
+pub fn return_to_queue(cause: Cause, receives: Receives, now: Timestamp) -> Return {
     match cause {
         Cause::Lease { until } => {
             let rest = Duration::try_from(until.duration_since(now)).unwrap_or_default();
             Return::Hidden((rest + BEHIND_A_LEASE).min(LONGEST))
         }
-        Cause::Lasting if now.duration_since(receives.first_at).unsigned_abs() >= GIVEN_UP_AFTER => Return::DeadLetter,
-        Cause::Passing | Cause::Lasting => Return::Hidden(hidden_for(receives.count)),
+        Cause::Permanent if now.duration_since(receives.first_at).unsigned_abs() >= GIVEN_UP_AFTER => {
+            Return::DeadLetter
+        }
+        Cause::Transient | Cause::Permanent => Return::Hidden(message_backoff(receives.count)),
     }
 }
 
 /// How long a message is hidden after so many receives, whose last ended in a fault.
-pub fn hidden_for(receives: u32) -> Duration {
+pub fn message_backoff(receives: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(receives.saturating_sub(1));
     FIRST.saturating_mul(doubled).min(LONGEST)
 }
@@ -79,7 +81,7 @@ pub fn hidden_for(receives: u32) -> Duration {
 /// conflict then do not meet in the next.
 ///
 /// `jitter` is to be random: 0 is no pause, [`u16::MAX`] the longest one after so many conflicts.
-pub fn pause(conflict: u32, jitter: u16) -> Duration {
+pub fn conflict_backoff(conflict: u32, jitter: u16) -> Duration {
     let doubled = 2_u32.saturating_pow(conflict.saturating_sub(1));
     let longest = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
     longest * u32::from(jitter) / u32::from(u16::MAX)
@@ -93,16 +95,16 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn given_back(cause: Cause, count: u32, received_for: Duration) -> Return {
-        give_back(cause, Receives { count, first_at: NOW - received_for }, NOW)
+        return_to_queue(cause, Receives { count, first_at: NOW - received_for }, NOW)
     }
 
     #[test]
     fn a_fault_hides_a_message_ever_longer() {
-        let hidden: Vec<_> = (0..=12).map(|receives| hidden_for(receives).as_secs()).collect();
+        let hidden: Vec<_> = (0..=12).map(|receives| message_backoff(receives).as_secs()).collect();
         assert_eq!(hidden, [5, 5, 10, 20, 40, 80, 160, 320, 640, 900, 900, 900, 900]);
-        assert_eq!(hidden_for(u32::MAX), LONGEST);
-        assert_eq!(given_back(Cause::Passing, 3, 15 * SECOND), Return::Hidden(20 * SECOND));
-        assert_eq!(given_back(Cause::Passing, 19, 3 * GIVEN_UP_AFTER), Return::Hidden(LONGEST));
+        assert_eq!(message_backoff(u32::MAX), LONGEST);
+        assert_eq!(given_back(Cause::Transient, 3, 15 * SECOND), Return::Hidden(20 * SECOND));
+        assert_eq!(given_back(Cause::Transient, 19, 3 * GIVEN_UP_AFTER), Return::Hidden(LONGEST));
     }
 
     #[test]
@@ -116,16 +118,16 @@ mod tests {
 
     #[test]
     fn what_time_does_not_mend_is_given_up_after_an_hour() {
-        assert_eq!(given_back(Cause::Lasting, 1, Duration::ZERO), Return::Hidden(5 * SECOND));
-        assert_eq!(given_back(Cause::Lasting, 9, GIVEN_UP_AFTER - SECOND), Return::Hidden(LONGEST));
-        assert_eq!(given_back(Cause::Lasting, 10, GIVEN_UP_AFTER), Return::DeadLetter);
+        assert_eq!(given_back(Cause::Permanent, 1, Duration::ZERO), Return::Hidden(5 * SECOND));
+        assert_eq!(given_back(Cause::Permanent, 9, GIVEN_UP_AFTER - SECOND), Return::Hidden(LONGEST));
+        assert_eq!(given_back(Cause::Permanent, 10, GIVEN_UP_AFTER), Return::DeadLetter);
     }
 
     #[test]
     fn pauses_grow_and_differ() {
-        let longest = |conflict| pause(conflict, u16::MAX).as_millis();
+        let longest = |conflict| conflict_backoff(conflict, u16::MAX).as_millis();
         assert_eq!([1, 2, 3, 5, 6, MAX_ATTEMPTS, u32::MAX].map(longest), [20, 40, 80, 320, 500, 500, 500]);
-        assert_eq!(pause(4, 0), Duration::ZERO);
-        assert_eq!(pause(2, u16::MAX / 2).as_millis(), 19);
+        assert_eq!(conflict_backoff(4, 0), Duration::ZERO);
+        assert_eq!(conflict_backoff(2, u16::MAX / 2).as_millis(), 19);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 /// What is left of an invocation's time for its answer, when all its messages are through.
-pub const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
+pub const RESPONSE_TIME: Duration = Duration::from_secs(1);
 
 /// When the invocation ends, whether or not we have.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,7 @@ pub struct Deadline(pub Timestamp);
 
 impl Deadline {
     /// Whether something that takes so long, begun now, ends in time.
-    pub fn leaves(self, duration: Duration, now: Timestamp) -> bool {
+    pub fn allows(self, duration: Duration, now: Timestamp) -> bool {
         now.saturating_add(duration).is_ok_and(|end| end <= self.0)
     }
 
@@ -23,8 +23,8 @@ impl Deadline {
     }
 
     /// How much time is left before the invocation has to answer; none when that is over.
-    pub fn left_before_the_answer(self, now: Timestamp) -> Duration {
-        Duration::try_from(self.0.duration_since(now)).unwrap_or_default().saturating_sub(TIME_TO_ANSWER)
+    pub fn remaining_before_response(self, now: Timestamp) -> Duration {
+        Duration::try_from(self.0.duration_since(now)).unwrap_or_default().saturating_sub(RESPONSE_TIME)
     }
 }
 
@@ -36,12 +36,12 @@ mod tests {
     fn a_deadline_leaves_only_what_ends_by_it() {
         let now = Timestamp::from_second(1_736_500_000).unwrap();
         let deadline = Deadline(Timestamp::from_second(1_736_500_060).unwrap());
-        assert!(deadline.leaves(Duration::from_secs(60), now));
-        assert!(!deadline.leaves(Duration::from_millis(60_001), now));
-        assert!(!deadline.leaves(Duration::MAX, now));
+        assert!(deadline.allows(Duration::from_secs(60), now));
+        assert!(!deadline.allows(Duration::from_millis(60_001), now));
+        assert!(!deadline.allows(Duration::MAX, now));
         assert_eq!(deadline.latest_start(Duration::from_secs(60)), now);
         assert_eq!(deadline.latest_start(Duration::MAX), Timestamp::MIN);
-        assert_eq!(deadline.left_before_the_answer(now), Duration::from_secs(59));
-        assert_eq!(Deadline(now).left_before_the_answer(deadline.0), Duration::ZERO);
+        assert_eq!(deadline.remaining_before_response(now), Duration::from_secs(59));
+        assert_eq!(Deadline(now).remaining_before_response(deadline.0), Duration::ZERO);
     }
 }

@@ -1,9 +1,9 @@
 //! A delivery as the ledger holds it: one alert event on its way to one integration, with its attempts.
 
 pub mod ledger;
-pub mod moves;
 pub mod payload;
 pub mod retry_message;
+pub mod transitions;
 pub mod wait;
 pub mod worker;
 
@@ -195,7 +195,7 @@ impl fmt::Debug for Record {
 /// An item that contradicts itself or was written by a newer version. Our fault, never the endpoint's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger's item lacks what its status needs: {missing}")]
-pub struct BrokenRecord {
+pub struct InvalidRecord {
     pub missing: &'static str,
 }
 
@@ -225,12 +225,12 @@ impl Record {
             expires_at,
             format: Self::FORMAT,
         };
-        record.enter((*state).into());
+        record.set_entry((*state).into());
         record
     }
 
     /// Makes the record that entry: sets what its state has, clears what it has not.
-    pub fn enter(&mut self, Entry { state, freshness }: Entry) {
+    pub fn set_entry(&mut self, Entry { state, freshness }: Entry) {
         self.possible_duplicate = freshness == Freshness::PossibleDuplicate;
         self.attempt = state.attempt();
         self.round_start = state.round_start();
@@ -256,21 +256,21 @@ impl Record {
     /// The protocol's view of the record.
     ///
     /// # Errors
-    /// [`BrokenRecord`] when an attribute that the status needs is not there.
-    pub fn state(&self) -> Result<State, BrokenRecord> {
+    /// [`InvalidRecord`] when an attribute that the status needs is not there.
+    pub fn state(&self) -> Result<State, InvalidRecord> {
         let (attempt, round_start) = (self.attempt, self.round_start);
         let ended = |end| Ok(State::Ended { attempt, round_start, end });
         match self.status {
             Status::Sending => Ok(State::Sending {
                 attempt,
                 round_start,
-                lease_until: self.lease_until.ok_or(BrokenRecord { missing: "lease_until" })?,
-                claim_id: self.claim_id.ok_or(BrokenRecord { missing: "claim_id" })?,
+                lease_until: self.lease_until.ok_or(InvalidRecord { missing: "lease_until" })?,
+                claim_id: self.claim_id.ok_or(InvalidRecord { missing: "claim_id" })?,
             }),
             Status::Waiting => Ok(State::Waiting {
                 attempt,
                 round_start,
-                due_at: self.due_at.ok_or(BrokenRecord { missing: "due_at" })?,
+                due_at: self.due_at.ok_or(InvalidRecord { missing: "due_at" })?,
             }),
             Status::Delivered => ended(End::Delivered),
             Status::Failed => ended(End::Failed),
@@ -282,7 +282,7 @@ impl Record {
     ///
     /// # Errors
     /// As of [`Record::state`].
-    pub fn entry(&self) -> Result<Entry, BrokenRecord> {
+    pub fn entry(&self) -> Result<Entry, InvalidRecord> {
         Ok(Entry { state: self.state()?, freshness: self.freshness() })
     }
 
@@ -299,12 +299,12 @@ impl Record {
             return None;
         }
         let mut record = self.clone();
-        record.remember(Attempt::interrupted(self.attempt, started_at, self.freshness()));
+        record.add_attempt(Attempt::interrupted(self.attempt, started_at, self.freshness()));
         Some(record.attempts)
     }
 
     /// Adds an attempt that is over, and forgets the oldest beyond [`MAX_ATTEMPTS_KEPT`].
-    pub fn remember(&mut self, attempt: Attempt) {
+    pub fn add_attempt(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
         let surplus = self.attempts.len().saturating_sub(MAX_ATTEMPTS_KEPT);
         self.attempts.drain(..surplus);
@@ -348,7 +348,7 @@ mod tests {
         for before in STATES() {
             for after in STATES() {
                 let mut record = record(&before);
-                record.enter(after.into());
+                record.set_entry(after.into());
                 assert_eq!(record.state(), Ok(after));
                 assert_eq!(record.due_shard.is_some(), record.status == Status::Waiting);
                 assert_eq!(record.failed_created_at.is_some(), record.status == Status::Failed);
@@ -379,7 +379,7 @@ mod tests {
         for state in STATES() {
             let mut written = record(&state);
             written.payload = Some(ByteBuf::from(vec![0, 255, 1]));
-            written.remember(Attempt {
+            written.add_attempt(Attempt {
                 number: 1,
                 started_at: at(1),
                 duration_ms: Some(12),
@@ -402,7 +402,7 @@ mod tests {
         for (state, missing) in STATES().into_iter().zip(["lease_until", "due_at"]) {
             let mut record = record(&state);
             (record.lease_until, record.due_at) = (None, None);
-            assert_eq!(record.state(), Err(BrokenRecord { missing }));
+            assert_eq!(record.state(), Err(InvalidRecord { missing }));
         }
     }
 
@@ -418,7 +418,7 @@ mod tests {
     fn the_last_ten_attempts_are_remembered() {
         let mut record = record(&STATES()[1]);
         for number in 1..=12 {
-            record.remember(Attempt {
+            record.add_attempt(Attempt {
                 number,
                 started_at: at(1),
                 duration_ms: Some(1),

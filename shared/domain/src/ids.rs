@@ -56,7 +56,7 @@ impl From<OrganizationId> for u64 {
 /// A text that is not an id of the wanted kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be `{prefix}` followed by a ULID (26 characters)")]
-pub struct NotAnId {
+pub struct InvalidId {
     prefix: &'static str,
 }
 
@@ -94,10 +94,10 @@ macro_rules! prefixed_ulid {
         }
 
         impl FromStr for $name {
-            type Err = NotAnId;
+            type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                let refused = NotAnId { prefix: Self::PREFIX };
+                let refused = InvalidId { prefix: Self::PREFIX };
                 let ulid = text.strip_prefix(Self::PREFIX).ok_or(refused)?;
                 let id = Ulid::from_string(ulid).map(Self).map_err(|_| refused)?;
                 // One id, one spelling: a ULID may also be written in lower case, a key of a table may not.
@@ -106,7 +106,7 @@ macro_rules! prefixed_ulid {
         }
 
         impl TryFrom<String> for $name {
-            type Error = NotAnId;
+            type Error = InvalidId;
 
             fn try_from(text: String) -> Result<Self, Self::Error> {
                 text.parse()

@@ -57,7 +57,7 @@ pub fn headers(
 
 /// A header's name as `sender` writes it: with a capital at the beginning and after each hyphen. HTTP does not
 /// tell names apart by case, but some receivers' maps do.
-pub fn name_on_the_wire(name: &HeaderName) -> String {
+pub fn wire_name(name: &HeaderName) -> String {
     let parts = name.as_str().split('-').map(|part| match part.split_at_checked(1) {
         Some((first, rest)) => first.to_ascii_uppercase() + rest,
         None => String::new(),
@@ -67,14 +67,14 @@ pub fn name_on_the_wire(name: &HeaderName) -> String {
 
 fn sign(headers: &mut HeaderMap, subject: &Subject, body: &[u8], secrets: &SigningSecrets) {
     let standard = |secret: &crate::request::signature::SigningSecret| {
-        secret.standard_signature(subject.delivery, subject.sent_at, body)
+        secret.standard_webhooks_signature(subject.delivery, subject.sent_at, body)
     };
     let mut standard_signatures = standard(&secrets.current);
-    headers.insert(SIGNATURE, ascii(&secrets.current.documented_signature(body)));
+    headers.insert(SIGNATURE, ascii(&secrets.current.roboticks_signature(body)));
     if let Some(previous) = secrets.previous_at(subject.sent_at) {
         standard_signatures.push(' ');
         standard_signatures.push_str(&standard(previous));
-        headers.insert(PREVIOUS_SIGNATURE, ascii(&previous.documented_signature(body)));
+        headers.insert(PREVIOUS_SIGNATURE, ascii(&previous.roboticks_signature(body)));
     }
     headers.insert(STANDARD_ID, ascii(&subject.delivery.to_string()));
     headers.insert(STANDARD_TIMESTAMP, HeaderValue::from(subject.sent_at.as_second()));
@@ -154,7 +154,7 @@ mod tests {
             let library = standardwebhooks::Webhook::from_bytes(secret.as_bytes().to_vec()).unwrap();
             library.verify(BODY, &headers).unwrap();
         }
-        let documented = |secret: &str| SigningSecret::parse_new(secret).unwrap().documented_signature(BODY);
+        let documented = |secret: &str| SigningSecret::parse_new(secret).unwrap().roboticks_signature(BODY);
         assert_eq!(headers["x-roboticks-signature"], documented("the-new-signing-secret"));
         assert_eq!(headers["x-roboticks-signature-previous"], documented("the-old-signing-secret"));
     }

@@ -138,7 +138,7 @@ mod tests {
 
     use bytes::Bytes;
     use domain::attempt::outcome::{Blocked, Outcome};
-    use domain::endpoint::url::{EndpointUrl, UrlRefused};
+    use domain::endpoint::url::{EndpointUrl, InvalidUrl};
     use http::{HeaderMap, Method};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -198,7 +198,7 @@ mod tests {
         }
 
         /// As an integration has it that was stored while everything was allowed.
-        fn url(&self, scheme: &str, host: &str) -> Result<EndpointUrl, UrlRefused> {
+        fn url(&self, scheme: &str, host: &str) -> Result<EndpointUrl, InvalidUrl> {
             let everything = "0.0.0.0/0,::/0".parse().expect("networks parse");
             EndpointUrl::parse(&format!("{scheme}://{host}:{}/hook", self.port), &everything)
         }
@@ -310,7 +310,7 @@ mod tests {
         }
         // It leads to the same listener, and no network opens it.
         for host in ["[::ffff:127.0.0.2]", "[::ffff:7f00:2]"] {
-            assert_eq!(trap.url("http", host), Err(UrlRefused::ForbiddenAddress), "{host}");
+            assert_eq!(trap.url("http", host), Err(InvalidUrl::ForbiddenAddress), "{host}");
         }
         trap.assert_nothing_went_astray();
         assert_eq!(trap.lookups.load(Ordering::SeqCst), 0);

@@ -1,10 +1,10 @@
 #![doc = include_str!("../README.md")]
 
-mod apart;
 mod classify;
 mod client;
 pub mod connections;
 mod connector;
+mod dedicated;
 mod plain_http;
 mod stopwatch;
 mod timing;
@@ -179,7 +179,7 @@ impl Sender {
         let thread = self.thread(url)?;
         let client = match &thread {
             Thread::This => self.pool.client(Clocks::read()),
-            Thread::Apart(apart) => apart.client().clone(),
+            Thread::Dedicated(dedicated) => dedicated.client().clone(),
         };
         let exchange = self.exchange(&client, &thread, url, request, Excerpts::OfRejections).await?;
         if !url.is_encrypted() {
@@ -271,7 +271,7 @@ impl Sender {
         let requesting = async move { client.request(request).await };
         let requested = match thread {
             Thread::This => timeout(self.request_timeout, requesting).await,
-            Thread::Apart(apart) => timeout(self.request_timeout, apart.run(requesting)).await,
+            Thread::Dedicated(dedicated) => timeout(self.request_timeout, dedicated.run(requesting)).await,
         };
         match requested {
             Ok(Ok(response)) => Ok(Ok(response)),

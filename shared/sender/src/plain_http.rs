@@ -17,8 +17,8 @@ use domain::attempt::outcome::Outcome;
 use domain::endpoint::url::EndpointUrl;
 use lru::LruCache;
 
-use super::apart::Apart;
 use super::connector::ConnectionRules;
+use super::dedicated::Dedicated;
 
 /// The longest that a request of a quick endpoint takes. As long can one endpoint hold up the others again and again.
 const QUICK: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ pub(super) enum Thread {
     /// Where it is waited for, like everything else.
     This,
     /// On its endpoint's own.
-    Apart(Arc<Apart>),
+    Dedicated(Arc<Dedicated>),
 }
 
 /// How an endpoint has answered, as long as this process lives.
@@ -56,7 +56,7 @@ impl Habit {
 struct Known {
     habit: Option<Habit>,
     /// Its own thread, while it has requests there.
-    apart: Weak<Apart>,
+    dedicated: Weak<Dedicated>,
 }
 
 /// What is known of endpoints without TLS, by host and port.
@@ -81,12 +81,12 @@ impl PlainHttp {
         if known.habit == Some(Habit::Quick) {
             return Ok(Thread::This);
         }
-        if let Some(apart) = known.apart.upgrade() {
-            return Ok(Thread::Apart(apart));
+        if let Some(dedicated) = known.dedicated.upgrade() {
+            return Ok(Thread::Dedicated(dedicated));
         }
-        let apart = Arc::new(Apart::start(&self.rules)?);
-        known.apart = Arc::downgrade(&apart);
-        Ok(Thread::Apart(apart))
+        let dedicated = Arc::new(Dedicated::start(&self.rules)?);
+        known.dedicated = Arc::downgrade(&dedicated);
+        Ok(Thread::Dedicated(dedicated))
     }
 
     /// Notes what came of a request, and how long that took.
@@ -128,9 +128,9 @@ mod tests {
         for (outcome, seconds) in requests {
             plain_http.note(&url("http://example.com/hook?token=a"), outcome, Duration::from_secs(*seconds));
         }
-        let apart = |text| matches!(plain_http.thread(&url(text)), Ok(Thread::Apart(_)));
-        assert_eq!(apart("http://EXAMPLE.com:80/other"), is_apart, "{requests:?}");
-        assert!(apart("http://example.com:8080/hook"), "it is another endpoint");
+        let dedicated = |text| matches!(plain_http.thread(&url(text)), Ok(Thread::Dedicated(_)));
+        assert_eq!(dedicated("http://EXAMPLE.com:80/other"), is_apart, "{requests:?}");
+        assert!(dedicated("http://example.com:8080/hook"), "it is another endpoint");
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
     fn an_endpoint_has_one_thread_while_it_has_requests() {
         let plain_http = plain_http();
         let thread = |text| match plain_http.thread(&url(text)) {
-            Ok(Thread::Apart(apart)) => apart,
+            Ok(Thread::Dedicated(dedicated)) => dedicated,
             Ok(Thread::This) | Err(_) => panic!("{text} is not known to be quick"),
         };
         let first = thread("http://example.com/a");

@@ -336,7 +336,7 @@ fn a_request_is_what_readme_shows() {
     let secret = SigningSecret::parse_new("a-signing-secret").expect("valid");
     let secrets = SigningSecrets { current: secret, previous: None };
     let headers = request::headers(&subject, alert.as_bytes(), &customer, Some(&secrets));
-    let mut names: Vec<_> = headers.keys().map(request::name_on_the_wire).collect();
+    let mut names: Vec<_> = headers.keys().map(request::wire_name).collect();
     run(async {
         let endpoint = Endpoint::start(write(OK));
         let outgoing = OutgoingRequest { method: Method::POST, headers, body: Bytes::from(alert) };

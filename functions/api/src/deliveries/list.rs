@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws::dynamodb::deliveries_table::{DeliveriesTable, FailedPlace, FailedRange, MOST_READ_AT_ONCE, More, Order};
+use aws::dynamodb::deliveries_table::{DeliveriesTable, FailedPosition, FailedRange, MAX_BATCH_READ, More, Order};
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use domain::delivery::{Record, Status};
@@ -14,12 +14,12 @@ use crate::deliveries::query::{LogFilter, LogParameters, LogQuery};
 use crate::deliveries::view::{DeliveryList, DeliveryView};
 use crate::http::caller::Caller;
 use crate::http::cursor;
-use crate::http::openapi::{IntegrationPath, Malformed, NotThere, Refusals};
+use crate::http::openapi::{ClientErrors, IntegrationPath, Malformed, NotFoundResponse};
 use crate::http::problem::Problem;
 use crate::state::Api;
 
 /// How many items are read at a time where most may be filtered out.
-const READ_AHEAD: usize = MOST_READ_AT_ONCE;
+const READ_AHEAD: usize = MAX_BATCH_READ;
 
 /// How many reads one page may take; a page may stay short, and its cursor leads on. Twenty take well below a second.
 const MOST_READS: usize = 20;
@@ -29,13 +29,13 @@ const MOST_READS: usize = 20;
 #[serde(deny_unknown_fields)]
 struct Bookmark {
     list: String,
-    place: Place,
+    place: Position,
 }
 
 /// Where a page of the log ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "in", rename_all = "snake_case", deny_unknown_fields)]
-enum Place {
+enum Position {
     /// Among all deliveries.
     All { behind: DeliveryId },
     /// Among those that failed.
@@ -52,7 +52,7 @@ enum Reading {
     /// All deliveries, behind that one.
     All { behind: Option<DeliveryId> },
     /// Those that failed, behind that place.
-    Failed { behind: Option<FailedPlace> },
+    Failed { behind: Option<FailedPosition> },
 }
 
 /// Lists an integration's deliveries, newest first, tests included.
@@ -69,7 +69,7 @@ enum Reading {
     params(IntegrationPath, LogParameters),
     responses(
         (status = OK, description = "A page of the log.", body = DeliveryList),
-        Refusals, NotThere, Malformed,
+        ClientErrors, NotFoundResponse, Malformed,
     )
 )]
 pub(crate) async fn list(
@@ -92,7 +92,7 @@ pub(crate) async fn list(
     }))
 }
 
-fn bookmarked(cursor: &str, list: &str) -> Result<Place, Problem> {
+fn bookmarked(cursor: &str, list: &str) -> Result<Position, Problem> {
     let bookmark: Bookmark = cursor::decode(cursor)?;
     if bookmark.list == list {
         return Ok(bookmark.place);
@@ -106,16 +106,16 @@ fn bookmarked(cursor: &str, list: &str) -> Result<Place, Problem> {
 ///
 /// # Errors
 /// [`Problem::Malformed`] when no page of such a list ends there.
-fn reading(filter: &LogFilter, place: Option<Place>) -> Result<Reading, Problem> {
+fn reading(filter: &LogFilter, place: Option<Position>) -> Result<Reading, Problem> {
     let lists_failed = filter.status == Some(Status::Failed);
     match place {
         None if lists_failed => Ok(Reading::Failed { behind: None }),
         None => Ok(Reading::All { behind: filter.begins_behind() }),
-        Some(Place::Failed { behind, created_at }) if lists_failed && filter.is_in_time(created_at) => {
-            Ok(Reading::Failed { behind: Some(FailedPlace { delivery_id: behind, created_at }) })
+        Some(Position::Failed { behind, created_at }) if lists_failed && filter.is_in_time(created_at) => {
+            Ok(Reading::Failed { behind: Some(FailedPosition { delivery_id: behind, created_at }) })
         }
-        Some(Place::All { behind }) if !lists_failed => Ok(Reading::All { behind: Some(behind) }),
-        Some(_) => Err(cursor::not_ours()),
+        Some(Position::All { behind }) if !lists_failed => Ok(Reading::All { behind: Some(behind) }),
+        Some(_) => Err(cursor::invalid_cursor()),
     }
 }
 
@@ -125,7 +125,7 @@ async fn log_page(
     integration: IntegrationId,
     query: &LogQuery,
     mut behind: Option<DeliveryId>,
-) -> Result<(Vec<Record>, Option<Place>), Problem> {
+) -> Result<(Vec<Record>, Option<Position>), Problem> {
     let mut found = Vec::new();
     for _ in 0..MOST_READS {
         let page = deliveries.log(integration, behind, query.read_ahead(READ_AHEAD)).await?;
@@ -134,7 +134,7 @@ async fn log_page(
                 return Ok((found, None));
             }
             if found.len() == query.limit {
-                return Ok((found, behind.map(|behind| Place::All { behind })));
+                return Ok((found, behind.map(|behind| Position::All { behind })));
             }
             behind = Some(record.identity.delivery_id);
             if query.filter.admits(&record) {
@@ -145,7 +145,7 @@ async fn log_page(
             return Ok((found, None));
         }
     }
-    Ok((found, behind.map(|behind| Place::All { behind })))
+    Ok((found, behind.map(|behind| Position::All { behind })))
 }
 
 /// A page of those that failed.
@@ -153,10 +153,10 @@ async fn failed_page(
     deliveries: &DeliveriesTable,
     integration: IntegrationId,
     query: &LogQuery,
-    mut behind: Option<FailedPlace>,
-) -> Result<(Vec<Record>, Option<Place>), Problem> {
-    let next = |behind: Option<FailedPlace>| {
-        behind.map(|FailedPlace { delivery_id, created_at }| Place::Failed { behind: delivery_id, created_at })
+    mut behind: Option<FailedPosition>,
+) -> Result<(Vec<Record>, Option<Position>), Problem> {
+    let next = |behind: Option<FailedPosition>| {
+        behind.map(|FailedPosition { delivery_id, created_at }| Position::Failed { behind: delivery_id, created_at })
     };
     let range = FailedRange { from: query.filter.from, to: query.filter.to };
     let mut found = Vec::new();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn bookmark(query: &str) -> String {
-        let place = Place::All { behind: DELIVERY.parse().unwrap() };
+        let place = Position::All { behind: DELIVERY.parse().unwrap() };
         cursor::encode(&Bookmark { list: filter(query).digest(INTEGRATION.parse().unwrap()), place })
     }
 
@@ -224,8 +224,8 @@ mod tests {
     fn a_place_is_one_of_its_list() {
         let delivery: DeliveryId = DELIVERY.parse().unwrap();
         let at = |text: &str| text.parse().unwrap();
-        let all = Place::All { behind: delivery };
-        let failed = |created_at: &str| Place::Failed { behind: delivery, created_at: at(created_at) };
+        let all = Position::All { behind: delivery };
+        let failed = |created_at: &str| Position::Failed { behind: delivery, created_at: at(created_at) };
         let since = "status=failed&from=2025-01-10T10:00:00Z";
         assert!(reading(&filter(""), Some(all)).is_ok());
         assert!(reading(&filter("status=failed"), Some(all)).is_err());

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 
 use crate::deliveries::view::DeliveryDetail;
 use crate::http::caller::Caller;
-use crate::http::openapi::{DeliveryPath, NotThere, Refusals};
+use crate::http::openapi::{ClientErrors, DeliveryPath, NotFoundResponse};
 use crate::http::problem::Problem;
 use crate::state::Api;
 use crate::store::deliveries::find;
@@ -19,7 +19,7 @@ use crate::store::deliveries::find;
     params(DeliveryPath),
     responses(
         (status = OK, description = "The delivery.", body = DeliveryDetail),
-        Refusals, NotThere,
+        ClientErrors, NotFoundResponse,
     )
 )]
 pub(crate) async fn read(

@@ -10,7 +10,7 @@ use http::StatusCode;
 use crate::deliveries::view::DeliveryView;
 use crate::http::caller::Caller;
 use crate::http::clock::now;
-use crate::http::openapi::{DeliveryPath, NotThere, Refusals};
+use crate::http::openapi::{ClientErrors, DeliveryPath, NotFoundResponse};
 use crate::http::problem::{Problem, ProblemDocument};
 use crate::state::Api;
 use crate::store::deliveries::find;
@@ -23,7 +23,7 @@ use crate::store::redelivery::check_enabled;
     params(DeliveryPath),
     responses(
         (status = ACCEPTED, description = "The delivery, which waits to be sent now.", body = DeliveryView),
-        Refusals, NotThere,
+        ClientErrors, NotFoundResponse,
         (status = CONFLICT, description = "It is still under way, was sent too often, was a test, or has no payload any \
                                            more; its integration is off; or others are sending it at this moment, and \
                                            Retry-After says when to ask again.",
@@ -42,7 +42,7 @@ pub(crate) async fn redeliver(
     let record = api.redelivery.begin(record, now, now).await?;
     if let Err(fault) = api.redelivery.send_now(&record).await {
         // The ledger has it: the next sweep sends what this could not.
-        log::unanswered(&fault);
+        log::request_failed(&fault);
     }
     Ok((StatusCode::ACCEPTED, Json(DeliveryView::of(&record))))
 }

@@ -76,8 +76,7 @@ async fn body<S: Send + Sync>(
     state: &S,
     wanted: MediaType,
 ) -> Result<(Result<(), Problem>, Bytes), Problem> {
-    let said =
-        if wanted.is_said_in(request.headers()) { Ok(()) } else { Err(Problem::UnsupportedMediaType { wanted }) };
+    let said = if wanted.matches(request.headers()) { Ok(()) } else { Err(Problem::UnsupportedMediaType { wanted }) };
     let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
         if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
             Problem::TooLarge { max_bytes: MAX_BODY_BYTES }

@@ -22,7 +22,7 @@ pub(crate) fn layer() -> CompressionLayer<SizeAbove> {
 
 /// Compressed, an answer is another representation of the same thing, and a strong entity tag names just one of them
 /// (RFC 9110, section 8.8.3.3).
-pub(crate) async fn tag_apart(mut response: Response) -> Response {
+pub(crate) async fn tag_compressed(mut response: Response) -> Response {
     if response.headers().contains_key(CONTENT_ENCODING)
         && let Some(tag) = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok())
         && let Some(start) = tag.strip_suffix('"').filter(|_| tag.starts_with('"'))

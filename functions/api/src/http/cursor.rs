@@ -25,11 +25,11 @@ pub fn encode(place: &impl Serialize) -> String {
 pub fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
     let bytes = if cursor.len() > MAX_CHARS { None } else { URL_SAFE_NO_PAD.decode(cursor).ok() };
     let place = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    place.ok_or_else(not_ours)
+    place.ok_or_else(invalid_cursor)
 }
 
 /// A cursor that we would not have made.
-pub(crate) fn not_ours() -> Problem {
+pub(crate) fn invalid_cursor() -> Problem {
     Problem::malformed("cursor", "The cursor is not one of this list: use `next_cursor` of an answer, unchanged.")
 }
 

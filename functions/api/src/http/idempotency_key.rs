@@ -29,7 +29,7 @@ pub struct RequestKey(String);
 /// A header value that is no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("The Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters, a UUID for instance.")]
-pub struct NotAKey;
+pub struct InvalidIdempotencyKey;
 
 /// What a request asks for: the same key and body may not stand for two different things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,9 @@ impl IdempotentRequest {
     /// [`Problem::Malformed`] when what they name is none.
     pub fn read(headers: &HeaderMap, operation: Operation, body: &[u8]) -> Result<Option<Self>, Problem> {
         let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-        let refused = |refused: NotAKey| Problem::Malformed(InvalidField::new(IDEMPOTENCY_KEY, refused.to_string()));
+        let refused = |refused: InvalidIdempotencyKey| {
+            Problem::Malformed(InvalidField::new(IDEMPOTENCY_KEY, refused.to_string()))
+        };
         let key = RequestKey::parse(value.as_bytes()).map_err(refused)?;
         Ok(Some(Self { fingerprint: key.fingerprint(operation, body), key }))
     }
@@ -61,11 +63,11 @@ impl IdempotentRequest {
 
 impl RequestKey {
     /// # Errors
-    /// [`NotAKey`] when it is empty, too long, or not visible ASCII.
-    pub fn parse(value: &[u8]) -> Result<Self, NotAKey> {
+    /// [`InvalidIdempotencyKey`] when it is empty, too long, or not visible ASCII.
+    pub fn parse(value: &[u8]) -> Result<Self, InvalidIdempotencyKey> {
         let is_usable = (1..=MAX_KEY_BYTES).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
-        let text = std::str::from_utf8(value).map_err(|_| NotAKey)?;
-        if is_usable { Ok(Self(text.to_owned())) } else { Err(NotAKey) }
+        let text = std::str::from_utf8(value).map_err(|_| InvalidIdempotencyKey)?;
+        if is_usable { Ok(Self(text.to_owned())) } else { Err(InvalidIdempotencyKey) }
     }
 
     /// The name of the item that remembers the request.
@@ -103,7 +105,7 @@ mod tests {
             assert!(RequestKey::parse(good.as_bytes()).is_ok(), "{good}");
         }
         for bad in ["", "two words", "ключ", "a\n", &"k".repeat(MAX_KEY_BYTES + 1)] {
-            assert_eq!(RequestKey::parse(bad.as_bytes()), Err(NotAKey), "{bad}");
+            assert_eq!(RequestKey::parse(bad.as_bytes()), Err(InvalidIdempotencyKey), "{bad}");
         }
     }
 

@@ -20,7 +20,7 @@ impl MediaType {
         }
     }
 
-    pub(crate) fn is_said_in(self, headers: &HeaderMap) -> bool {
+    pub(crate) fn matches(self, headers: &HeaderMap) -> bool {
         let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
         let essence = value.split(';').next().unwrap_or_default().trim();
         self.names().iter().any(|known| known.eq_ignore_ascii_case(essence))
@@ -35,7 +35,7 @@ mod tests {
     fn said(content_type: Option<&'static str>, is_json: bool, is_patch: bool) {
         let mut headers = HeaderMap::new();
         headers.extend(content_type.map(|value| (CONTENT_TYPE, value.parse().unwrap())));
-        let said = [MediaType::Json, MediaType::MergePatch].map(|wanted| wanted.is_said_in(&headers));
+        let said = [MediaType::Json, MediaType::MergePatch].map(|wanted| wanted.matches(&headers));
         assert_eq!(said, [is_json, is_patch], "{content_type:?}");
     }
 

@@ -12,7 +12,7 @@ use crate::http::body::FromBody;
 use crate::http::problem::{PROBLEM_JSON, ProblemDocument};
 
 /// Says of a body that fields which are not described are refused.
-pub(crate) fn close<T: FromBody + ToSchema>(document: &mut Document) {
+pub(crate) fn forbid_unknown_fields<T: FromBody + ToSchema>(document: &mut Document) {
     let schemas = &mut document.components.get_or_insert_default().schemas;
     if let Some(RefOr::T(Schema::Object(body))) = schemas.get_mut(&*T::name())
         && T::FIELDS.others == Others::Refused
@@ -94,9 +94,9 @@ fn refusal(description: &str, by: &[Answerer]) -> RefOr<Response> {
 }
 
 /// What every route may answer.
-pub(crate) struct Refusals;
+pub(crate) struct ClientErrors;
 
-impl IntoResponses for Refusals {
+impl IntoResponses for ClientErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         use Answerer::{Api, Gateway};
         let refusals: [(&str, &str, &[Answerer]); 5] = [
@@ -112,9 +112,9 @@ impl IntoResponses for Refusals {
 
 /// There is no such thing, or it is not yours; or API Gateway takes the path for none of the API's, as with a line break in
 /// an id.
-pub(crate) struct NotThere;
+pub(crate) struct NotFoundResponse;
 
-impl IntoResponses for NotThere {
+impl IntoResponses for NotFoundResponse {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let not_there = refusal("There is no such thing, or it is not yours.", &[Answerer::Api, Answerer::Gateway]);
         BTreeMap::from([("404".to_owned(), not_there)])
@@ -148,9 +148,9 @@ pub(crate) struct PreconditionFailed(ProblemDocument);
 pub(crate) struct Contended(ProblemDocument);
 
 /// What a route may answer that is paced for each organization or integration.
-pub(crate) struct TooMany;
+pub(crate) struct TooManyRequestsResponse;
 
-impl IntoResponses for TooMany {
+impl IntoResponses for TooManyRequestsResponse {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let description =
             "Too often: Retry-After says when to come back. Or there are too many requests of all callers together.";
@@ -161,7 +161,7 @@ impl IntoResponses for TooMany {
 /// What a route with a body may answer.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes responses")]
-pub(crate) enum BodyRefusals {
+pub(crate) enum BodyErrors {
     /// The body is not JSON, or a header cannot be read.
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(ProblemDocument),

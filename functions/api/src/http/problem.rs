@@ -48,7 +48,7 @@ pub enum Problem {
         wanted: MediaType,
     },
     /// Too often; again from that time on.
-    TooMany {
+    TooManyRequestsResponse {
         sentence: &'static str,
         until: Timestamp,
     },
@@ -80,7 +80,7 @@ pub enum Conflict {
 }
 
 impl Conflict {
-    fn sentence(self) -> String {
+    fn message(self) -> String {
         match self {
             Self::TooManyIntegrations { most } => {
                 return format!("Your organization has {most} integrations, the most it can have: delete one first.");
@@ -177,7 +177,7 @@ impl Problem {
             Self::UnsupportedMediaType { .. } => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Unsupported media type")
             }
-            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests"),
+            Self::TooManyRequestsResponse { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests"),
             Self::Fault(_) => (StatusCode::INTERNAL_SERVER_ERROR, "fault", "Internal error"),
         }
     }
@@ -197,7 +197,7 @@ impl Problem {
             Self::MethodNotAllowed => {
                 "This method cannot be used here: see the Allow header for those that can.".to_owned()
             }
-            Self::Conflict(conflict) => conflict.sentence(),
+            Self::Conflict(conflict) => conflict.message(),
             Self::PreconditionFailed => {
                 "The integration was changed since you read it: read it again, and repeat your change.".to_owned()
             }
@@ -206,7 +206,7 @@ impl Problem {
                 let called = wanted.names().join(" or ");
                 format!("The body must be JSON, with the header Content-Type: {called}.")
             }
-            Self::TooMany { sentence, .. } => (*sentence).to_owned(),
+            Self::TooManyRequestsResponse { sentence, .. } => (*sentence).to_owned(),
             Self::Fault(_) => "This failed on our side: try again in a moment.".to_owned(),
         }
     }
@@ -228,7 +228,9 @@ impl Problem {
     /// A header that says how to do better.
     fn advice(&self) -> Option<(HeaderName, HeaderValue)> {
         let (name, value) = match self {
-            Self::TooMany { until, .. } => (RETRY_AFTER, whole_seconds(until.duration_since(Timestamp::now()))),
+            Self::TooManyRequestsResponse { until, .. } => {
+                (RETRY_AFTER, whole_seconds(until.duration_since(Timestamp::now())))
+            }
             Self::Conflict(Conflict::Contended) => (RETRY_AFTER, COME_BACK_AFTER.as_secs().to_string()),
             Self::UnsupportedMediaType { wanted: wanted @ MediaType::MergePatch } => {
                 (ACCEPT_PATCH, wanted.names().join(", "))
@@ -247,7 +249,7 @@ fn whole_seconds(time: SignedDuration) -> String {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         if let Self::Fault(fault) = &self {
-            log::unanswered(fault);
+            log::request_failed(fault);
         }
         let advice = self.advice();
         let (status, word, title) = self.kind();
@@ -292,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_problem_says_how_to_do_better() {
-        let past = Problem::TooMany { sentence: "Too often.", until: Timestamp::UNIX_EPOCH };
+        let past = Problem::TooManyRequestsResponse { sentence: "Too often.", until: Timestamp::UNIX_EPOCH };
         advised(past, StatusCode::TOO_MANY_REQUESTS, RETRY_AFTER, "1");
         let patch = Problem::UnsupportedMediaType { wanted: MediaType::MergePatch };
         assert!(patch.detail().contains("application/merge-patch+json"));

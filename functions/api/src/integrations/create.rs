@@ -11,7 +11,7 @@ use axum::response::{AppendHeaders, IntoResponse};
 use domain::alert::event::EventType;
 use domain::alert::filter::Filter;
 use domain::endpoint::headers::CustomerHeaders;
-use domain::endpoint::url::{EndpointUrl, UrlRefused};
+use domain::endpoint::url::{EndpointUrl, InvalidUrl};
 use domain::ids::{IntegrationId, OrganizationId};
 use domain::integration::secrets::{Owner, SealedSecrets};
 use domain::integration::{Integration, Method};
@@ -26,7 +26,7 @@ use crate::http::body::{FromBody, JsonBody};
 use crate::http::caller::Caller;
 use crate::http::clock::now;
 use crate::http::idempotency_key::{IdempotentRequest, Operation};
-use crate::http::openapi::{BodyRefusals, EventTypeName, IdempotencyKey, MethodName, Refusals, WholeNumber};
+use crate::http::openapi::{BodyErrors, ClientErrors, EventTypeName, IdempotencyKey, MethodName, WholeNumber};
 use crate::http::precondition::entity_tag;
 use crate::http::problem::{Conflict, Problem, ProblemDocument};
 use crate::integrations::endpoint::vet;
@@ -47,7 +47,7 @@ use crate::store::remembered_requests::SecretOrigin;
         (status = CREATED, description = "The integration; with a generated secret, which is shown this once.",
          body = IntegrationWithSecret,
          headers(("Location" = String, description = "Where it is."), ("ETag" = String, description = "Its version."))),
-        Refusals, BodyRefusals,
+        ClientErrors, BodyErrors,
         (status = CONFLICT, description = "The organization has as many integrations as it can have, or has deleted too \
                                            many lately; what was created with this Idempotency-Key was deleted since; or \
                                            others are creating some at this moment, and Retry-After says when to ask again.",
@@ -202,7 +202,7 @@ impl NewIntegration {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn check(self, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<Draft, Vec<InvalidField>> {
+    pub fn check(self, read_url: impl Fn(&str) -> Result<EndpointUrl, InvalidUrl>) -> Result<Draft, Vec<InvalidField>> {
         let mut errors = Errors::default();
         let name = errors.note(fields::name(&self.name));
         let url = errors.note(fields::url(&self.url, read_url));
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
     use crate::http::body::read;
 
-    fn read_url(text: &str) -> Result<EndpointUrl, UrlRefused> {
+    fn read_url(text: &str) -> Result<EndpointUrl, InvalidUrl> {
         EndpointUrl::parse(text, &AllowedNetworks::default())
     }
 

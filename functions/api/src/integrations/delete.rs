@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
 use crate::http::caller::Caller;
-use crate::http::openapi::{Contended, IfMatch, IntegrationPath, NotThere, PreconditionFailed, Refusals};
+use crate::http::openapi::{ClientErrors, Contended, IfMatch, IntegrationPath, NotFoundResponse, PreconditionFailed};
 use crate::http::precondition::Precondition;
 use crate::http::problem::Problem;
 use crate::state::Api;
@@ -23,7 +23,7 @@ use crate::store::integrations::Change;
     params(IntegrationPath, IfMatch),
     responses(
         (status = NO_CONTENT, description = "It is gone."),
-        Refusals, NotThere, PreconditionFailed, Contended,
+        ClientErrors, NotFoundResponse, PreconditionFailed, Contended,
     )
 )]
 pub(crate) async fn delete(

@@ -1,7 +1,7 @@
 //! Whether requests may be sent to where an integration's URL leads.
 
-use aws::delivering::Dispatch;
-use domain::endpoint::url::UrlRefused;
+use aws::runner::Dispatch;
+use domain::endpoint::url::InvalidUrl;
 use sender::HostVetting;
 
 use crate::http::problem::Problem;
@@ -16,7 +16,7 @@ pub(crate) async fn vet(dispatch: &Dispatch, url: &str) -> Result<(), Problem> {
     let refused = |refused| Problem::Invalid(vec![fields::url_error(refused)]);
     let url = dispatch.read_url(url).map_err(refused)?;
     match dispatch.vet_host(&url).await {
-        HostVetting::Forbidden => Err(refused(UrlRefused::ForbiddenAddress)),
+        HostVetting::Forbidden => Err(refused(InvalidUrl::ForbiddenAddress)),
         HostVetting::Public | HostVetting::Unresolved => Ok(()),
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use domain::alert::event::{EventType, MAX_SEVERITY_BYTES};
 use domain::alert::filter::Filter;
-use domain::endpoint::headers::{CustomerHeaders, HeaderRefused};
-use domain::endpoint::url::{EndpointUrl, UrlRefused};
+use domain::endpoint::headers::{CustomerHeaders, InvalidHeader};
+use domain::endpoint::url::{EndpointUrl, InvalidUrl};
 use domain::json::InvalidField;
 use domain::request::signature::SigningSecret;
 use http::HeaderName;
@@ -69,7 +69,7 @@ pub const ENABLED_BY_DEFAULT: bool = true;
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>) -> Result<String, InvalidField> {
+pub fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, InvalidUrl>) -> Result<String, InvalidField> {
     if text.is_empty() {
         let message = "The webhook URL is missing: it should look like https://example.com/webhook.";
         return Err(InvalidField::new("url", message));
@@ -78,8 +78,8 @@ pub fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused
 }
 
 /// What is wrong with a URL.
-pub fn url_error(refused: UrlRefused) -> InvalidField {
-    InvalidField::new("url", refused.sentence())
+pub fn url_error(refused: InvalidUrl) -> InvalidField {
+    InvalidField::new("url", refused.message())
 }
 
 /// A signing secret that is to be set.
@@ -101,11 +101,11 @@ pub fn headers(pairs: &[(&str, &str)]) -> Result<CustomerHeaders, InvalidField> 
             written.find(|written| written.eq_ignore_ascii_case(name.as_str()))
         };
         let at_fault = match &refused {
-            HeaderRefused::Name { position } => pairs.get(position - 1).map(|(written, _)| *written),
-            HeaderRefused::Value { name }
-            | HeaderRefused::Duplicate { name }
-            | HeaderRefused::Forbidden { name, .. } => called(name),
-            HeaderRefused::TooMany | HeaderRefused::TooLarge => None,
+            InvalidHeader::Name { position } => pairs.get(position - 1).map(|(written, _)| *written),
+            InvalidHeader::Value { name }
+            | InvalidHeader::Duplicate { name }
+            | InvalidHeader::Forbidden { name, .. } => called(name),
+            InvalidHeader::TooMany | InvalidHeader::TooLarge => None,
         };
         header_error(at_fault, &refused)
     })
@@ -121,14 +121,14 @@ pub fn each_header_once<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<
         // What is no name is for others to refuse.
         let Ok(name) = HeaderName::from_bytes(written.as_bytes()) else { continue };
         if !named.insert(name.clone()) {
-            return Err(header_error(Some(written), &HeaderRefused::Duplicate { name }));
+            return Err(header_error(Some(written), &InvalidHeader::Duplicate { name }));
         }
     }
     Ok(())
 }
 
 /// A header's stored value that would go to another place than it was given for.
-pub fn given_for_another_place(name: &str, place: &EndpointUrl) -> InvalidField {
+pub fn belongs_to_other_origin(name: &str, place: &EndpointUrl) -> InvalidField {
     InvalidField::new(
         format!("headers.{name}"),
         format!(
@@ -138,9 +138,9 @@ pub fn given_for_another_place(name: &str, place: &EndpointUrl) -> InvalidField 
     )
 }
 
-fn header_error(written: Option<&str>, refused: &HeaderRefused) -> InvalidField {
+fn header_error(written: Option<&str>, refused: &InvalidHeader) -> InvalidField {
     let field = written.map_or("headers".to_owned(), |written| format!("headers.{written}"));
-    InvalidField::new(field, refused.sentence())
+    InvalidField::new(field, refused.message())
 }
 
 /// A filter, each value in it once.
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_value_for_another_place_is_told_by_that_place() {
         let place = EndpointUrl::parse("https://new.example:8443/canary?canary", &AllowedNetworks::none()).unwrap();
-        let error = given_for_another_place("x-key", &place);
+        let error = belongs_to_other_origin("x-key", &place);
         assert_eq!(error.field, "headers.x-key");
         assert!(error.message.contains("write it again for https://new.example:8443,"), "{}", error.message);
         assert!(!error.message.contains("canary"), "{}", error.message);

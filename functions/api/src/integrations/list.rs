@@ -7,7 +7,7 @@ use axum::extract::State;
 
 use crate::http::caller::Caller;
 use crate::http::clock::now;
-use crate::http::openapi::Refusals;
+use crate::http::openapi::ClientErrors;
 use crate::http::problem::Problem;
 use crate::integrations::view::IntegrationList;
 use crate::state::Api;
@@ -17,7 +17,7 @@ use crate::state::Api;
     get, path = "/integrations", tag = "Integrations", operation_id = "listIntegrations",
     responses(
         (status = OK, description = "The integrations.", body = IntegrationList),
-        Refusals,
+        ClientErrors,
     )
 )]
 pub(crate) async fn list(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<IntegrationList>, Problem> {

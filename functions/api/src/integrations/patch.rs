@@ -6,7 +6,7 @@ use aws::kms::vault::OpenSecrets;
 use domain::alert::event::EventType;
 use domain::alert::filter::Filter;
 use domain::endpoint::headers::CustomerHeaders;
-use domain::endpoint::url::{EndpointUrl, UrlRefused};
+use domain::endpoint::url::{EndpointUrl, InvalidUrl};
 use domain::integration::{Integration, Method};
 use domain::json::{BOOLEAN, Fields, InvalidField, Object, Others, STRING, Value, WHOLE_NUMBER};
 use domain::request::signature::{SigningSecret, SigningSecrets};
@@ -119,7 +119,7 @@ pub struct Patched {
 }
 
 /// Why a patch is not applied.
-pub enum PatchRefused {
+pub enum PatchError {
     /// It breaks rules.
     Invalid(Vec<InvalidField>),
     /// It would take these stored header values to another place than they were given for. To another version of the
@@ -129,29 +129,29 @@ pub enum PatchRefused {
 
 impl IntegrationPatch {
     /// Whether it says anything of the URL, be it what stands there already.
-    pub fn names_url(&self) -> bool {
+    pub fn changes_url(&self) -> bool {
         self.url != Patch::Keep
     }
 
     /// Applies the patch, made at `now`. `secrets` are the integration's present ones.
     ///
     /// # Errors
-    /// [`PatchRefused`], with everything that is wrong with it.
+    /// [`PatchError`], with everything that is wrong with it.
     pub fn apply(
         &self,
         current: &Integration,
         secrets: &OpenSecrets,
         now: Timestamp,
-        read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>,
-    ) -> Result<Patched, PatchRefused> {
+        read_url: impl Fn(&str) -> Result<EndpointUrl, InvalidUrl>,
+    ) -> Result<Patched, PatchError> {
         let mut errors = Errors::default();
         let mut integration = self.patched_settings(current, now, &read_url, &mut errors);
         integration.filter = self.patched_filter(&current.filter, &mut errors);
         let patched_secrets = self.patched_secrets(secrets, &mut errors);
         let moved = self.moved_header_values(current, &secrets.headers, read_url);
-        errors.none().map_err(|wrong| PatchRefused::Invalid([wrong, moved.clone()].concat()))?;
+        errors.none().map_err(|wrong| PatchError::Invalid([wrong, moved.clone()].concat()))?;
         if !moved.is_empty() {
-            return Err(PatchRefused::MovesHeaderValues(moved));
+            return Err(PatchError::MovesHeaderValues(moved));
         }
         let secrets = (!are_same(&patched_secrets, secrets)).then_some(patched_secrets);
         Ok(Patched { integration, secrets })
@@ -161,7 +161,7 @@ impl IntegrationPatch {
         &self,
         current: &Integration,
         now: Timestamp,
-        read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>,
+        read_url: impl Fn(&str) -> Result<EndpointUrl, InvalidUrl>,
         errors: &mut Errors,
     ) -> Integration {
         let mut next = current.clone();
@@ -199,7 +199,7 @@ impl IntegrationPatch {
         &self,
         current: &Integration,
         headers: &CustomerHeaders,
-        read_url: impl Fn(&str) -> Result<EndpointUrl, UrlRefused>,
+        read_url: impl Fn(&str) -> Result<EndpointUrl, InvalidUrl>,
     ) -> Vec<InvalidField> {
         let Patch::Set(text) = &self.url else { return Vec::new() };
         let Ok(next) = read_url(text) else { return Vec::new() };
@@ -207,7 +207,7 @@ impl IntegrationPatch {
             return Vec::new();
         }
         let kept = headers.names().filter(|name| self.keeps_header(name));
-        kept.map(|name| fields::given_for_another_place(name, &next)).collect()
+        kept.map(|name| fields::belongs_to_other_origin(name, &next)).collect()
     }
 
     fn patched_filter(&self, current: &Filter, errors: &mut Errors) -> Filter {
@@ -276,7 +276,7 @@ mod tests {
     use domain::integration::secrets::Owner;
     use serde_json::json;
 
-    fn read_url(text: &str) -> Result<EndpointUrl, UrlRefused> {
+    fn read_url(text: &str) -> Result<EndpointUrl, InvalidUrl> {
         EndpointUrl::parse(text, &AllowedNetworks::default())
     }
 
@@ -310,8 +310,8 @@ mod tests {
         patched.map_err(|refused| at_fault(&refused))
     }
 
-    fn at_fault(refused: &PatchRefused) -> Vec<String> {
-        let (PatchRefused::Invalid(errors) | PatchRefused::MovesHeaderValues(errors)) = refused;
+    fn at_fault(refused: &PatchError) -> Vec<String> {
+        let (PatchError::Invalid(errors) | PatchError::MovesHeaderValues(errors)) = refused;
         errors.iter().map(|error| error.field.clone()).collect()
     }
 

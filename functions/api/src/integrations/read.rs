@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 
 use crate::http::caller::Caller;
-use crate::http::openapi::{IntegrationPath, NotThere, Refusals};
+use crate::http::openapi::{ClientErrors, IntegrationPath, NotFoundResponse};
 use crate::http::problem::Problem;
 use crate::integrations::view::{IntegrationView, with_version};
 use crate::state::Api;
@@ -18,7 +18,7 @@ use crate::state::Api;
     responses(
         (status = OK, description = "The integration.", body = IntegrationView,
          headers(("ETag" = String, description = "Its version, for If-Match."))),
-        Refusals, NotThere,
+        ClientErrors, NotFoundResponse,
     )
 )]
 pub(crate) async fn read(

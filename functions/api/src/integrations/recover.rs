@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws::dynamodb::deliveries_table::{Failed, FailedPlace, FailedRange, MOST_READ_AT_ONCE, More, Order};
+use aws::dynamodb::deliveries_table::{Failed, FailedPosition, FailedRange, MAX_BATCH_READ, More, Order};
 use aws::log;
 use aws::sqs::queues::BATCH;
 use axum::Json;
@@ -28,7 +28,7 @@ use crate::http::body::{FromBody, OptionalJsonBody};
 use crate::http::caller::Caller;
 use crate::http::clock;
 use crate::http::cursor;
-use crate::http::openapi::{BodyRefusals, IntegrationPath, NotThere, Refusals, TooMany};
+use crate::http::openapi::{BodyErrors, ClientErrors, IntegrationPath, NotFoundResponse, TooManyRequestsResponse};
 use crate::http::problem::{Conflict, Problem, ProblemDocument};
 use crate::state::Api;
 use crate::store::redelivery::check_enabled;
@@ -119,8 +119,8 @@ impl Progress {
         FailedRange { from: self.from, to: self.to }
     }
 
-    fn behind(&self) -> Option<FailedPlace> {
-        self.behind.map(|Behind { delivery_id, created_at }| FailedPlace { delivery_id, created_at })
+    fn behind(&self) -> Option<FailedPosition> {
+        self.behind.map(|Behind { delivery_id, created_at }| FailedPosition { delivery_id, created_at })
     }
 
     fn at(self, last: &Failed) -> Self {
@@ -156,7 +156,7 @@ struct Part {
     request_body = Option<Recover>,
     responses(
         (status = OK, description = "What was recovered by this request.", body = Recovered),
-        Refusals, NotThere, BodyRefusals, TooMany,
+        ClientErrors, NotFoundResponse, BodyErrors, TooManyRequestsResponse,
         (status = CONFLICT, description = "The integration is switched off; or others are recovering at this moment, and \
                                            Retry-After says when to ask again.",
          body = ProblemDocument, content_type = "application/problem+json"),
@@ -205,13 +205,13 @@ fn gone_on(progress: Progress, mode: Mode) -> Result<Progress, Problem> {
         };
         return Err(Problem::malformed("cursor", message));
     }
-    if progress.is_possible() { Ok(progress) } else { Err(cursor::not_ours()) }
+    if progress.is_possible() { Ok(progress) } else { Err(cursor::invalid_cursor()) }
 }
 
 /// The next part of what has failed, of which nothing is changed.
 async fn part(api: &Api, integration: &Integration, progress: Progress) -> Result<Part, Problem> {
     let (range, behind) = (progress.range(), progress.behind());
-    let limit = i32::try_from(MOST_READ_AT_ONCE).unwrap_or(i32::MAX);
+    let limit = i32::try_from(MAX_BATCH_READ).unwrap_or(i32::MAX);
     let page = api.deliveries.failed(integration.id, range, Order::OldestFirst, behind, limit).await?;
     let looked_at: Vec<_> = page.items.iter().filter(|failed| !failed.test).map(|failed| failed.delivery_id).collect();
     let found = api.deliveries.find_all(integration.id, &looked_at).await?;
@@ -258,12 +258,12 @@ async fn recover_part(
     }
     let count = u32::try_from(to_recover.len()).unwrap_or(u32::MAX);
     let slots = api.recovery_rate.reserve(integration, count, now).await?;
-    let slots = slots.map_err(|full| Problem::TooMany {
+    let slots = slots.map_err(|full| Problem::TooManyRequestsResponse {
         sentence: "Ten minutes' worth of deliveries is on its way to this endpoint already: go on when Retry-After says.",
         until: full.until,
     })?;
     recovered.paced_until = Some(slots.until());
-    let mut due: Vec<(Record, Timestamp)> = to_recover.into_iter().zip(slots.instants()).collect();
+    let mut due: Vec<(Record, Timestamp)> = to_recover.into_iter().zip(slots.times()).collect();
     while !due.is_empty() {
         let batch: Vec<_> = due.drain(..due.len().min(BATCH)).collect();
         let size = batch.len();
@@ -289,7 +289,7 @@ async fn begin_all(api: &Api, batch: Vec<(Record, Timestamp)>, now: Timestamp) -
     }
     // What the ledger has is announced, whatever went wrong with the others.
     if let Err(fault) = api.redelivery.send_later(&begun, clock::now()).await {
-        log::unanswered(&fault);
+        log::request_failed(&fault);
     }
     failure.map_or(Ok(begun.len()), Err)
 }

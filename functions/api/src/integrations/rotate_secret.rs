@@ -22,7 +22,7 @@ use crate::http::caller::Caller;
 use crate::http::clock::now;
 use crate::http::idempotency_key::{IdempotentRequest, Operation};
 use crate::http::openapi::{
-    BodyRefusals, IdempotencyKey, IfMatch, IntegrationPath, NotThere, PreconditionFailed, Refusals,
+    BodyErrors, ClientErrors, IdempotencyKey, IfMatch, IntegrationPath, NotFoundResponse, PreconditionFailed,
 };
 use crate::http::precondition::{Precondition, entity_tag};
 use crate::http::problem::{Conflict, Problem, ProblemDocument};
@@ -112,7 +112,7 @@ impl Rotation {
     responses(
         (status = OK, description = "The integration; with a generated secret, which is shown this once.",
          body = IntegrationWithSecret, headers(("ETag" = String, description = "Its version, for If-Match."))),
-        Refusals, NotThere, BodyRefusals, PreconditionFailed,
+        ClientErrors, NotFoundResponse, BodyErrors, PreconditionFailed,
         (status = CONFLICT, description = "The secret before the last rotation still signs; or others are changing the \
                                            integration at this moment, and Retry-After says when to ask again.",
          body = ProblemDocument, content_type = "application/problem+json"),

@@ -8,21 +8,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws::delivering::{Dispatch, attempt_made};
 use aws::dynamodb::deliveries_table::Written;
 use aws::kms::vault::random;
 use aws::log;
+use aws::runner::{Dispatch, attempt_made};
 use axum::Json;
 use axum::extract::{Path, State};
 use bytes::Bytes;
 use domain::alert::event::AlertEvent;
 use domain::delivery::ledger::{End, Freshness, State as LedgerState};
-use domain::delivery::payload::{Kept, keep};
+use domain::delivery::payload::{StoredPayload, compress};
 use domain::delivery::{Identity, Record};
 use domain::endpoint::url::EndpointUrl;
 use domain::ids::DeliveryId;
 use domain::integration::Integration;
-use domain::request::{Subject, name_on_the_wire};
+use domain::request::{Subject, wire_name};
 use http::header::{CONTENT_LENGTH, HOST};
 use jiff::Timestamp;
 use sender::{OutgoingRequest, Probe, Timings};
@@ -32,7 +32,7 @@ use utoipa::ToSchema;
 use crate::error_view::ErrorView;
 use crate::http::caller::Caller;
 use crate::http::clock::now;
-use crate::http::openapi::{Contended, IntegrationPath, NotThere, Refusals, TooMany};
+use crate::http::openapi::{ClientErrors, Contended, IntegrationPath, NotFoundResponse, TooManyRequestsResponse};
 use crate::http::problem::Problem;
 use crate::state::Api;
 
@@ -106,7 +106,7 @@ pub struct TimingsView {
     params(IntegrationPath),
     responses(
         (status = OK, description = "How it went, whatever the endpoint did.", body = TestResult),
-        Refusals, NotThere, TooMany, Contended,
+        ClientErrors, NotFoundResponse, TooManyRequestsResponse, Contended,
     )
 )]
 pub(crate) async fn test(
@@ -117,7 +117,7 @@ pub(crate) async fn test(
     let integration = api.integrations.find(caller, &id).await?;
     let started_at = now();
     let admitted = api.test_limit.admit(caller.organization, started_at).await?;
-    admitted.map_err(|too_many| Problem::TooMany {
+    admitted.map_err(|too_many| Problem::TooManyRequestsResponse {
         sentence: "Your organization has made 10 tests within a minute, the most it can make: wait a little.",
         until: too_many.until,
     })?;
@@ -155,10 +155,10 @@ async fn log_test(api: &Api, identity: Identity, probe: &Probe, started_at: Time
     let key = identity.key();
     let mut record = Box::new(Record::new(identity, &state, expires_at));
     record.test = true;
-    record.remember(attempt_made(&probe.exchange, 1, started_at, Freshness::First));
-    match keep(sample_bytes()) {
-        Kept::Inline(deflated) => record.payload = Some(deflated.into()),
-        Kept::Apart(deflated) => api.deliveries.keep_payload(key, deflated, expires_at).await?,
+    record.add_attempt(attempt_made(&probe.exchange, 1, started_at, Freshness::First));
+    match compress(sample_bytes()) {
+        StoredPayload::Inline(deflated) => record.payload = Some(deflated.into()),
+        StoredPayload::Separate(deflated) => api.deliveries.put_payload(key, deflated, expires_at).await?,
     }
     match api.deliveries.create(record.clone()).await? {
         // Its id is random: what is found in its place is itself, written by a call whose answer was lost.
@@ -181,11 +181,11 @@ fn shown(integration: &Integration, request: &OutgoingRequest, url: Option<&Endp
         if value.is_sensitive() { MASKED.to_owned() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() }
     };
     let mut headers: BTreeMap<_, _> =
-        request.headers.iter().map(|(name, shown)| (name_on_the_wire(name), value(shown))).collect();
+        request.headers.iter().map(|(name, shown)| (wire_name(name), value(shown))).collect();
     if let Some(authority) = url.and_then(|url| url.uri().authority()) {
-        headers.insert(name_on_the_wire(&HOST), authority.to_string());
+        headers.insert(wire_name(&HOST), authority.to_string());
     }
-    headers.insert(name_on_the_wire(&CONTENT_LENGTH), request.body.len().to_string());
+    headers.insert(wire_name(&CONTENT_LENGTH), request.body.len().to_string());
     SentRequest {
         method: integration.method.as_str(),
         url: integration.url.clone(),

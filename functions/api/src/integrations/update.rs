@@ -11,11 +11,13 @@ use jiff::Timestamp;
 
 use crate::http::body::MergePatchBody;
 use crate::http::caller::Caller;
-use crate::http::openapi::{BodyRefusals, Contended, IfMatch, IntegrationPath, NotThere, PreconditionFailed, Refusals};
+use crate::http::openapi::{
+    BodyErrors, ClientErrors, Contended, IfMatch, IntegrationPath, NotFoundResponse, PreconditionFailed,
+};
 use crate::http::precondition::Precondition;
 use crate::http::problem::Problem;
 use crate::integrations::endpoint::vet;
-use crate::integrations::patch::{IntegrationPatch, PatchRefused};
+use crate::integrations::patch::{IntegrationPatch, PatchError};
 use crate::integrations::secrets;
 use crate::integrations::view::{IntegrationView, with_version};
 use crate::state::Api;
@@ -32,7 +34,7 @@ use crate::store::integrations::Change;
     responses(
         (status = OK, description = "The integration as it is now.", body = IntegrationView,
          headers(("ETag" = String, description = "Its version, for If-Match."))),
-        Refusals, NotThere, BodyRefusals, PreconditionFailed,
+        ClientErrors, NotFoundResponse, BodyErrors, PreconditionFailed,
         Contended,
     )
 )]
@@ -65,15 +67,15 @@ async fn patched(
     let open = secrets::still_valid(&*api.dispatch.secrets(&current).await?, now);
     let patched = match patch.apply(&current, &open, now, |url| api.dispatch.read_url(url)) {
         Ok(patched) => patched,
-        Err(PatchRefused::Invalid(errors)) => return Err(Problem::Invalid(errors)),
-        Err(PatchRefused::MovesHeaderValues(errors)) => {
+        Err(PatchError::Invalid(errors)) => return Err(Problem::Invalid(errors)),
+        Err(PatchError::MovesHeaderValues(errors)) => {
             // Whoever means another version may know nothing of these headers.
             precondition.check(current.version)?;
             return Err(Problem::Invalid(errors));
         }
     };
     // The address behind a name may be another by now, even where the name stays.
-    if patch.names_url() || (patched.integration.enabled && !current.enabled) {
+    if patch.changes_url() || (patched.integration.enabled && !current.enabled) {
         vet(&api.dispatch, &patched.integration.url).await?;
     }
     let sealed = match patched.secrets {

@@ -35,7 +35,7 @@ pub enum HealthState {
     /// The last attempt failed.
     Failing,
     /// Its attempts take long: its alerts take a slower lane until it accepts one quickly.
-    Ailing,
+    Slow,
     /// It is switched off.
     Disabled,
 }
@@ -48,7 +48,7 @@ pub struct HealthView {
     /// `null` of `unknown`, and of one that was switched off before its time was kept.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
-    /// Of `failing`, why the first attempt since then failed; of `ailing`, why one did, or `slow`; of `disabled`, `by_hand` or
+    /// Of `failing`, why the first attempt since then failed; of `slow`, why one did, or the code `slow`; of `disabled`, `by_hand` or
     /// `gone`; of `unknown`, `slow` while an alert goes unanswered. `null` when there is nothing to explain.
     #[schema(required = true)]
     pub reason: Option<ErrorView>,
@@ -174,7 +174,7 @@ fn health(integration: &Integration) -> HealthView {
     }
     match &integration.health {
         None => HealthView { state: HealthState::Unknown, since: None, reason: None },
-        Some(Health::Untried { .. }) => {
+        Some(Health::Unknown { .. }) => {
             let message = "An alert was sent, and is not answered so far.";
             HealthView { state: HealthState::Unknown, since: None, reason: Some(ErrorView::new(SLOW, message)) }
         }
@@ -184,10 +184,10 @@ fn health(integration: &Integration) -> HealthView {
         Some(Health::Failing { since, reason, .. }) => {
             HealthView { state: HealthState::Failing, since: Some(*since), reason: Some(reason.into()) }
         }
-        Some(Health::Ailing { since, reason }) => {
+        Some(Health::Slow { since, reason }) => {
             let ErrorView { code, message } = reason.into();
             let message = format!("{message} Its alerts take a slower lane until it accepts one quickly.");
-            HealthView { state: HealthState::Ailing, since: Some(*since), reason: Some(ErrorView { code, message }) }
+            HealthView { state: HealthState::Slow, since: Some(*since), reason: Some(ErrorView { code, message }) }
         }
     }
 }

@@ -101,7 +101,7 @@ impl Integrations {
     /// A fault.
     pub async fn all(&self, caller: Caller) -> Result<Vec<Integration>, Problem> {
         let found = self.table.of_organization(caller.organization).await?;
-        log::left_out(caller.organization, found.unreadable);
+        log::unreadable_integrations(caller.organization, found.unreadable);
         Ok(found.readable.into_iter().filter(is_active).collect())
     }
 

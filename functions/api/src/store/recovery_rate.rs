@@ -13,12 +13,12 @@ use jiff::Timestamp;
 use crate::store::shared_value::{SharedValues, ValueKey};
 
 /// How far apart two deliveries of an integration are that are sent again: ten a second.
-pub const APART: Duration = Duration::from_millis(100);
+pub const INTERVAL: Duration = Duration::from_millis(100);
 
 /// How far ahead instants can be booked. Less than the 15 minutes for which SQS can hold a message back.
-pub const MOST_AHEAD: Duration = Duration::from_secs(10 * 60);
+pub const MAX_AHEAD: Duration = Duration::from_secs(10 * 60);
 
-/// Instants at which deliveries are sent again, [`APART`] from each other.
+/// Instants at which deliveries are sent again, [`INTERVAL`] from each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slots {
     first: Timestamp,
@@ -27,19 +27,19 @@ pub struct Slots {
 
 /// So much is booked already that no more can be for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FullyBooked {
+pub struct NoSlotsLeft {
     /// When there is room again.
     pub until: Timestamp,
 }
 
 impl Slots {
-    pub fn instants(self) -> impl Iterator<Item = Timestamp> {
-        (0..self.count).map(move |index| later(self.first, APART * index))
+    pub fn times(self) -> impl Iterator<Item = Timestamp> {
+        (0..self.count).map(move |index| later(self.first, INTERVAL * index))
     }
 
     /// The instant from which on nothing is booked.
     pub fn until(self) -> Timestamp {
-        later(self.first, APART * self.count)
+        later(self.first, INTERVAL * self.count)
     }
 }
 
@@ -62,9 +62,9 @@ impl RecoveryRate {
         integration: &Integration,
         count: u32,
         now: Timestamp,
-    ) -> Result<Result<Slots, FullyBooked>, Fault> {
-        let key = ValueKey::new(integration.organization_id, format!("pace_{}", integration.id));
-        let needed_until = later(now, MOST_AHEAD);
+    ) -> Result<Result<Slots, NoSlotsLeft>, Fault> {
+        let key = ValueKey::new(integration.organization_id, format!("recovery_{}", integration.id));
+        let needed_until = later(now, MAX_AHEAD);
         let reserve = |booked_until: Option<i64>| {
             let booked_until = booked_until.and_then(|at| Timestamp::from_millisecond(at).ok());
             let slots = reserve(booked_until, count, now)?;
@@ -77,14 +77,14 @@ impl RecoveryRate {
 /// Books `count` instants, from `now` on or behind what is booked already.
 ///
 /// # Errors
-/// [`FullyBooked`] when the last of them would lie further ahead than [`MOST_AHEAD`].
-fn reserve(booked_until: Option<Timestamp>, count: u32, now: Timestamp) -> Result<Slots, FullyBooked> {
+/// [`NoSlotsLeft`] when the last of them would lie further ahead than [`MAX_AHEAD`].
+fn reserve(booked_until: Option<Timestamp>, count: u32, now: Timestamp) -> Result<Slots, NoSlotsLeft> {
     let first = booked_until.map_or(now, |booked_until| booked_until.max(now));
     let slots = Slots { first, count };
-    let horizon = later(now, MOST_AHEAD);
+    let horizon = later(now, MAX_AHEAD);
     if slots.until() > horizon {
         let surplus = slots.until().duration_since(horizon).unsigned_abs();
-        return Err(FullyBooked { until: later(now, surplus) });
+        return Err(NoSlotsLeft { until: later(now, surplus) });
     }
     Ok(slots)
 }
@@ -104,22 +104,22 @@ mod tests {
     #[test]
     fn ten_a_second_from_now_on() {
         let slots = reserve(None, 3, at(0)).unwrap();
-        assert_eq!(slots.instants().collect::<Vec<_>>(), [at(0), at(100), at(200)]);
+        assert_eq!(slots.times().collect::<Vec<_>>(), [at(0), at(100), at(200)]);
         assert_eq!(slots.until(), at(300));
     }
 
     #[test]
     fn behind_what_is_booked() {
-        assert_eq!(reserve(Some(at(300)), 1, at(0)).unwrap().instants().next(), Some(at(300)));
-        assert_eq!(reserve(Some(at(-300)), 1, at(0)).unwrap().instants().next(), Some(at(0)));
+        assert_eq!(reserve(Some(at(300)), 1, at(0)).unwrap().times().next(), Some(at(300)));
+        assert_eq!(reserve(Some(at(-300)), 1, at(0)).unwrap().times().next(), Some(at(0)));
     }
 
     #[test]
     fn no_further_than_a_queue_can_hold_back() {
         let nearly_full = Some(at(599_900));
         assert!(reserve(nearly_full, 1, at(0)).is_ok());
-        assert_eq!(reserve(nearly_full, 2, at(0)), Err(FullyBooked { until: at(100) }));
+        assert_eq!(reserve(nearly_full, 2, at(0)), Err(NoSlotsLeft { until: at(100) }));
         assert!(reserve(nearly_full, 2, at(100)).is_ok());
-        assert!(MOST_AHEAD < Duration::from_secs(15 * 60));
+        assert!(MAX_AHEAD < Duration::from_secs(15 * 60));
     }
 }

@@ -7,8 +7,8 @@ use aws::dynamodb::deliveries_table::{DeliveriesTable, Written};
 use aws::fault::Fault;
 use aws::sqs::queues::RetryMessages;
 use domain::delivery::ledger::{self, NotRedeliverable};
-use domain::delivery::moves::{Move, Prior, Write};
 use domain::delivery::retry_message::RetryMessage;
+use domain::delivery::transitions::{Condition, Transition, Write};
 use domain::delivery::wait::longest_queue_delay;
 use domain::delivery::{Record, Status};
 use domain::integration::{Integration, Standing};
@@ -71,8 +71,8 @@ impl Redelivery {
     async fn begin_round(&self, record: &Record, round: Round, expires_at: Timestamp) -> Result<Written, Fault> {
         let Round { attempt, rounds, due_at, now } = round;
         let key = record.identity.key();
-        let from = Prior::of(&record.state()?);
-        let to = Move::Redeliver { attempt, due_at, rounds, now };
+        let from = Condition::of(&record.state()?);
+        let to = Transition::Redeliver { attempt, due_at, rounds, now };
         // One that was given up in the middle of an attempt: it was begun before its lease ended, nobody knows when.
         let interrupted = record.with_interrupted_attempt(record.lease_until.unwrap_or(now));
         let write = Write { from, to, attempts: interrupted.as_deref(), expires_at: Some(expires_at) };

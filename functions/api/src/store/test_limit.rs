@@ -10,11 +10,11 @@ use jiff::Timestamp;
 
 use crate::store::shared_value::{SharedValues, ValueKey};
 
-/// The most tests of an organization within [`PER`].
-pub const MOST_TESTS: usize = 10;
+/// The most tests of an organization within [`WINDOW`].
+pub const MAX_TESTS: usize = 10;
 
 /// The time over which tests are counted.
-pub const PER: Duration = Duration::from_secs(60);
+pub const WINDOW: Duration = Duration::from_secs(60);
 
 /// The organization has made all the tests it may make for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl TestLimit {
     /// [`Fault`] when DynamoDB fails, [`Fault::Contended`] when others never let up.
     pub async fn admit(&self, organization: OrganizationId, now: Timestamp) -> Result<Result<(), TooManyTests>, Fault> {
         let key = ValueKey::new(organization, "tests".to_owned());
-        let needed_until = now.saturating_add(PER).unwrap_or(Timestamp::MAX);
+        let needed_until = now.saturating_add(WINDOW).unwrap_or(Timestamp::MAX);
         let admit = |recent: Option<Vec<i64>>| Ok((admit(&recent.unwrap_or_default(), now)?, ()));
         self.0.change(&key, needed_until, admit).await
     }
@@ -48,12 +48,12 @@ impl TestLimit {
 /// what is recent from then on.
 ///
 /// # Errors
-/// [`TooManyTests`] when there were [`MOST_TESTS`] within the last minute.
+/// [`TooManyTests`] when there were [`MAX_TESTS`] within the last minute.
 fn admit(recent: &[i64], now: Timestamp) -> Result<Vec<i64>, TooManyTests> {
     let within = |at: &&i64| now.as_millisecond().saturating_sub(**at) < PER_MILLIS;
     let mut still_recent: Vec<i64> = recent.iter().filter(within).copied().collect();
-    if still_recent.len() >= MOST_TESTS {
-        let oldest_that_counts = still_recent[still_recent.len() - MOST_TESTS];
+    if still_recent.len() >= MAX_TESTS {
+        let oldest_that_counts = still_recent[still_recent.len() - MAX_TESTS];
         let until = Timestamp::from_millisecond(oldest_that_counts.saturating_add(PER_MILLIS));
         return Err(TooManyTests { until: until.unwrap_or(now) });
     }
@@ -87,6 +87,6 @@ mod tests {
     fn the_minute_slides() {
         let late = tests_at((0..10).map(|n| 59_000 + n));
         assert_eq!(admit(&late, at(61_000)), Err(TooManyTests { until: at(119_000) }));
-        assert_eq!(PER.as_millis(), PER_MILLIS.unsigned_abs().into());
+        assert_eq!(WINDOW.as_millis(), PER_MILLIS.unsigned_abs().into());
     }
 }

@@ -147,7 +147,7 @@ where
 
 /// Pauses after the n-th conflict in a row, from 1, for a random time: at most half a second.
 pub async fn pause(conflict: u32) {
-    sleep(backoff::pause(conflict, u16::from_be_bytes(random()))).await;
+    sleep(backoff::conflict_backoff(conflict, u16::from_be_bytes(random()))).await;
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use domain::delivery::moves::Write;
-use domain::delivery::payload::{self, DoesNotInflate};
+use domain::delivery::payload::{self, InflateError};
+use domain::delivery::transitions::Write;
 use domain::delivery::{DeliveryKey, Identity, Record};
 use domain::ids::{DeliveryId, IntegrationId, OrganizationId};
 use jiff::Timestamp;
@@ -58,7 +58,7 @@ pub const FAILED_INDEX: &str = "failed";
 
 /// A place among the failed deliveries of an integration: just behind the one of that id and time of receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FailedPlace {
+pub struct FailedPosition {
     pub delivery_id: DeliveryId,
     pub created_at: Timestamp,
 }
@@ -89,8 +89,8 @@ pub struct Failed {
 }
 
 impl Failed {
-    pub fn place(&self) -> FailedPlace {
-        FailedPlace { delivery_id: self.delivery_id, created_at: self.created_at }
+    pub fn place(&self) -> FailedPosition {
+        FailedPosition { delivery_id: self.delivery_id, created_at: self.created_at }
     }
 }
 
@@ -109,7 +109,7 @@ pub enum More {
 }
 
 /// The most items that one read of keys and items takes (BatchGetItem's limit).
-pub const MOST_READ_AT_ONCE: usize = 100;
+pub const MAX_BATCH_READ: usize = 100;
 
 /// How many overdue deliveries are read at a time.
 const OVERDUE_PAGE: i32 = 100;
@@ -170,7 +170,7 @@ impl DeliveriesTable {
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails; whether the write was made is then unknown.
-    pub async fn conclude(&self, record: &Record, write: &Write<'_>) -> Result<Written, Fault> {
+    pub async fn record_attempt(&self, record: &Record, write: &Write<'_>) -> Result<Written, Fault> {
         let Identity { organization_id: owner, .. } = record.identity;
         match self.update(record.identity.key(), owner, write, ReturnValue::None).await? {
             Conditional::Applied(_) => {
@@ -219,7 +219,7 @@ impl DeliveriesTable {
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails.
-    pub async fn keep_payload(&self, key: DeliveryKey, deflated: Vec<u8>, expires_at: Timestamp) -> Result<(), Fault> {
+    pub async fn put_payload(&self, key: DeliveryKey, deflated: Vec<u8>, expires_at: Timestamp) -> Result<(), Fault> {
         let outlives = expires_at.saturating_add(PAYLOAD_OUTLIVES).unwrap_or(expires_at);
         let mut item = item_key(key, payload_sort_key(key));
         item.insert("payload".to_owned(), AttributeValue::B(deflated.into()));
@@ -241,7 +241,7 @@ impl DeliveriesTable {
         let item = self.get(key, payload_sort_key(key)).await?.ok_or(Fault::PayloadMissing)?;
         match item.get("payload") {
             Some(AttributeValue::B(deflated)) => Ok(payload::inflate(deflated.as_ref())?),
-            _ => Err(DoesNotInflate.into()),
+            _ => Err(InflateError.into()),
         }
     }
 
@@ -311,10 +311,10 @@ impl DeliveriesTable {
         integration_id: IntegrationId,
         range: FailedRange,
         order: Order,
-        behind: Option<FailedPlace>,
+        behind: Option<FailedPosition>,
         limit: i32,
     ) -> Result<Page<Failed>, Fault> {
-        let behind = behind.map(|FailedPlace { delivery_id, created_at }| {
+        let behind = behind.map(|FailedPosition { delivery_id, created_at }| {
             let mut key = item_key(DeliveryKey { integration_id, delivery_id }, delivery_id.to_string());
             key.insert("failed_created_at".to_owned(), number(created_at.as_millisecond()));
             key
@@ -338,7 +338,7 @@ impl DeliveriesTable {
     }
 
     /// Those deliveries of an integration, in the order asked for, but for those that are gone. At most
-    /// [`MOST_READ_AT_ONCE`].
+    /// [`MAX_BATCH_READ`].
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails, leaves some unread, or an item is broken.

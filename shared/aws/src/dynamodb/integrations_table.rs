@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use domain::ids::{IntegrationId, OrganizationId};
-use domain::integration::health::{Health, Sign};
+use domain::integration::health::{Health, Observation};
 use domain::integration::{DisabledReason, Integration};
 use jiff::Timestamp;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
@@ -26,17 +26,17 @@ pub struct IntegrationsTable {
 
 /// How often a sign is noted: once, and once more on top of what others have noted meanwhile. What gives up then has seen
 /// somebody else's news written twice, and nothing depends on its own.
-const MAX_OBSERVATIONS: usize = 2;
+const MAX_HEALTH_WRITES: usize = 2;
 
 /// Whether a sign is in an endpoint's health.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Observed {
+pub enum HealthUpdate {
     /// It is, or is no news. This is the health now.
-    Noted(Option<Health>),
+    Recorded(Option<Health>),
     /// Others kept noting theirs. This is what they made of it.
-    Outpaced(Option<Health>),
+    Conflict(Option<Health>),
     /// The integration was changed since the attempt began: what it learned is about an endpoint that is gone.
-    Outdated,
+    Superseded,
 }
 
 /// All integrations of an organization: the readable ones, and how many could not be read.
@@ -105,23 +105,25 @@ impl IntegrationsTable {
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails.
-    pub async fn observe(
+    pub async fn update_health(
         &self,
         used: &Integration,
         mut seen: Option<Health>,
-        sign: Sign<'_>,
+        observation: Observation<'_>,
         now: Timestamp,
-    ) -> Result<Observed, Fault> {
+    ) -> Result<HealthUpdate, Fault> {
         // Not `with_backoff`: being outpaced is an answer here and no fault, after two attempts that nothing pauses between.
-        for _ in 0..MAX_OBSERVATIONS {
-            let Some(next) = Health::after(seen.as_ref(), sign, now) else { return Ok(Observed::Noted(seen)) };
+        for _ in 0..MAX_HEALTH_WRITES {
+            let Some(next) = Health::after(seen.as_ref(), observation, now) else {
+                return Ok(HealthUpdate::Recorded(seen));
+            };
             match self.write_health(used, seen.as_ref(), &next).await? {
-                Conditional::Applied(()) => return Ok(Observed::Noted(Some(next))),
+                Conditional::Applied(()) => return Ok(HealthUpdate::Recorded(Some(next))),
                 Conditional::Refused(Some(found)) if found.version == used.version => seen = found.health,
-                Conditional::Refused(_) => return Ok(Observed::Outdated),
+                Conditional::Refused(_) => return Ok(HealthUpdate::Superseded),
             }
         }
-        Ok(Observed::Outpaced(seen))
+        Ok(HealthUpdate::Conflict(seen))
     }
 
     /// Writes a health in place of the one that was seen, if that and the version are still the ones.

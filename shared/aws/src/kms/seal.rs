@@ -1,6 +1,6 @@
 //! AES-256-GCM over one value, bound to its owner and place.
 
-use domain::integration::secrets::{Owner, Place};
+use domain::integration::secrets::{Owner, Slot};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde_bytes::ByteBuf;
 use zeroize::Zeroizing;
@@ -17,12 +17,12 @@ pub type SealNonce = [u8; NONCE_LEN];
 /// A sealed value that does not open: it was altered, moved, or sealed under another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a sealed value does not open under its integration's key")]
-pub struct DoesNotOpen;
+pub struct UnsealError;
 
 /// Seals a value: nonce, ciphertext and tag in one.
-pub fn seal(key: &DataKey, owner: &Owner, place: Place<'_>, value: &str, nonce: SealNonce) -> ByteBuf {
+pub fn seal(key: &DataKey, owner: &Owner, slot: Slot<'_>, value: &str, nonce: SealNonce) -> ByteBuf {
     let mut sealed = value.as_bytes().to_vec();
-    let aad = Aad::from(owner.associated_data(place));
+    let aad = Aad::from(owner.associated_data(slot));
     cipher(key)
         .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
         .expect("AES-GCM seals anything below 64 GiB");
@@ -33,14 +33,14 @@ pub fn seal(key: &DataKey, owner: &Owner, place: Place<'_>, value: &str, nonce: 
 /// Opens what [`seal`] made for the same owner and place.
 ///
 /// # Errors
-/// [`DoesNotOpen`], without any hint at why.
-pub fn open(key: &DataKey, owner: &Owner, place: Place<'_>, sealed: &[u8]) -> Result<Zeroizing<String>, DoesNotOpen> {
-    let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(DoesNotOpen)?;
+/// [`UnsealError`], without any hint at why.
+pub fn open(key: &DataKey, owner: &Owner, slot: Slot<'_>, sealed: &[u8]) -> Result<Zeroizing<String>, UnsealError> {
+    let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(UnsealError)?;
     let mut buffer = Zeroizing::new(ciphertext.to_vec());
-    let aad = Aad::from(owner.associated_data(place));
+    let aad = Aad::from(owner.associated_data(slot));
     let opened =
-        cipher(key).open_in_place(Nonce::assume_unique_for_key(*nonce), aad, &mut buffer).map_err(|_| DoesNotOpen)?;
-    let value = std::str::from_utf8(opened).map_err(|_| DoesNotOpen)?;
+        cipher(key).open_in_place(Nonce::assume_unique_for_key(*nonce), aad, &mut buffer).map_err(|_| UnsealError)?;
+    let value = std::str::from_utf8(opened).map_err(|_| UnsealError)?;
     Ok(Zeroizing::new(value.to_owned()))
 }
 
@@ -69,32 +69,32 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_for_its_owner_and_place_alone() {
-        let sealed = seal(&key(1), &owner(1), Place::Header("authorization"), "Bearer x", [7; 12]);
+        let sealed = seal(&key(1), &owner(1), Slot::Header("authorization"), "Bearer x", [7; 12]);
         assert!(!sealed.windows(6).any(|part| part == b"Bearer"));
-        let open_as = |key: &DataKey, owner: &Owner, place| open(key, owner, place, &sealed).map(|v| v.to_string());
+        let open_as = |key: &DataKey, owner: &Owner, slot| open(key, owner, slot, &sealed).map(|v| v.to_string());
 
-        assert_eq!(open_as(&key(1), &owner(1), Place::Header("authorization")), Ok("Bearer x".to_owned()));
-        assert_eq!(open_as(&key(2), &owner(1), Place::Header("authorization")), Err(DoesNotOpen));
-        assert_eq!(open_as(&key(1), &owner(2), Place::Header("authorization")), Err(DoesNotOpen));
-        assert_eq!(open_as(&key(1), &owner(1), Place::Header("x-api-key")), Err(DoesNotOpen));
-        assert_eq!(open_as(&key(1), &owner(1), Place::SigningSecret), Err(DoesNotOpen));
+        assert_eq!(open_as(&key(1), &owner(1), Slot::Header("authorization")), Ok("Bearer x".to_owned()));
+        assert_eq!(open_as(&key(2), &owner(1), Slot::Header("authorization")), Err(UnsealError));
+        assert_eq!(open_as(&key(1), &owner(2), Slot::Header("authorization")), Err(UnsealError));
+        assert_eq!(open_as(&key(1), &owner(1), Slot::Header("x-api-key")), Err(UnsealError));
+        assert_eq!(open_as(&key(1), &owner(1), Slot::SigningSecret), Err(UnsealError));
     }
 
     #[test]
     fn an_altered_or_truncated_value_does_not_open() {
-        let sealed = seal(&key(1), &owner(1), Place::SigningSecret, "s3cret", [7; 12]);
+        let sealed = seal(&key(1), &owner(1), Slot::SigningSecret, "s3cret", [7; 12]);
         for at in 0..sealed.len() {
             let mut altered = sealed.to_vec();
             altered[at] ^= 1;
-            assert!(open(&key(1), &owner(1), Place::SigningSecret, &altered).is_err(), "byte {at}");
-            assert!(open(&key(1), &owner(1), Place::SigningSecret, &sealed[..at]).is_err(), "cut at {at}");
+            assert!(open(&key(1), &owner(1), Slot::SigningSecret, &altered).is_err(), "byte {at}");
+            assert!(open(&key(1), &owner(1), Slot::SigningSecret, &sealed[..at]).is_err(), "cut at {at}");
         }
     }
 
     #[test]
     fn a_rotated_secret_opens_in_the_previous_ones_place() {
-        let sealed = seal(&key(1), &owner(1), Place::SigningSecret, "s3cret", [7; 12]);
-        let opened = open(&key(1), &owner(1), Place::PreviousSigningSecret, &sealed).unwrap();
+        let sealed = seal(&key(1), &owner(1), Slot::SigningSecret, "s3cret", [7; 12]);
+        let opened = open(&key(1), &owner(1), Slot::PreviousSigningSecret, &sealed).unwrap();
         assert_eq!(opened.as_str(), "s3cret");
     }
 }

@@ -13,7 +13,7 @@ use aws_sdk_kms::types::DataKeySpec;
 use domain::endpoint::headers::CustomerHeaders;
 use domain::ids::IntegrationId;
 use domain::integration::Integration;
-use domain::integration::secrets::{Owner, Place, SealedSecrets, last4};
+use domain::integration::secrets::{Owner, SealedSecrets, Slot, last4};
 use domain::request::signature::{PreviousSecret, SigningSecret, SigningSecrets};
 use jiff::Timestamp;
 use lru::LruCache;
@@ -21,7 +21,7 @@ use serde_bytes::ByteBuf;
 use tokio::sync::OnceCell;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::seal::{DATA_KEY_BYTES, DataKey, DoesNotOpen, open, seal};
+use super::seal::{DATA_KEY_BYTES, DataKey, UnsealError, open, seal};
 use crate::fault::Fault;
 
 /// How many integrations' secrets are kept in memory. At a few hundred bytes each, well below a megabyte.
@@ -102,24 +102,24 @@ impl Vault {
             .await
             .map_err(Fault::of("GenerateDataKey"))?;
         let key = data_key(answer.plaintext)?;
-        let data_key = ByteBuf::from(answer.ciphertext_blob.ok_or(DoesNotOpen)?.into_inner());
-        let seal_at = |place, value: &str| seal(&key, owner, place, value, random());
+        let data_key = ByteBuf::from(answer.ciphertext_blob.ok_or(UnsealError)?.into_inner());
+        let seal_at = |slot, value: &str| seal(&key, owner, slot, value, random());
         let current = secrets.signing.as_ref().map(|signing| &signing.current);
         let previous = secrets.signing.as_ref().and_then(|signing| signing.previous.as_ref());
         let hints = secrets.headers.iter().filter_map(|(name, value)| Some((name.to_owned(), last4(value)?)));
         Ok(Some(SealedSecrets {
             data_key,
-            signing_secret: current.map(|secret| seal_at(Place::SigningSecret, secret.reveal())),
+            signing_secret: current.map(|secret| seal_at(Slot::SigningSecret, secret.reveal())),
             signing_secret_last4: current.and_then(|secret| last4(secret.reveal())),
             signing_secret_format: current.map(SigningSecret::format),
             previous_signing_secret: previous
-                .map(|previous| seal_at(Place::PreviousSigningSecret, previous.secret.reveal())),
+                .map(|previous| seal_at(Slot::PreviousSigningSecret, previous.secret.reveal())),
             previous_valid_until: previous.map(|previous| previous.valid_until),
             header_last4: hints.collect(),
             headers: secrets
                 .headers
                 .iter()
-                .map(|(name, value)| (name.to_owned(), seal_at(Place::Header(name), value)))
+                .map(|(name, value)| (name.to_owned(), seal_at(Slot::Header(name), value)))
                 .collect(),
         }))
     }
@@ -153,29 +153,29 @@ fn context(owner: &Owner) -> HashMap<String, String> {
 }
 
 fn data_key(plaintext: Option<Blob>) -> Result<DataKey, Fault> {
-    let mut plaintext = plaintext.ok_or(DoesNotOpen)?.into_inner();
+    let mut plaintext = plaintext.ok_or(UnsealError)?.into_inner();
     let key = <[u8; DATA_KEY_BYTES]>::try_from(plaintext.as_slice()).map(Zeroizing::new);
     plaintext.zeroize();
-    Ok(key.map_err(|_| DoesNotOpen)?)
+    Ok(key.map_err(|_| UnsealError)?)
 }
 
 fn open_all(key: &DataKey, owner: &Owner, sealed: &SealedSecrets) -> Result<OpenSecrets, Fault> {
     let unusable = |what| Fault::UnusableIntegration { integration_id: owner.integration, what };
-    let secret_at = |place, value: &[u8]| -> Result<SigningSecret, Fault> {
-        SigningSecret::parse_stored(&open(key, owner, place, value)?).ok_or_else(|| unusable("signing secret"))
+    let secret_at = |slot, value: &[u8]| -> Result<SigningSecret, Fault> {
+        SigningSecret::parse_stored(&open(key, owner, slot, value)?).ok_or_else(|| unusable("signing secret"))
     };
 
-    let current = sealed.signing_secret.as_ref().map(|value| secret_at(Place::SigningSecret, value)).transpose()?;
+    let current = sealed.signing_secret.as_ref().map(|value| secret_at(Slot::SigningSecret, value)).transpose()?;
     let previous = match &sealed.previous_signing_secret {
         Some(value) => Some(PreviousSecret {
-            secret: secret_at(Place::PreviousSigningSecret, value)?,
+            secret: secret_at(Slot::PreviousSigningSecret, value)?,
             valid_until: sealed.previous_valid_until.unwrap_or(Timestamp::MIN),
         }),
         None => None,
     };
     let mut values = Vec::with_capacity(sealed.headers.len());
     for (name, value) in &sealed.headers {
-        values.push((name.as_str(), open(key, owner, Place::Header(name), value)?));
+        values.push((name.as_str(), open(key, owner, Slot::Header(name), value)?));
     }
     let headers = CustomerHeaders::parse(values.iter().map(|(name, value)| (*name, value.as_str())))
         .map_err(|_| unusable("header"))?;
@@ -198,10 +198,10 @@ mod tests {
         let opened = |current: &str, previous: &str| {
             let item = SealedSecrets {
                 data_key: ByteBuf::new(),
-                signing_secret: Some(seal(&key, &owner, Place::SigningSecret, current, [1; 12])),
+                signing_secret: Some(seal(&key, &owner, Slot::SigningSecret, current, [1; 12])),
                 signing_secret_last4: None,
                 signing_secret_format: None,
-                previous_signing_secret: Some(seal(&key, &owner, Place::PreviousSigningSecret, previous, [2; 12])),
+                previous_signing_secret: Some(seal(&key, &owner, Slot::PreviousSigningSecret, previous, [2; 12])),
                 previous_valid_until: Some(Timestamp::MAX),
                 headers: Default::default(),
                 header_last4: Default::default(),

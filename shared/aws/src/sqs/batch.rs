@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
-use domain::backoff::{Receives, Return, give_back};
+use domain::backoff::{Receives, Return, return_to_queue};
 use domain::deadline::Deadline;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
@@ -39,14 +39,14 @@ impl Inbox {
     ///
     /// # Errors
     /// As [`DeadLetterQueue::bury`].
-    pub async fn bury(&self, message: &Received, field: &str, error: &str) -> Result<(), Fault> {
-        self.dead_letters.bury(message, Some(field), error).await?;
-        log::buried(&message.id, Some(field), error);
+    pub async fn dead_letter(&self, message: &Received, field: &str, error: &str) -> Result<(), Fault> {
+        self.dead_letters.send(message, Some(field), error).await?;
+        log::dead_lettered(&message.id, Some(field), error);
         Ok(())
     }
 
     /// Handles every message of a batch, all at once. The answer names those that go back to their queue: whose handling
-    /// ended in a fault, or panicked. Each is hidden as long as [`give_back`] says from the moment on that its handling
+    /// ended in a fault, or panicked. Each is hidden as long as [`return_to_queue`] says from the moment on that its handling
     /// ended, however long its neighbours take.
     pub async fn each_message<H, F>(
         self: &Arc<Self>,
@@ -98,20 +98,21 @@ impl Inbox {
     async fn return_for(&self, message: &Received, fault: &Fault, deadline: Deadline) -> End {
         let now = Timestamp::now();
         let receives = Receives { count: message.receive_count, first_at: message.first_received_at.unwrap_or(now) };
-        let time = deadline.left_before_the_answer(now);
-        match give_back(fault.cause(), receives, now) {
+        let time = deadline.remaining_before_response(now);
+        match return_to_queue(fault.cause(), receives, now) {
             Return::DeadLetter => {
                 let error = format!("A fault of ours was not over within an hour: {fault}.");
-                if let Ok(Ok(())) = timeout(time, self.dead_letters.bury(message, None, &error)).await {
-                    log::buried(&message.id, None, &error);
+                if let Ok(Ok(())) = timeout(time, self.dead_letters.send(message, None, &error)).await {
+                    log::dead_lettered(&message.id, None, &error);
                     return End::Acknowledged;
                 }
-                log::given_back(&message.id, fault, None);
+                log::returned(&message.id, fault, None);
             }
             Return::Hidden(hidden) => {
                 // If this fails too, the message is hidden for the rest of its queue's visibility timeout.
-                let is_hidden = matches!(timeout(time, self.sources.hide(message, hidden)).await, Ok(Ok(())));
-                log::given_back(&message.id, fault, is_hidden.then_some(hidden));
+                let is_hidden =
+                    matches!(timeout(time, self.sources.set_visibility_timeout(message, hidden)).await, Ok(Ok(())));
+                log::returned(&message.id, fault, is_hidden.then_some(hidden));
             }
         }
         End::GivenBack

@@ -97,7 +97,7 @@ impl SourceQueues {
     ///
     /// # Errors
     /// [`Fault`] when SQS fails, or the message is of none of the queues.
-    pub async fn hide(&self, message: &Received, time: Duration) -> Result<(), Fault> {
+    pub async fn set_visibility_timeout(&self, message: &Received, time: Duration) -> Result<(), Fault> {
         let name = message.queue_arn.as_deref().and_then(|arn| arn.rsplit(':').next());
         let url = self.urls.iter().find(|url| url.rsplit('/').next() == name).ok_or(Fault::UnknownQueue)?;
         self.client
@@ -130,7 +130,7 @@ impl DeadLetterQueue {
     /// # Errors
     /// [`Fault`] when SQS fails. A message that does not fit with its attributes fails too; it goes back to its queue,
     /// whose redrive policy takes it as it is.
-    pub async fn bury(&self, message: &Received, field: Option<&str>, error: &str) -> Result<(), Fault> {
+    pub async fn send(&self, message: &Received, field: Option<&str>, error: &str) -> Result<(), Fault> {
         let mut request = self
             .client
             .send_message()

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::endpoint::headers::HeaderRefused;
-use crate::endpoint::url::UrlRefused;
+use crate::endpoint::headers::InvalidHeader;
+use crate::endpoint::url::InvalidUrl;
 
 /// A response head of up to this many bytes, 408 KiB, is never refused for its size; one of twice as many always is. The number
 /// is hyper's, which reqwest leaves as it is (`DEFAULT_MAX_BUFFER_SIZE`; a read may go beyond it by what its buffer was made
@@ -92,9 +92,9 @@ pub enum Blocked {
     /// The host is, or resolves to, an address that is not public.
     Address,
     /// The integration's URL is not one that webhooks can be sent to.
-    Url(UrlRefused),
+    Url(InvalidUrl),
     /// One of the integration's headers is not one that webhooks can carry.
-    Header(HeaderRefused),
+    Header(InvalidHeader),
 }
 
 /// Every code a failure can have, for documentation and its tests. Codes are only ever added.
@@ -182,28 +182,28 @@ impl Outcome {
     }
 
     /// What the customer can do about a failure, in a sentence; `None` for a success.
-    pub fn sentence(&self) -> Option<String> {
+    pub fn message(&self) -> Option<String> {
         Some(match self {
             Self::Accepted { .. } => return None,
             Self::Rejected { status } => rejection_sentence(*status),
             Self::TimedOut { phase, limit } => timeout_sentence(*phase, *limit),
-            Self::Unreachable(reason) => reason.sentence().to_owned(),
-            Self::Blocked(reason) => reason.sentence(),
+            Self::Unreachable(reason) => reason.message().to_owned(),
+            Self::Blocked(reason) => reason.message(),
         })
     }
 }
 
-impl From<UrlRefused> for Outcome {
-    fn from(refused: UrlRefused) -> Self {
+impl From<InvalidUrl> for Outcome {
+    fn from(refused: InvalidUrl) -> Self {
         Self::Blocked(match refused {
-            UrlRefused::ForbiddenAddress => Blocked::Address,
+            InvalidUrl::ForbiddenAddress => Blocked::Address,
             refused => Blocked::Url(refused),
         })
     }
 }
 
-impl From<HeaderRefused> for Outcome {
-    fn from(refused: HeaderRefused) -> Self {
+impl From<InvalidHeader> for Outcome {
+    fn from(refused: InvalidHeader) -> Self {
         Self::Blocked(Blocked::Header(refused))
     }
 }
@@ -286,7 +286,7 @@ impl Unreachable {
         }
     }
 
-    fn sentence(self) -> &'static str {
+    fn message(self) -> &'static str {
         match self {
             Self::Dns => {
                 "The host name of the webhook URL does not resolve: check its spelling, and that it is in public DNS."
@@ -299,7 +299,7 @@ impl Unreachable {
                 "There is no network path to the host of the webhook URL: check that it is publicly reachable over IPv4 \
                  and that your firewall allows incoming requests."
             }
-            Self::Tls(fault) => fault.sentence(),
+            Self::Tls(fault) => fault.message(),
             Self::ClosedEarly => {
                 "Your endpoint closed the connection without answering: look into its log and those of any proxy or \
                  firewall in front of it."
@@ -341,7 +341,7 @@ impl TlsFault {
         }
     }
 
-    fn sentence(self) -> &'static str {
+    fn message(self) -> &'static str {
         match self {
             Self::CertificateExpired => "Your endpoint's HTTPS certificate has expired: renew it.",
             Self::CertificateNotYetValid => {
@@ -373,19 +373,19 @@ impl TlsFault {
 impl Blocked {
     fn code(&self) -> &'static str {
         match self {
-            Self::Address | Self::Url(UrlRefused::ForbiddenAddress) => "blocked_address",
+            Self::Address | Self::Url(InvalidUrl::ForbiddenAddress) => "blocked_address",
             Self::Url(_) | Self::Header(_) => "blocked_configuration",
         }
     }
 
-    fn sentence(&self) -> String {
+    fn message(&self) -> String {
         match self {
             Self::Address => {
                 "The host of the webhook URL is not publicly accessible: use a host whose addresses are all public."
                     .to_owned()
             }
-            Self::Url(refused) => refused.sentence(),
-            Self::Header(refused) => refused.sentence(),
+            Self::Url(refused) => refused.message(),
+            Self::Header(refused) => refused.message(),
         }
     }
 }
@@ -408,7 +408,7 @@ mod tests {
         assert_eq!(outcome.code(), Some(code), "{outcome:?}");
         assert!(CODES.contains(&code), "{code} is not in CODES");
         assert!(!outcome.is_success());
-        let sentence = outcome.sentence().expect("a failure has a sentence");
+        let sentence = outcome.message().expect("a failure has a sentence");
         assert!(sentence.contains(sentence_has), "{sentence}");
         assert!(sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
     }
@@ -420,7 +420,7 @@ mod tests {
             assert_eq!(outcome.status(), Some(status));
             assert_eq!(outcome.is_success(), (200..300).contains(&status), "{status}");
             assert_eq!(outcome.code().is_none(), outcome.is_success());
-            assert_eq!(outcome.sentence().is_none(), outcome.is_success());
+            assert_eq!(outcome.message().is_none(), outcome.is_success());
         }
         assert_eq!(answered(204).kind(), "accepted");
     }
@@ -474,7 +474,7 @@ mod tests {
     ];
 
     fn blocked() -> Vec<Outcome> {
-        vec![Outcome::Blocked(Blocked::Address), UrlRefused::Scheme.into(), HeaderRefused::TooMany.into()]
+        vec![Outcome::Blocked(Blocked::Address), InvalidUrl::Scheme.into(), InvalidHeader::TooMany.into()]
     }
 
     #[test]
@@ -488,9 +488,9 @@ mod tests {
         let bounds = format!("at most {headers} headers, of at most {kib} KiB");
         check(Outcome::Unreachable(Unreachable::HeadTooLarge), "unreachable", "response_head_too_large", &bounds);
         check(Outcome::Blocked(Blocked::Address), "blocked", "blocked_address", "public");
-        check(UrlRefused::ForbiddenAddress.into(), "blocked", "blocked_address", "public");
-        check(UrlRefused::Scheme.into(), "blocked", "blocked_configuration", "https://");
-        check(HeaderRefused::TooMany.into(), "blocked", "blocked_configuration", "20");
+        check(InvalidUrl::ForbiddenAddress.into(), "blocked", "blocked_address", "public");
+        check(InvalidUrl::Scheme.into(), "blocked", "blocked_configuration", "https://");
+        check(InvalidHeader::TooMany.into(), "blocked", "blocked_configuration", "20");
     }
 
     #[test]

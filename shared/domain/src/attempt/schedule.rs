@@ -18,7 +18,7 @@ pub const MAX_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A text that is no schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to {MAX_DELAYS} delays such as `1m,5m,30m,2h`, each from 1s to 24h")]
-pub struct NotASchedule;
+pub struct InvalidSchedule;
 
 impl Schedule {
     /// The delay after the attempt at that index within its round (0 for a round's first); `None` after the last.
@@ -33,11 +33,12 @@ impl Schedule {
 }
 
 impl FromStr for Schedule {
-    type Err = NotASchedule;
+    type Err = InvalidSchedule;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let delays = text.split(',').map(|part| delay(part.trim())).collect::<Option<Vec<_>>>().ok_or(NotASchedule)?;
-        (delays.len() <= MAX_DELAYS).then_some(Self { delays }).ok_or(NotASchedule)
+        let delays =
+            text.split(',').map(|part| delay(part.trim())).collect::<Option<Vec<_>>>().ok_or(InvalidSchedule)?;
+        (delays.len() <= MAX_DELAYS).then_some(Self { delays }).ok_or(InvalidSchedule)
     }
 }
 
@@ -70,7 +71,7 @@ mod tests {
 
     #[track_caller]
     fn refused(text: &str) {
-        assert_eq!(text.parse::<Schedule>(), Err(NotASchedule), "{text}");
+        assert_eq!(text.parse::<Schedule>(), Err(InvalidSchedule), "{text}");
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub enum Decision {
     /// Claim the attempt, on condition that the state is still the one that was seen.
     Claim(Freshness),
     /// The claim is ours, only the answer to it was lost: go on as its holder.
-    GoOn,
+    Resume,
     /// The delivery was handed off and its message may not have been sent: send it (again).
     HandOff,
     /// Send the message for that attempt (again): the one who recorded it may have died before.
@@ -141,7 +141,7 @@ pub enum Stale {
     /// The delivery is not there: expired, or never created.
     NoSuchDelivery,
     /// A later attempt, or the end, has been reached.
-    Overtaken,
+    Superseded,
 }
 
 /// Decides what a message means, given the delivery's state (`None`: there is no such delivery), the id that this worker
@@ -155,7 +155,7 @@ pub fn decide(state: Option<&State>, message: Message, own: ClaimId, now: Timest
     };
     let due = message.attempt();
     match *state {
-        State::Ended { .. } => Decision::Drop(Stale::Overtaken),
+        State::Ended { .. } => Decision::Drop(Stale::Superseded),
 
         State::Waiting { attempt, .. } if attempt == due => match message {
             Message::AlertEvent => Decision::HandOff,
@@ -165,7 +165,7 @@ pub fn decide(state: Option<&State>, message: Message, own: ClaimId, now: Timest
             Decision::Schedule { attempt, due_at }
         }
 
-        State::Sending { attempt, claim_id, .. } if attempt == due && claim_id == own => Decision::GoOn,
+        State::Sending { attempt, claim_id, .. } if attempt == due && claim_id == own => Decision::Resume,
         State::Sending { attempt, lease_until, .. } if attempt == due => {
             if now < lease_until {
                 Decision::Busy { lease_until }
@@ -175,7 +175,7 @@ pub fn decide(state: Option<&State>, message: Message, own: ClaimId, now: Timest
         }
 
         State::Waiting { attempt, .. } | State::Sending { attempt, .. } if attempt > due => {
-            Decision::Drop(Stale::Overtaken)
+            Decision::Drop(Stale::Superseded)
         }
         State::Waiting { .. } | State::Sending { .. } => Decision::Impossible,
     }
@@ -238,7 +238,7 @@ mod tests {
     const OTHER: ClaimId = ClaimId([2; 16]);
     const ALERT: Message = Message::AlertEvent;
     const GONE: Decision = Decision::Drop(Stale::NoSuchDelivery);
-    const STALE: Decision = Decision::Drop(Stale::Overtaken);
+    const STALE: Decision = Decision::Drop(Stale::Superseded);
 
     fn due(attempt: u32) -> Message {
         Message::Due { attempt }
@@ -297,8 +297,8 @@ mod tests {
         check(sending(3, OTHER, 1), due(3), busy);
         check(sending(3, OTHER, 0), due(3), Decision::Claim(Freshness::PossibleDuplicate));
         check(sending(1, OTHER, -5), ALERT, Decision::Claim(Freshness::PossibleDuplicate));
-        check(sending(3, OWN, 1), due(3), Decision::GoOn);
-        check(sending(1, OWN, -5), ALERT, Decision::GoOn);
+        check(sending(3, OWN, 1), due(3), Decision::Resume);
+        check(sending(1, OWN, -5), ALERT, Decision::Resume);
     }
 
     #[test]

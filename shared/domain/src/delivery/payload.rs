@@ -21,17 +21,17 @@ pub const MAX_INLINE_BYTES: usize = WRITE_UNIT_BYTES - ITEM_OVERHEAD_BYTES;
 
 /// Where a payload is kept. Both hold it deflated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum StoredPayload {
     /// In the delivery's item.
     Inline(Vec<u8>),
     /// In an item of its own, which updates of the delivery never rewrite.
-    Apart(Vec<u8>),
+    Separate(Vec<u8>),
 }
 
 /// Decides where a payload is kept.
-pub fn keep(body: &[u8]) -> Kept {
+pub fn compress(body: &[u8]) -> StoredPayload {
     let deflated = deflate(body);
-    if deflated.len() <= MAX_INLINE_BYTES { Kept::Inline(deflated) } else { Kept::Apart(deflated) }
+    if deflated.len() <= MAX_INLINE_BYTES { StoredPayload::Inline(deflated) } else { StoredPayload::Separate(deflated) }
 }
 
 thread_local! {
@@ -51,17 +51,17 @@ fn deflate(body: &[u8]) -> Vec<u8> {
 /// A kept payload that does not inflate to what an alert event can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a kept payload does not inflate")]
-pub struct DoesNotInflate;
+pub struct InflateError;
 
 /// The payload that [`keep`] was given, byte for byte.
 ///
 /// # Errors
-/// [`DoesNotInflate`] when the bytes are damaged or inflate to more than an alert event may have.
-pub fn inflate(deflated: &[u8]) -> Result<Vec<u8>, DoesNotInflate> {
+/// [`InflateError`] when the bytes are damaged or inflate to more than an alert event may have.
+pub fn inflate(deflated: &[u8]) -> Result<Vec<u8>, InflateError> {
     let mut body = Vec::with_capacity(deflated.len() * 2);
     let limit = MAX_EVENT_BYTES as u64 + 1;
-    DeflateDecoder::new(deflated).take(limit).read_to_end(&mut body).map_err(|_| DoesNotInflate)?;
-    if body.len() > MAX_EVENT_BYTES { Err(DoesNotInflate) } else { Ok(body) }
+    DeflateDecoder::new(deflated).take(limit).read_to_end(&mut body).map_err(|_| InflateError)?;
+    if body.len() > MAX_EVENT_BYTES { Err(InflateError) } else { Ok(body) }
 }
 
 #[cfg(test)]
@@ -80,27 +80,27 @@ mod tests {
     fn a_payload_comes_back_byte_for_byte() {
         let bodies = [b"".to_vec(), SAMPLE.to_vec(), vec![b'x'; MAX_EVENT_BYTES], "é🤖".repeat(9_000).into_bytes()];
         for body in bodies {
-            let (Kept::Inline(kept) | Kept::Apart(kept)) = keep(&body);
+            let (StoredPayload::Inline(kept) | StoredPayload::Separate(kept)) = compress(&body);
             assert_eq!(inflate(&kept), Ok(body));
         }
     }
 
     #[test]
     fn the_documented_payload_is_kept_inline() {
-        assert!(matches!(keep(SAMPLE), Kept::Inline(_)));
+        assert!(matches!(compress(SAMPLE), StoredPayload::Inline(_)));
     }
 
     #[test]
     fn what_does_not_fit_one_write_unit_is_kept_apart() {
         // Hex of a multiplicative sequence hardly deflates below half.
         let body: String = (1_u64..200).map(|n| format!("{:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
-        assert!(matches!(keep(body.as_bytes()), Kept::Apart(_)));
+        assert!(matches!(compress(body.as_bytes()), StoredPayload::Separate(_)));
     }
 
     #[test]
     fn damaged_or_exploding_bytes_do_not_inflate() {
-        assert_eq!(inflate(&[0xff; 40]), Err(DoesNotInflate));
-        assert_eq!(inflate(&deflate(&vec![0; MAX_EVENT_BYTES + 1])), Err(DoesNotInflate));
+        assert_eq!(inflate(&[0xff; 40]), Err(InflateError));
+        assert_eq!(inflate(&deflate(&vec![0; MAX_EVENT_BYTES + 1])), Err(InflateError));
     }
 
     /// DynamoDB's documented item size: UTF-8 names and values, numbers at two digits a byte plus one, binary as it is,
@@ -140,8 +140,8 @@ mod tests {
         record.payload = Some(vec![0; MAX_INLINE_BYTES].into());
         assert!(item_size(&record) <= WRITE_UNIT_BYTES, "claimed: {}", item_size(&record));
 
-        record.enter(State::Ended { attempt: 1, round_start: 1, end: End::Delivered }.into());
-        record.remember(Attempt {
+        record.set_entry(State::Ended { attempt: 1, round_start: 1, end: End::Delivered }.into());
+        record.add_attempt(Attempt {
             number: 1,
             started_at: now,
             duration_ms: Some(30_000),

@@ -1,7 +1,7 @@
 //! The program that carries a message out: claim, send, record, schedule, and then acknowledge.
 //!
 //! It is told what happened and says what to do next, no more. The functions do what it says against AWS
-//! (`aws::delivering`); the model check does it against every order of events, crashes and lost answers there can be
+//! (`aws::runner`); the model check does it against every order of events, crashes and lost answers there can be
 //! (`tests/protocol`). It has no memory of its own: what it has to know is in the command that it is answered.
 //!
 //! It works optimistically. At first it presumes what the healthy path finds in the ledger, decides, and writes on that
@@ -23,7 +23,7 @@ use crate::delivery::CancelReason;
 use crate::delivery::ledger::{
     ClaimId, Decision, End, Entry, Freshness, Message, Stale, State, decide, lease_until, whole_milliseconds,
 };
-use crate::delivery::moves::{Move, Prior};
+use crate::delivery::transitions::{Condition, Transition};
 
 /// One message, and what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,18 +42,18 @@ pub struct Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Intent {
     /// It goes to its endpoint.
-    Send(Place),
+    Send(AttemptMode),
     /// It is not wanted any more.
     Cancel(CancelReason),
 }
 
 /// Where an attempt is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
+pub enum AttemptMode {
     /// By this worker.
-    Here,
+    Inline,
     /// By whoever receives its message: it is handed off. Only of a first attempt.
-    Elsewhere,
+    HandedOff,
 }
 
 /// What to do next.
@@ -63,7 +63,7 @@ pub enum Turn {
     /// Do what follows, if anything; then the message may be deleted.
     Acknowledge(FollowUp),
     /// The message has to come again.
-    GiveBack(Reason),
+    ReturnToQueue(Reason),
 }
 
 /// What is left to do before a message may be acknowledged.
@@ -88,9 +88,9 @@ pub enum Reason {
     /// The message is ahead of its delivery.
     Impossible,
     /// The delivery belongs to another organization than the message says.
-    Foreign,
+    WrongOrganization,
     /// A bug: a reply that does not answer the command, or an entry that no write leaves.
-    OutOfStep,
+    UnexpectedReply,
 }
 
 /// An attempt that this worker has claimed.
@@ -108,7 +108,7 @@ pub enum Purpose {
     /// A delivery that is to be created, claimed.
     Creating,
     /// An attempt that is to be claimed.
-    Claiming { from: Prior, freshness: Freshness },
+    Claiming { from: Condition, freshness: Freshness },
     /// An attempt that is claimed: the answer to the claim had been lost.
     Resuming(Claimed),
 }
@@ -116,28 +116,28 @@ pub enum Purpose {
 /// One thing to do, to be answered by the [`Reply`]s that it names, or by [`Reply::Failed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Command {
-    /// Read the delivery, because it must not be created by asking. [`Reply::Found`], [`Reply::Foreign`].
+    /// Read the delivery, because it must not be created by asking. [`Reply::Found`], [`Reply::WrongOrganization`].
     Read,
     /// Open the integration's secrets. [`Reply::Done`].
     OpenSecrets(Purpose),
     /// Store the payload, where it does not fit into the delivery's item. [`Reply::Done`].
-    StorePayload(Place),
-    /// Write the delivery's first entry, if there is none. [`Reply::Written`], [`Reply::Refused`], [`Reply::Foreign`].
+    StorePayload(AttemptMode),
+    /// Write the delivery's first entry, if there is none. [`Reply::Written`], [`Reply::Refused`], [`Reply::WrongOrganization`].
     Create(State),
     /// Claim the attempt. As [`Command::Create`].
-    Claim { from: Prior, freshness: Freshness, lease_until: Timestamp },
+    Claim { from: Condition, freshness: Freshness, lease_until: Timestamp },
     /// Read what is to be sent, where the message did not bring it. [`Reply::Done`].
     ReadPayload(Claimed),
     /// Send the request. [`Reply::Answered`]; [`Reply::Failed`] says that nothing was sent.
     Request(Claimed),
     /// Take the claim back, if it was made. [`Reply::Written`], [`Reply::Refused`].
-    TakeBack { due_at: Timestamp, reason: Reason },
+    Unclaim { due_at: Timestamp, reason: Reason },
     /// Switch the integration off: its endpoint is gone. [`Reply::Done`].
     Disable(Claimed),
     /// Write the outcome. As [`Command::Create`].
-    Record { made: Claimed, to: Move },
+    Record { made: Claimed, to: Transition },
     /// Cancel the delivery. As [`Command::Create`].
-    Cancel { from: Prior, reason: CancelReason },
+    Cancel { from: Condition, reason: CancelReason },
     /// Make sure that the message of that attempt arrives when it is due. [`Reply::Done`].
     Schedule { attempt: u32, due_at: Timestamp },
 }
@@ -158,24 +158,24 @@ pub enum Reply {
         retry_after: Option<Duration>,
     },
     /// The delivery belongs to another organization.
-    Foreign,
+    WrongOrganization,
     /// Something of ours failed. A write may have been made all the same.
     Failed,
 }
 
 impl Command {
     /// The write of an existing delivery that the command is: what it depends on and what it does.
-    pub fn write(&self, job: &Job) -> Option<(Prior, Move)> {
+    pub fn write(&self, job: &Job) -> Option<(Condition, Transition)> {
         let claim_id = job.claim_id;
         match *self {
             Self::Claim { from, freshness, lease_until } => {
-                Some((from, Move::Claim { claim_id, lease_until, freshness }))
+                Some((from, Transition::Claim { claim_id, lease_until, freshness }))
             }
-            Self::TakeBack { due_at, .. } => {
-                Some((Prior::Sending { attempt: job.message.attempt(), claim_id }, Move::TakeBack { due_at }))
+            Self::Unclaim { due_at, .. } => {
+                Some((Condition::Sending { attempt: job.message.attempt(), claim_id }, Transition::Unclaim { due_at }))
             }
-            Self::Record { made, to } => Some((Prior::Sending { attempt: made.attempt, claim_id }, to)),
-            Self::Cancel { from, reason } => Some((from, Move::Cancel(reason))),
+            Self::Record { made, to } => Some((Condition::Sending { attempt: made.attempt, claim_id }, to)),
+            Self::Cancel { from, reason } => Some((from, Transition::Cancel(reason))),
             Self::Read
             | Self::OpenSecrets(_)
             | Self::StorePayload(_)
@@ -213,16 +213,18 @@ impl Worker<'_> {
     /// What to do next, when a command has been carried out.
     pub fn next(&self, command: Command, reply: Reply, now: Timestamp) -> Turn {
         match (command, reply) {
-            (_, Reply::Foreign) => Turn::GiveBack(Reason::Foreign),
+            (_, Reply::WrongOrganization) => Turn::ReturnToQueue(Reason::WrongOrganization),
             // Best effort: if it was not taken back, whoever gets the message next waits for the lease.
-            (Command::TakeBack { reason, .. }, _) => Turn::GiveBack(reason),
+            (Command::Unclaim { reason, .. }, _) => Turn::ReturnToQueue(reason),
             (Command::Read, Reply::Found(found)) => self.decide(found, now),
             (
                 Command::Create(_) | Command::Claim { .. } | Command::Record { .. } | Command::Cancel { .. },
                 Reply::Refused(found),
             ) => self.decide(found, now),
 
-            (Command::OpenSecrets(Purpose::Creating), Reply::Done) => Turn::Do(Command::StorePayload(Place::Here)),
+            (Command::OpenSecrets(Purpose::Creating), Reply::Done) => {
+                Turn::Do(Command::StorePayload(AttemptMode::Inline))
+            }
             (Command::OpenSecrets(Purpose::Claiming { from, freshness }), Reply::Done) => {
                 self.claim(from, freshness, now)
             }
@@ -230,14 +232,14 @@ impl Worker<'_> {
             (Command::StorePayload(place), Reply::Done) => Turn::Do(Command::Create(self.first_state(place, now))),
             (Command::Create(State::Waiting { .. }), Reply::Written(_)) => Turn::Acknowledge(FollowUp::HandOff),
             (Command::Create(_) | Command::Claim { .. }, Reply::Written(entry)) => {
-                claimed(&entry).map_or(OUT_OF_STEP, |claimed| Turn::Do(Command::ReadPayload(claimed)))
+                claimed(&entry).map_or(UNEXPECTED_REPLY, |claimed| Turn::Do(Command::ReadPayload(claimed)))
             }
 
             (Command::ReadPayload(claimed), Reply::Done) if now <= self.job.send_by => {
                 Turn::Do(Command::Request(claimed))
             }
             // Claiming and reading took as long as they took. What cannot be recorded any more must not be sent.
-            (Command::ReadPayload(_), Reply::Done) => take_back(Reason::NoTimeLeft, now),
+            (Command::ReadPayload(_), Reply::Done) => unclaim(Reason::NoTimeLeft, now),
             (
                 Command::OpenSecrets(Purpose::Resuming(_))
                 | Command::Create(State::Sending { .. })
@@ -245,21 +247,23 @@ impl Worker<'_> {
                 | Command::ReadPayload(_)
                 | Command::Request(_),
                 Reply::Failed,
-            ) => take_back(Reason::Failed, now),
+            ) => unclaim(Reason::Failed, now),
 
             (Command::Request(made), Reply::Answered { outcome, retry_after }) => {
                 self.answered(made, &outcome, retry_after, now)
             }
-            (Command::Disable(made), Reply::Done) => Turn::Do(Command::Record { made, to: Move::End(End::Failed) }),
+            (Command::Disable(made), Reply::Done) => {
+                Turn::Do(Command::Record { made, to: Transition::End(End::Failed) })
+            }
             (Command::Record { .. }, Reply::Written(Entry { state: State::Waiting { attempt, due_at, .. }, .. })) => {
                 Turn::Do(Command::Schedule { attempt, due_at })
             }
             (Command::Record { .. } | Command::Cancel { .. }, Reply::Written(_))
             | (Command::Schedule { .. }, Reply::Done) => Turn::Acknowledge(FollowUp::Nothing),
 
-            (_, Reply::Failed) => Turn::GiveBack(Reason::Failed),
+            (_, Reply::Failed) => Turn::ReturnToQueue(Reason::Failed),
             (_, Reply::Done | Reply::Found(_) | Reply::Written(_) | Reply::Refused(_) | Reply::Answered { .. }) => {
-                OUT_OF_STEP
+                UNEXPECTED_REPLY
             }
         }
     }
@@ -268,53 +272,57 @@ impl Worker<'_> {
     fn decide(&self, found: Option<Entry>, now: Timestamp) -> Turn {
         let decision = decide(found.as_ref().map(|found| &found.state), self.job.message, self.job.claim_id, now);
         match (decision, self.job.intent, found) {
-            (Decision::Busy { lease_until }, ..) => Turn::GiveBack(Reason::Busy { lease_until }),
-            (Decision::Impossible, ..) => Turn::GiveBack(Reason::Impossible),
+            (Decision::Busy { lease_until }, ..) => Turn::ReturnToQueue(Reason::Busy { lease_until }),
+            (Decision::Impossible, ..) => Turn::ReturnToQueue(Reason::Impossible),
             (Decision::Drop(stale), ..) => Turn::Acknowledge(FollowUp::Drop(stale)),
 
-            (Decision::Create, Intent::Send(Place::Here), _) => Turn::Do(Command::OpenSecrets(Purpose::Creating)),
-            (Decision::Create, Intent::Send(Place::Elsewhere), _) => Turn::Do(Command::StorePayload(Place::Elsewhere)),
+            (Decision::Create, Intent::Send(AttemptMode::Inline), _) => {
+                Turn::Do(Command::OpenSecrets(Purpose::Creating))
+            }
+            (Decision::Create, Intent::Send(AttemptMode::HandedOff), _) => {
+                Turn::Do(Command::StorePayload(AttemptMode::HandedOff))
+            }
             // Nothing is created for an integration that does not want it.
             (Decision::Create, Intent::Cancel(_), _) => Turn::Acknowledge(FollowUp::Nothing),
 
             // If it is being sent, its lease is over: whoever made this attempt died, or could not record it.
             (_, Intent::Cancel(reason), Some(found)) => {
-                Turn::Do(Command::Cancel { from: Prior::with_mark(&found), reason })
+                Turn::Do(Command::Cancel { from: Condition::with_duplicate_mark(&found), reason })
             }
             (Decision::HandOff, Intent::Send(_), _) => Turn::Acknowledge(FollowUp::HandOff),
             (Decision::Schedule { attempt, due_at }, Intent::Send(_), _) => {
                 Turn::Do(Command::Schedule { attempt, due_at })
             }
             // Its worker died. Whoever makes it now, an endpoint that hangs must not be waited for here.
-            (Decision::Claim(_), Intent::Send(Place::Elsewhere), _) => Turn::Acknowledge(FollowUp::HandOff),
-            (Decision::Claim(freshness), Intent::Send(Place::Here), Some(found)) => {
-                let from = Prior::of(&found.state);
+            (Decision::Claim(_), Intent::Send(AttemptMode::HandedOff), _) => Turn::Acknowledge(FollowUp::HandOff),
+            (Decision::Claim(freshness), Intent::Send(AttemptMode::Inline), Some(found)) => {
+                let from = Condition::of(&found.state);
                 Turn::Do(Command::OpenSecrets(Purpose::Claiming { from, freshness }))
             }
-            (Decision::GoOn, Intent::Send(_), Some(found)) => claimed(&found)
-                .map_or(OUT_OF_STEP, |claimed| Turn::Do(Command::OpenSecrets(Purpose::Resuming(claimed)))),
-            (Decision::Claim(_) | Decision::GoOn | Decision::HandOff | Decision::Schedule { .. }, _, None) => {
-                OUT_OF_STEP
+            (Decision::Resume, Intent::Send(_), Some(found)) => claimed(&found)
+                .map_or(UNEXPECTED_REPLY, |claimed| Turn::Do(Command::OpenSecrets(Purpose::Resuming(claimed)))),
+            (Decision::Claim(_) | Decision::Resume | Decision::HandOff | Decision::Schedule { .. }, _, None) => {
+                UNEXPECTED_REPLY
             }
         }
     }
 
     /// How a delivery begins: claimed, if its first attempt is made here and there is time for it.
-    fn first_state(&self, place: Place, now: Timestamp) -> State {
-        if place == Place::Here && now <= self.job.claim_by {
+    fn first_state(&self, place: AttemptMode, now: Timestamp) -> State {
+        if place == AttemptMode::Inline && now <= self.job.claim_by {
             let (lease_until, claim_id) = (lease_until(now, self.lease), self.job.claim_id);
             return State::Sending { attempt: 1, round_start: 1, lease_until, claim_id };
         }
         State::Waiting { attempt: 1, round_start: 1, due_at: whole_milliseconds(now) }
     }
 
-    fn claim(&self, from: Prior, freshness: Freshness, now: Timestamp) -> Turn {
+    fn claim(&self, from: Condition, freshness: Freshness, now: Timestamp) -> Turn {
         if now <= self.job.claim_by {
             return Turn::Do(Command::Claim { from, freshness, lease_until: lease_until(now, self.lease) });
         }
         match self.job.message {
             Message::AlertEvent => Turn::Acknowledge(FollowUp::HandOff),
-            Message::Due { .. } => Turn::GiveBack(Reason::NoTimeLeft),
+            Message::Due { .. } => Turn::ReturnToQueue(Reason::NoTimeLeft),
         }
     }
 
@@ -323,22 +331,22 @@ impl Worker<'_> {
         let record = |to| Turn::Do(Command::Record { made, to });
         let index = made.attempt.saturating_sub(made.round_start);
         match next_step(outcome, index, self.schedule, retry_after) {
-            NextStep::Done => record(Move::End(End::Delivered)),
-            NextStep::GiveUp => record(Move::End(End::Failed)),
+            NextStep::Done => record(Transition::End(End::Delivered)),
+            NextStep::GiveUp => record(Transition::End(End::Failed)),
             // First: once the delivery has ended, nobody would come back to do it.
             NextStep::DisableIntegration => Turn::Do(Command::Disable(made)),
             NextStep::Retry { after } => {
                 let due_at = whole_milliseconds(now.saturating_add(after).unwrap_or(Timestamp::MAX));
-                record(Move::Retry { attempt: made.attempt.saturating_add(1), due_at })
+                record(Transition::Retry { attempt: made.attempt.saturating_add(1), due_at })
             }
         }
     }
 }
 
-const OUT_OF_STEP: Turn = Turn::GiveBack(Reason::OutOfStep);
+const UNEXPECTED_REPLY: Turn = Turn::ReturnToQueue(Reason::UnexpectedReply);
 
-fn take_back(reason: Reason, now: Timestamp) -> Turn {
-    Turn::Do(Command::TakeBack { due_at: whole_milliseconds(now), reason })
+fn unclaim(reason: Reason, now: Timestamp) -> Turn {
+    Turn::Do(Command::Unclaim { due_at: whole_milliseconds(now), reason })
 }
 
 /// The attempt that an entry says is being made.
@@ -380,25 +388,29 @@ mod tests {
     }
 
     /// What a worker is told to do, in short, when it is answered like that at these times.
-    fn told(message: Message, intent: Intent, replies: impl IntoIterator<Item = (Reply, Timestamp)>) -> Vec<String> {
+    fn turns_of(
+        message: Message,
+        intent: Intent,
+        replies: impl IntoIterator<Item = (Reply, Timestamp)>,
+    ) -> Vec<String> {
         let schedule = "1m,5m".parse().unwrap();
         let job = Job { message, intent, claim_id: CLAIM, claim_by: CLAIM_BY, send_by: SEND_BY };
         let worker = Worker { job, schedule: &schedule, lease: Duration::from_secs(90) };
         let mut turn = worker.start(NOW);
-        let mut told = vec![in_short(turn)];
+        let mut turns_of = vec![summary(turn)];
         for (reply, now) in replies {
-            let Turn::Do(command) = turn else { panic!("{told:?} is over") };
+            let Turn::Do(command) = turn else { panic!("{turns_of:?} is over") };
             turn = worker.next(command, reply, now);
-            told.push(in_short(turn));
+            turns_of.push(summary(turn));
         }
-        told
+        turns_of
     }
 
-    fn in_short(turn: Turn) -> String {
+    fn summary(turn: Turn) -> String {
         let text = match turn {
             Turn::Do(command) => format!("{command:?}"),
             Turn::Acknowledge(follow_up) => format!("Acknowledge {follow_up:?}"),
-            Turn::GiveBack(reason) => format!("GiveBack {reason:?}"),
+            Turn::ReturnToQueue(reason) => format!("ReturnToQueue {reason:?}"),
         };
         text.split(['(', '{']).next().unwrap_or_default().trim_end().to_owned()
     }
@@ -407,7 +419,7 @@ mod tests {
         replies.into_iter().map(|reply| (reply, NOW)).collect()
     }
 
-    const HERE: Intent = Intent::Send(Place::Here);
+    const HERE: Intent = Intent::Send(AttemptMode::Inline);
     const DUE: Message = Message::Due { attempt: 2 };
 
     #[test]
@@ -422,7 +434,7 @@ mod tests {
         ];
         let order =
             ["OpenSecrets", "StorePayload", "Create", "ReadPayload", "Request", "Record", "Acknowledge Nothing"];
-        assert_eq!(told(Message::AlertEvent, HERE, at_once(replies)), order);
+        assert_eq!(turns_of(Message::AlertEvent, HERE, at_once(replies)), order);
     }
 
     #[test]
@@ -431,30 +443,33 @@ mod tests {
         let begun = ["OpenSecrets", "Claim", "ReadPayload", "Request"];
         let failed = [answered(StatusCode::BAD_GATEWAY), written(waiting(3)), Reply::Done];
         let order = [&begun[..], &["Record", "Schedule", "Acknowledge Nothing"]].concat();
-        assert_eq!(told(DUE, HERE, at_once([before(), failed.to_vec()].concat())), order);
+        assert_eq!(turns_of(DUE, HERE, at_once([before(), failed.to_vec()].concat())), order);
 
         let gone = [answered(StatusCode::GONE), Reply::Done];
         let order = [&begun[..], &["Disable", "Record"]].concat();
-        assert_eq!(told(DUE, HERE, at_once([before(), gone.to_vec()].concat())), order);
+        assert_eq!(turns_of(DUE, HERE, at_once([before(), gone.to_vec()].concat())), order);
     }
 
     #[test]
     fn what_would_end_too_late_is_not_begun() {
-        assert_eq!(told(DUE, HERE, [(Reply::Done, LATE)]), ["OpenSecrets", "GiveBack NoTimeLeft"]);
+        assert_eq!(turns_of(DUE, HERE, [(Reply::Done, LATE)]), ["OpenSecrets", "ReturnToQueue NoTimeLeft"]);
         let handed_off = [(Reply::Done, LATE), (Reply::Done, LATE), (written(waiting(1)), LATE)];
         let order = ["OpenSecrets", "StorePayload", "Create", "Acknowledge HandOff"];
-        assert_eq!(told(Message::AlertEvent, HERE, handed_off), order);
+        assert_eq!(turns_of(Message::AlertEvent, HERE, handed_off), order);
 
         let claimed = |read| [(Reply::Done, CLAIM_BY), (written(sending(2)), CLAIM_BY), (Reply::Done, read)];
         let order = ["OpenSecrets", "Claim", "ReadPayload"];
-        assert_eq!(told(DUE, HERE, claimed(SEND_BY)), [&order[..], &["Request"]].concat());
-        assert_eq!(told(DUE, HERE, claimed(LATE)), [&order[..], &["TakeBack"]].concat());
+        assert_eq!(turns_of(DUE, HERE, claimed(SEND_BY)), [&order[..], &["Request"]].concat());
+        assert_eq!(turns_of(DUE, HERE, claimed(LATE)), [&order[..], &["Unclaim"]].concat());
     }
 
     #[test]
     fn a_reply_to_something_else_is_a_fault_of_its_own() {
-        assert_eq!(told(DUE, HERE, [(answered(StatusCode::OK), NOW)]), ["OpenSecrets", "GiveBack OutOfStep"]);
+        assert_eq!(
+            turns_of(DUE, HERE, [(answered(StatusCode::OK), NOW)]),
+            ["OpenSecrets", "ReturnToQueue UnexpectedReply"]
+        );
         let replies = vec![Reply::Done, written(waiting(2))];
-        assert_eq!(told(DUE, HERE, at_once(replies)), ["OpenSecrets", "Claim", "GiveBack OutOfStep"]);
+        assert_eq!(turns_of(DUE, HERE, at_once(replies)), ["OpenSecrets", "Claim", "ReturnToQueue UnexpectedReply"]);
     }
 }

@@ -50,7 +50,7 @@ pub struct AllowedNetworks(Vec<IpNet>);
 /// An entry of the parameter `AllowPrivateNetworks` that is not a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{entry:?} is not a network: write a comma-separated list of CIDR blocks, such as 127.0.0.0/8,::1/128")]
-pub struct NotANetwork {
+pub struct InvalidNetwork {
     entry: String,
 }
 
@@ -67,7 +67,7 @@ impl AllowedNetworks {
 }
 
 impl FromStr for AllowedNetworks {
-    type Err = NotANetwork;
+    type Err = InvalidNetwork;
 
     /// Reads a comma-separated list of CIDR blocks; blanks around entries are ignored, and an empty text is no network.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -75,7 +75,7 @@ impl FromStr for AllowedNetworks {
         if text.trim().is_empty() {
             return Ok(Self::none());
         }
-        let parse = |entry: &str| entry.parse().map_err(|_| NotANetwork { entry: entry.to_owned() });
+        let parse = |entry: &str| entry.parse().map_err(|_| InvalidNetwork { entry: entry.to_owned() });
         entries.map(parse).collect::<Result<_, _>>().map(Self)
     }
 }

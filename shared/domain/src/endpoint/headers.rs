@@ -21,7 +21,7 @@ pub struct CustomerHeaders(Vec<(HeaderName, Zeroizing<String>)>);
 
 /// Why headers cannot be used. Holds names where they are valid ones, never values.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HeaderRefused {
+pub enum InvalidHeader {
     TooMany,
     TooLarge,
     /// The header at this position, counted from 1, has a name that HTTP does not allow.
@@ -65,8 +65,8 @@ impl CustomerHeaders {
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong with them, which [`HeaderRefused::sentence`] explains.
-    pub fn parse<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, HeaderRefused>
+    /// The first thing that is wrong with them, which [`InvalidHeader::sentence`] explains.
+    pub fn parse<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, InvalidHeader>
     where
         N: AsRef<str>,
         V: Into<String>,
@@ -76,20 +76,20 @@ impl CustomerHeaders {
         for (index, (name, value)) in pairs.into_iter().enumerate() {
             let value = Zeroizing::new(value.into());
             if index == MAX_HEADERS {
-                return Err(HeaderRefused::TooMany);
+                return Err(InvalidHeader::TooMany);
             }
             let name = HeaderName::from_bytes(name.as_ref().as_bytes())
-                .map_err(|_| HeaderRefused::Name { position: index + 1 })?;
+                .map_err(|_| InvalidHeader::Name { position: index + 1 })?;
             check_name(&name)?;
             if headers.iter().any(|(earlier, _)| *earlier == name) {
-                return Err(HeaderRefused::Duplicate { name });
+                return Err(InvalidHeader::Duplicate { name });
             }
             if !is_field_value(&value) {
-                return Err(HeaderRefused::Value { name });
+                return Err(InvalidHeader::Value { name });
             }
             bytes += name.as_str().len() + ": ".len() + value.len() + "\r\n".len();
             if bytes > MAX_HEADER_BYTES {
-                return Err(HeaderRefused::TooLarge);
+                return Err(InvalidHeader::TooLarge);
             }
             headers.push((name, value));
         }
@@ -127,9 +127,9 @@ impl fmt::Debug for CustomerHeaders {
     }
 }
 
-fn check_name(name: &HeaderName) -> Result<(), HeaderRefused> {
+fn check_name(name: &HeaderName) -> Result<(), InvalidHeader> {
     match why_forbidden(name.as_str()) {
-        Some(why) => Err(HeaderRefused::Forbidden { name: name.clone(), why }),
+        Some(why) => Err(InvalidHeader::Forbidden { name: name.clone(), why }),
         None => Ok(()),
     }
 }
@@ -159,9 +159,9 @@ fn is_field_value(value: &str) -> bool {
     value.bytes().all(is_allowed) && value.trim_ascii() == value
 }
 
-impl HeaderRefused {
+impl InvalidHeader {
     /// What is wrong and what would be right, in a sentence for the customer.
-    pub fn sentence(&self) -> String {
+    pub fn message(&self) -> String {
         match self {
             Self::TooMany => format!("There are more than {MAX_HEADERS} custom headers: remove some."),
             Self::TooLarge => {
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(name: &str, value: &str, expected: Result<(), HeaderRefused>) {
+    fn check(name: &str, value: &str, expected: Result<(), InvalidHeader>) {
         assert_eq!(CustomerHeaders::parse([(name, value)]).map(|_| ()), expected, "{name:?}: {value:?}");
     }
 
@@ -229,16 +229,16 @@ mod tests {
     #[test]
     fn names_that_http_does_not_allow() {
         for name in ["", " ", "X Key", "X-Key:", "X-Key\r\n", "Schlüssel", "a\u{0}", "(x)", "X-Key "] {
-            check(name, "v", Err(HeaderRefused::Name { position: 1 }));
+            check(name, "v", Err(InvalidHeader::Name { position: 1 }));
         }
         let second = CustomerHeaders::parse([("a", "1"), ("b:", "2")]);
-        assert_eq!(second, Err(HeaderRefused::Name { position: 2 }));
+        assert_eq!(second, Err(InvalidHeader::Name { position: 2 }));
     }
 
     #[test]
     fn values_that_http_does_not_allow() {
         for value in ["a\nb", "a\r\nX-Evil: 1", "token\n", "\u{0}", "a\u{7f}", "ключ", " a", "a ", "\ta"] {
-            check("X-Key", value, Err(HeaderRefused::Value { name: named("x-key") }));
+            check("X-Key", value, Err(InvalidHeader::Value { name: named("x-key") }));
         }
     }
 
@@ -246,8 +246,8 @@ mod tests {
     fn forbidden(names: &[&str], expected: Why) {
         for name in names {
             let refused = CustomerHeaders::parse([(name, "v")]).expect_err("it is forbidden");
-            assert!(matches!(&refused, HeaderRefused::Forbidden { why, .. } if *why == expected), "{refused:?}");
-            assert!(refused.sentence().contains(&name.to_ascii_lowercase()), "{}", refused.sentence());
+            assert!(matches!(&refused, InvalidHeader::Forbidden { why, .. } if *why == expected), "{refused:?}");
+            assert!(refused.message().contains(&name.to_ascii_lowercase()), "{}", refused.message());
         }
     }
 
@@ -267,7 +267,7 @@ mod tests {
     fn at_most_twenty() {
         let pairs = |count: usize| (0..count).map(|number| (format!("x-{number}"), "v"));
         assert_eq!(CustomerHeaders::parse(pairs(MAX_HEADERS)).map(|headers| headers.names().count()), Ok(20));
-        assert_eq!(CustomerHeaders::parse(pairs(MAX_HEADERS + 1)), Err(HeaderRefused::TooMany));
+        assert_eq!(CustomerHeaders::parse(pairs(MAX_HEADERS + 1)), Err(InvalidHeader::TooMany));
     }
 
     #[test]
@@ -275,15 +275,15 @@ mod tests {
         let pair = |value_bytes: usize| [("x-key", "v".repeat(value_bytes))];
         let around = "x-key: \r\n".len();
         assert!(CustomerHeaders::parse(pair(MAX_HEADER_BYTES - around)).is_ok());
-        assert_eq!(CustomerHeaders::parse(pair(MAX_HEADER_BYTES - around + 1)), Err(HeaderRefused::TooLarge));
+        assert_eq!(CustomerHeaders::parse(pair(MAX_HEADER_BYTES - around + 1)), Err(InvalidHeader::TooLarge));
         let many = (0..9).map(|number| (format!("x-{number}"), "v".repeat(1000)));
-        assert_eq!(CustomerHeaders::parse(many), Err(HeaderRefused::TooLarge));
+        assert_eq!(CustomerHeaders::parse(many), Err(InvalidHeader::TooLarge));
     }
 
     #[test]
     fn names_do_not_differ_by_case() {
         let twice = CustomerHeaders::parse([("X-Key", "1"), ("x-KEY", "2")]);
-        assert_eq!(twice, Err(HeaderRefused::Duplicate { name: named("x-key") }));
+        assert_eq!(twice, Err(InvalidHeader::Duplicate { name: named("x-key") }));
     }
 
     #[test]
@@ -308,7 +308,7 @@ mod tests {
             CustomerHeaders::parse([("a", "s3cr3t"), ("A", "s3cr3t")]),
         ] {
             let refused = refused.expect_err("each is refused");
-            let sentence = refused.sentence();
+            let sentence = refused.message();
             assert!(!format!("{refused:?} {sentence}").contains("s3cr3t"), "{sentence}");
             assert!(sentence.starts_with("The ") && sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
         }

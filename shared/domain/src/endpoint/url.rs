@@ -28,7 +28,7 @@ pub struct EndpointUrl {
 
 /// Why a URL cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UrlRefused {
+pub enum InvalidUrl {
     TooLong,
     /// A blank, tab, line break, other control character or backslash somewhere in it.
     Character,
@@ -57,16 +57,16 @@ impl EndpointUrl {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, which [`UrlRefused::sentence`] explains.
-    pub fn parse(text: &str, allowed: &AllowedNetworks) -> Result<Self, UrlRefused> {
+    /// What is wrong with it, which [`InvalidUrl::sentence`] explains.
+    pub fn parse(text: &str, allowed: &AllowedNetworks) -> Result<Self, InvalidUrl> {
         if text.len() > MAX_URL_BYTES {
-            return Err(UrlRefused::TooLong);
+            return Err(InvalidUrl::TooLong);
         }
         if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
-            return Err(UrlRefused::Character);
+            return Err(InvalidUrl::Character);
         }
         if text.contains('#') {
-            return Err(UrlRefused::Fragment);
+            return Err(InvalidUrl::Fragment);
         }
         let authority = authority(text)?;
         check_authority(authority)?;
@@ -78,16 +78,16 @@ impl EndpointUrl {
             }
             Some(Host::Ipv6(address)) => check_address(address.into(), allowed)?,
             Some(Host::Domain(name)) => check_name(name)?,
-            None => return Err(UrlRefused::Host),
+            None => return Err(InvalidUrl::Host),
         }
         if !matches!(url.port_or_known_default(), Some(80 | 443 | 1024..)) {
-            return Err(UrlRefused::Port);
+            return Err(InvalidUrl::Port);
         }
         // Normalizing can lengthen a URL threefold (`ü` becomes `%C3%BC`); what is sent is bounded too.
         if url.as_str().len() > MAX_URL_BYTES {
-            return Err(UrlRefused::TooLong);
+            return Err(InvalidUrl::TooLong);
         }
-        let uri = Uri::try_from(url.as_str()).map_err(|_| UrlRefused::Malformed)?;
+        let uri = Uri::try_from(url.as_str()).map_err(|_| InvalidUrl::Malformed)?;
         Ok(Self { url, uri })
     }
 
@@ -146,35 +146,35 @@ impl fmt::Display for EndpointUrl {
 
 /// What stands between `://` and the path, read strictly: the WHATWG standard also takes `https:host` and
 /// `https:///host`, and forgets an empty user.
-fn authority(text: &str) -> Result<&str, UrlRefused> {
-    let (scheme, rest) = text.split_once("://").ok_or(UrlRefused::Scheme)?;
+fn authority(text: &str) -> Result<&str, InvalidUrl> {
+    let (scheme, rest) = text.split_once("://").ok_or(InvalidUrl::Scheme)?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return Err(UrlRefused::Scheme);
+        return Err(InvalidUrl::Scheme);
     }
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    if authority.is_empty() { Err(UrlRefused::Host) } else { Ok(authority) }
+    if authority.is_empty() { Err(InvalidUrl::Host) } else { Ok(authority) }
 }
 
-fn check_authority(authority: &str) -> Result<(), UrlRefused> {
+fn check_authority(authority: &str) -> Result<(), InvalidUrl> {
     if authority.contains('@') {
-        return Err(UrlRefused::UserInfo);
+        return Err(InvalidUrl::UserInfo);
     }
     if authority.starts_with('[') && authority.contains('%') {
-        return Err(UrlRefused::Zone);
+        return Err(InvalidUrl::Zone);
     }
     Ok(())
 }
 
-fn check_address(address: IpAddr, allowed: &AllowedNetworks) -> Result<(), UrlRefused> {
-    address::check(address, allowed).map_err(|_| UrlRefused::ForbiddenAddress)
+fn check_address(address: IpAddr, allowed: &AllowedNetworks) -> Result<(), InvalidUrl> {
+    address::check(address, allowed).map_err(|_| InvalidUrl::ForbiddenAddress)
 }
 
 /// The standard forgets a dot behind an IPv4 address, whatever it is written like.
-fn check_end(authority: &str) -> Result<(), UrlRefused> {
+fn check_end(authority: &str) -> Result<(), InvalidUrl> {
     let host = authority.split(':').next().unwrap_or_default();
     let is_dot = |c: char| matches!(c, '.' | '。' | '．' | '｡');
     if host.ends_with(is_dot) || host.to_ascii_lowercase().ends_with("%2e") {
-        Err(UrlRefused::TrailingDot)
+        Err(InvalidUrl::TrailingDot)
     } else {
         Ok(())
     }
@@ -182,33 +182,33 @@ fn check_end(authority: &str) -> Result<(), UrlRefused> {
 
 /// A dot at the end is valid in DNS, but certificates and servers do not know the host by it. Names as such are never
 /// forbidden, `localhost` included: the addresses they resolve to decide.
-fn check_name(name: &str) -> Result<(), UrlRefused> {
+fn check_name(name: &str) -> Result<(), InvalidUrl> {
     if name.ends_with('.') {
-        return Err(UrlRefused::TrailingDot);
+        return Err(InvalidUrl::TrailingDot);
     }
     let label_is_valid = |label: &str| !label.is_empty() && label.len() <= 63;
     if name.len() > 253 || !name.split('.').all(label_is_valid) {
-        return Err(UrlRefused::Host);
+        return Err(InvalidUrl::Host);
     }
     Ok(())
 }
 
-fn refusal(error: url::ParseError) -> UrlRefused {
+fn refusal(error: url::ParseError) -> InvalidUrl {
     use url::ParseError;
     match error {
         ParseError::EmptyHost
         | ParseError::IdnaError
         | ParseError::InvalidIpv4Address
         | ParseError::InvalidIpv6Address
-        | ParseError::InvalidDomainCharacter => UrlRefused::Host,
-        ParseError::InvalidPort => UrlRefused::Port,
-        _ => UrlRefused::Malformed,
+        | ParseError::InvalidDomainCharacter => InvalidUrl::Host,
+        ParseError::InvalidPort => InvalidUrl::Port,
+        _ => InvalidUrl::Malformed,
     }
 }
 
-impl UrlRefused {
+impl InvalidUrl {
     /// What is wrong with the URL and what would be right, in a sentence for the customer.
-    pub fn sentence(self) -> String {
+    pub fn message(self) -> String {
         match self {
             Self::TooLong => {
                 return format!("The webhook URL is longer than {MAX_URL_BYTES} characters: use a shorter one.");
@@ -237,7 +237,7 @@ impl UrlRefused {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<EndpointUrl, UrlRefused> {
+    fn parse(text: &str) -> Result<EndpointUrl, InvalidUrl> {
         EndpointUrl::parse(text, &AllowedNetworks::none())
     }
 
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn refused(texts: &[&str], expected: UrlRefused) {
+    fn refused(texts: &[&str], expected: InvalidUrl) {
         for text in texts {
             assert_eq!(parse(text).map(|url| url.url), Err(expected), "{text:?}");
         }
@@ -275,43 +275,43 @@ mod tests {
 
     #[test]
     fn what_is_not_a_web_url() {
-        refused(&["", "example.com", "//example.com", "/webhook", "mailto:a@example.com"], UrlRefused::Scheme);
+        refused(&["", "example.com", "//example.com", "/webhook", "mailto:a@example.com"], InvalidUrl::Scheme);
         refused(
             &["ftp://example.com", "file:///etc/passwd", "gopher://example.com:70/", "ws://a.b"],
-            UrlRefused::Scheme,
+            InvalidUrl::Scheme,
         );
-        refused(&["https:example.com", "https:/example.com", "http//example.com"], UrlRefused::Scheme);
-        refused(&["https://", "https:///example.com", "https://?a", "https://:443/", "http://[]/"], UrlRefused::Host);
-        refused(&["https://exa<mple.com", "https://a..b/", "https://.example.com", "https://[::1"], UrlRefused::Host);
+        refused(&["https:example.com", "https:/example.com", "http//example.com"], InvalidUrl::Scheme);
+        refused(&["https://", "https:///example.com", "https://?a", "https://:443/", "http://[]/"], InvalidUrl::Host);
+        refused(&["https://exa<mple.com", "https://a..b/", "https://.example.com", "https://[::1"], InvalidUrl::Host);
         refused(
             &["https://999.1.1.1/", "https://1.2.3.4.5/", "https://[1::2::3]/", "https://a%00b/"],
-            UrlRefused::Host,
+            InvalidUrl::Host,
         );
-        refused(&["https://xn--/", "https://a%2fb/"], UrlRefused::Host);
+        refused(&["https://xn--/", "https://a%2fb/"], InvalidUrl::Host);
     }
 
     #[test]
     fn what_browsers_would_repair() {
-        refused(&[" https://example.com", "https://example.com ", "https://exa\tmple.com"], UrlRefused::Character);
-        refused(&["https://example.com/\n", "https://example.com/a b", "https:\\\\example.com"], UrlRefused::Character);
+        refused(&[" https://example.com", "https://example.com ", "https://exa\tmple.com"], InvalidUrl::Character);
+        refused(&["https://example.com/\n", "https://example.com/a b", "https:\\\\example.com"], InvalidUrl::Character);
         refused(
             &["https://example.com\\@evil.example", "https://example.com/\u{0}", "\u{a0}https://a.b"],
-            UrlRefused::Character,
+            InvalidUrl::Character,
         );
         refused(
             &["https://user@example.com", "https://u:p@example.com/", "https://@example.com"],
-            UrlRefused::UserInfo,
+            InvalidUrl::UserInfo,
         );
-        refused(&["https://example.com/#top", "https://example.com#", "https://a#@b"], UrlRefused::Fragment);
-        refused(&["https://example.com./", "http://localhost./", "https://8.8.8.8./"], UrlRefused::TrailingDot);
-        refused(&["http://[fe80::1%25eth0]/", "http://[fe80::1%eth0]/"], UrlRefused::Zone);
+        refused(&["https://example.com/#top", "https://example.com#", "https://a#@b"], InvalidUrl::Fragment);
+        refused(&["https://example.com./", "http://localhost./", "https://8.8.8.8./"], InvalidUrl::TrailingDot);
+        refused(&["http://[fe80::1%25eth0]/", "http://[fe80::1%eth0]/"], InvalidUrl::Zone);
     }
 
     #[test]
     fn ports() {
-        refused(&["http://example.com:0/", "http://example.com:22/", "https://example.com:25"], UrlRefused::Port);
-        refused(&["https://example.com:1023/", "https://example.com:79", "https://example.com:444/"], UrlRefused::Port);
-        refused(&["https://example.com:65536/", "https://example.com:http/"], UrlRefused::Port);
+        refused(&["http://example.com:0/", "http://example.com:22/", "https://example.com:25"], InvalidUrl::Port);
+        refused(&["https://example.com:1023/", "https://example.com:79", "https://example.com:444/"], InvalidUrl::Port);
+        refused(&["https://example.com:65536/", "https://example.com:http/"], InvalidUrl::Port);
         accepted("https://example.com:80/", "https://example.com:80/");
         accepted("http://example.com:443/", "http://example.com:443/");
         accepted("https://example.com:65535/", "https://example.com:65535/");
@@ -347,7 +347,7 @@ mod tests {
             "[fd00:ec2::254]",
             "[fe80::1]",
         ] {
-            refused(&[&format!("http://{host}/"), &format!("https://{host}:8443/x")], UrlRefused::ForbiddenAddress);
+            refused(&[&format!("http://{host}/"), &format!("https://{host}:8443/x")], InvalidUrl::ForbiddenAddress);
         }
     }
 
@@ -356,7 +356,7 @@ mod tests {
         let loopback = "127.0.0.0/8".parse().expect("the test's networks parse");
         let url = EndpointUrl::parse("http://127.0.0.1:9000/x", &loopback).expect("it is allowed");
         assert_eq!(url.ip_literal(), Some("127.0.0.1".parse().expect("it is an address")));
-        assert_eq!(EndpointUrl::parse("http://10.0.0.1/", &loopback), Err(UrlRefused::ForbiddenAddress));
+        assert_eq!(EndpointUrl::parse("http://10.0.0.1/", &loopback), Err(InvalidUrl::ForbiddenAddress));
         assert_eq!(parse("https://example.com").map(|url| url.ip_literal()), Ok(None));
     }
 
@@ -364,10 +364,10 @@ mod tests {
     fn lengths() {
         let of_length = |length: usize| format!("https://example.com/{}", "a".repeat(length - 20));
         assert!(parse(&of_length(MAX_URL_BYTES)).is_ok());
-        refused(&[&of_length(MAX_URL_BYTES + 1)], UrlRefused::TooLong);
-        refused(&[&format!("https://example.com/{}", "ü".repeat(600))], UrlRefused::TooLong);
-        refused(&[&format!("https://{}.example/", "a".repeat(64))], UrlRefused::Host);
-        refused(&[&format!("https://{}example/", "a.".repeat(130))], UrlRefused::Host);
+        refused(&[&of_length(MAX_URL_BYTES + 1)], InvalidUrl::TooLong);
+        refused(&[&format!("https://example.com/{}", "ü".repeat(600))], InvalidUrl::TooLong);
+        refused(&[&format!("https://{}.example/", "a".repeat(64))], InvalidUrl::Host);
+        refused(&[&format!("https://{}example/", "a.".repeat(130))], InvalidUrl::Host);
     }
 
     #[test]
@@ -409,11 +409,11 @@ mod tests {
 
     #[test]
     fn every_refusal_is_a_sentence() {
-        use UrlRefused::*;
+        use InvalidUrl::*;
         for refused in
             [TooLong, Character, Scheme, UserInfo, Host, Zone, TrailingDot, ForbiddenAddress, Port, Fragment, Malformed]
         {
-            let sentence = refused.sentence();
+            let sentence = refused.message();
             assert!(sentence.starts_with("The ") && sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
         }
     }

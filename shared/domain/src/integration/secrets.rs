@@ -49,7 +49,7 @@ impl fmt::Debug for SealedSecrets {
 
 /// Which value of an integration a sealed text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place<'a> {
+pub enum Slot<'a> {
     SigningSecret,
     PreviousSigningSecret,
     /// The value of the header of that name.
@@ -65,24 +65,24 @@ pub struct Owner {
 
 impl Owner {
     /// What a value of that place is bound to when it is sealed.
-    pub fn associated_data(&self, place: Place<'_>) -> String {
+    pub fn associated_data(&self, slot: Slot<'_>) -> String {
         let Self { organization, integration } = self;
-        match place {
+        match slot {
             // A rotation moves the current secret to the previous one's place without having to open it.
-            Place::SigningSecret | Place::PreviousSigningSecret => {
+            Slot::SigningSecret | Slot::PreviousSigningSecret => {
                 format!("{organization}/{integration}/signing_secret")
             }
-            Place::Header(name) => format!("{organization}/{integration}/header/{name}"),
+            Slot::Header(name) => format!("{organization}/{integration}/header/{name}"),
         }
     }
 }
 
 /// The shortest secret of which anything is shown, in characters. Whoever has a signature can try guesses on it, and the
 /// twenty characters that are left are too many for that.
-pub const SHORTEST_HINTED: usize = 24;
+pub const MIN_HINTED_CHARS: usize = 24;
 
 /// The last four characters of a secret, by which its owner knows it again; `None` of a short one.
 pub fn last4(secret: &str) -> Option<String> {
     let length = secret.chars().count();
-    (length >= SHORTEST_HINTED).then(|| secret.chars().skip(length - 4).collect())
+    (length >= MIN_HINTED_CHARS).then(|| secret.chars().skip(length - 4).collect())
 }

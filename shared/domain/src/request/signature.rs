@@ -61,7 +61,7 @@ pub struct SigningSecret {
 
 /// Why a text cannot become a signing secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SecretRefused {
+pub enum InvalidSecret {
     #[error("The signing secret begins or ends with a space or a line break: remove it.")]
     BlankAtEnd,
     #[error("The signing secret must have visible ASCII characters only: leave out spaces, line breaks and others.")]
@@ -84,25 +84,25 @@ impl SigningSecret {
     /// [`MIN_SECRET_CHARS`] to [`MAX_SECRET_CHARS`] visible characters of ASCII.
     ///
     /// # Errors
-    /// [`SecretRefused`], a sentence for the customer.
-    pub fn parse_new(text: &str) -> Result<Self, SecretRefused> {
+    /// [`InvalidSecret`], a sentence for the customer.
+    pub fn parse_new(text: &str) -> Result<Self, InvalidSecret> {
         if text.trim() != text {
-            return Err(SecretRefused::BlankAtEnd);
+            return Err(InvalidSecret::BlankAtEnd);
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(SecretRefused::Character);
+            return Err(InvalidSecret::Character);
         }
         // Signatures are written `v1,…`, and some senders show their secrets so, too.
         if text.strip_prefix("v1,").is_some_and(|rest| rest.starts_with(STANDARD_PREFIX)) {
-            return Err(SecretRefused::VersionBefore);
+            return Err(InvalidSecret::VersionBefore);
         }
-        let secret = Self::read(text).ok_or(SecretRefused::NotBase64)?;
+        let secret = Self::read(text).ok_or(InvalidSecret::NotBase64)?;
         match secret.format() {
             SecretFormat::Whsec if !(MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&secret.standard_key.len()) => {
-                Err(SecretRefused::KeyLength)
+                Err(InvalidSecret::KeyLength)
             }
             SecretFormat::Raw if !(MIN_SECRET_CHARS..=MAX_SECRET_CHARS).contains(&text.len()) => {
-                Err(SecretRefused::Length)
+                Err(InvalidSecret::Length)
             }
             SecretFormat::Whsec | SecretFormat::Raw => Ok(secret),
         }
@@ -140,12 +140,12 @@ impl SigningSecret {
 
     /// The value of `X-Roboticks-Signature`: `sha256=` and the lowercase hex HMAC of the body, keyed by the secret's
     /// UTF-8 bytes.
-    pub fn documented_signature(&self, body: &[u8]) -> String {
+    pub fn roboticks_signature(&self, body: &[u8]) -> String {
         format!("sha256={}", hex::encode(hmac(self.text.as_bytes(), &[body])))
     }
 
     /// One entry of `webhook-signature`: `v1,` and the base64 HMAC of `id.timestamp.body`.
-    pub fn standard_signature(&self, delivery: DeliveryId, sent_at: Timestamp, body: &[u8]) -> String {
+    pub fn standard_webhooks_signature(&self, delivery: DeliveryId, sent_at: Timestamp, body: &[u8]) -> String {
         let head = format!("{delivery}.{}.", sent_at.as_second());
         format!("v1,{}", STANDARD.encode(hmac(&self.standard_key, &[head.as_bytes(), body])))
     }
@@ -203,7 +203,7 @@ mod tests {
     fn the_documented_signature_agrees_with_a_published_vector() {
         let secret = SigningSecret::parse_stored("It's a Secret to Everybody").unwrap();
         assert_eq!(
-            secret.documented_signature(b"Hello, World!"),
+            secret.roboticks_signature(b"Hello, World!"),
             "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
         );
     }
@@ -227,7 +227,7 @@ mod tests {
         let mut headers = http::HeaderMap::new();
         headers.insert("webhook-id", delivery.to_string().parse().unwrap());
         headers.insert("webhook-timestamp", now.as_second().to_string().parse().unwrap());
-        headers.insert("webhook-signature", secret.standard_signature(delivery, now, body).parse().unwrap());
+        headers.insert("webhook-signature", secret.standard_webhooks_signature(delivery, now, body).parse().unwrap());
         library.verify(body, &headers).unwrap();
         assert!(library.verify(b"{}", &headers).is_err());
     }
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn new(text: &str, expected: Result<(), SecretRefused>) {
+    fn new(text: &str, expected: Result<(), InvalidSecret>) {
         assert_eq!(SigningSecret::parse_new(text).map(drop), expected, "{text:?}");
     }
 
@@ -252,46 +252,46 @@ mod tests {
 
     #[test]
     fn a_new_secret_cannot_be_guessed() {
-        new(&"x".repeat(15), Err(SecretRefused::Length));
+        new(&"x".repeat(15), Err(InvalidSecret::Length));
         new(&"x".repeat(16), Ok(()));
         new(&"~".repeat(256), Ok(()));
-        new(&"x".repeat(257), Err(SecretRefused::Length));
-        new("", Err(SecretRefused::Length));
-        new(&standard(23), Err(SecretRefused::KeyLength));
+        new(&"x".repeat(257), Err(InvalidSecret::Length));
+        new("", Err(InvalidSecret::Length));
+        new(&standard(23), Err(InvalidSecret::KeyLength));
         new(&standard(24), Ok(()));
         new(&standard(64), Ok(()));
-        new(&standard(65), Err(SecretRefused::KeyLength));
-        new("whsec_", Err(SecretRefused::KeyLength));
-        new("whsec_AA==", Err(SecretRefused::KeyLength));
+        new(&standard(65), Err(InvalidSecret::KeyLength));
+        new("whsec_", Err(InvalidSecret::KeyLength));
+        new("whsec_AA==", Err(InvalidSecret::KeyLength));
     }
 
     #[test]
     fn a_new_secret_is_what_can_be_seen_of_it() {
         let seen = "your-signing-secret";
         for blank in [" ", "\n", "\r\n", "\t", "\u{a0}", "\u{3000}"] {
-            new(&format!("{blank}{seen}"), Err(SecretRefused::BlankAtEnd));
-            new(&format!("{seen}{blank}"), Err(SecretRefused::BlankAtEnd));
-            new(&format!("{seen}{blank}{seen}"), Err(SecretRefused::Character));
-            new(&format!("{}{blank}", standard(24)), Err(SecretRefused::BlankAtEnd));
+            new(&format!("{blank}{seen}"), Err(InvalidSecret::BlankAtEnd));
+            new(&format!("{seen}{blank}"), Err(InvalidSecret::BlankAtEnd));
+            new(&format!("{seen}{blank}{seen}"), Err(InvalidSecret::Character));
+            new(&format!("{}{blank}", standard(24)), Err(InvalidSecret::BlankAtEnd));
         }
-        new(&" ".repeat(16), Err(SecretRefused::BlankAtEnd));
+        new(&" ".repeat(16), Err(InvalidSecret::BlankAtEnd));
         for hidden in ["\u{0}", "\u{7f}", "\u{200b}", "\u{feff}", "\u{202e}", "ü"] {
-            new(&format!("{seen}{hidden}"), Err(SecretRefused::Character));
-            new(&format!("{hidden}{seen}"), Err(SecretRefused::Character));
+            new(&format!("{seen}{hidden}"), Err(InvalidSecret::Character));
+            new(&format!("{hidden}{seen}"), Err(InvalidSecret::Character));
         }
     }
 
     #[test]
     fn a_new_standard_secret_is_canonical_base64_and_nothing_before() {
         new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", Ok(()));
-        new("whsec_not-base64", Err(SecretRefused::NotBase64));
-        new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS", Err(SecretRefused::NotBase64));
-        new("whsec_====", Err(SecretRefused::NotBase64));
+        new("whsec_not-base64", Err(InvalidSecret::NotBase64));
+        new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS", Err(InvalidSecret::NotBase64));
+        new("whsec_====", Err(InvalidSecret::NotBase64));
         // 25 bytes; the last character's spare bits are not zero, or the padding is missing.
         new("whsec_q6urq6urq6urq6urq6urq6urq6urq6urqw==", Ok(()));
-        new("whsec_q6urq6urq6urq6urq6urq6urq6urq6urqx==", Err(SecretRefused::NotBase64));
-        new("whsec_q6urq6urq6urq6urq6urq6urq6urq6urqw", Err(SecretRefused::NotBase64));
-        new("v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", Err(SecretRefused::VersionBefore));
+        new("whsec_q6urq6urq6urq6urq6urq6urq6urq6urqx==", Err(InvalidSecret::NotBase64));
+        new("whsec_q6urq6urq6urq6urq6urq6urq6urq6urqw", Err(InvalidSecret::NotBase64));
+        new("v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", Err(InvalidSecret::VersionBefore));
         new("v1,a-secret-of-mine", Ok(()));
     }
 
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_a_sentence() {
-        use SecretRefused::*;
+        use InvalidSecret::*;
         for refused in [BlankAtEnd, Character, VersionBefore, NotBase64, KeyLength, Length] {
             let sentence = refused.to_string();
             assert!(sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");

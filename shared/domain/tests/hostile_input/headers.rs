@@ -1,6 +1,6 @@
 //! Headers that a customer gives, whole and with one thing broken.
 
-use domain::endpoint::headers::{CustomerHeaders, HeaderRefused, MAX_HEADERS};
+use domain::endpoint::headers::{CustomerHeaders, InvalidHeader, MAX_HEADERS};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -30,11 +30,11 @@ fn broken(wrong: impl Strategy<Value = (String, String)>) -> impl Strategy<Value
     })
 }
 
-fn refused(pairs: &Pairs) -> HeaderRefused {
+fn refused(pairs: &Pairs) -> InvalidHeader {
     oracles::customer_headers(pairs);
     let given = pairs.iter().map(|(name, value)| (name, value.as_str()));
     let refused = CustomerHeaders::parse(given).expect_err("one is broken");
-    assert!(!format!("{refused:?} {}", refused.sentence()).contains(CANARY), "{refused:?}");
+    assert!(!format!("{refused:?} {}", refused.message()).contains(CANARY), "{refused:?}");
     refused
 }
 
@@ -97,22 +97,22 @@ proptest! {
 
     #[test]
     fn a_broken_name_is_placed((at, pairs) in broken((NO_TOKEN, Just(CANARY.to_owned())))) {
-        prop_assert_eq!(refused(&pairs), HeaderRefused::Name { position: at + 1 });
+        prop_assert_eq!(refused(&pairs), InvalidHeader::Name { position: at + 1 });
     }
 
     #[test]
     fn a_broken_value_is_named((_, pairs) in broken((Just("X-Broken".to_owned()), no_values()))) {
         let refused = refused(&pairs);
-        prop_assert!(matches!(&refused, HeaderRefused::Value { name } if name == "x-broken"), "{:?}", refused);
-        prop_assert!(refused.sentence().contains("x-broken"));
+        prop_assert!(matches!(&refused, InvalidHeader::Value { name } if name == "x-broken"), "{:?}", refused);
+        prop_assert!(refused.message().contains("x-broken"));
     }
 
     #[test]
     fn a_name_of_ours_is_named((at, pairs) in broken((select(OURS.to_vec()).prop_map(str::to_owned), Just(CANARY.to_owned())))) {
         let refused = refused(&pairs);
         let given = pairs[at].0.to_ascii_lowercase();
-        prop_assert!(matches!(&refused, HeaderRefused::Forbidden { name, .. } if name.as_str() == given), "{:?}", refused);
-        prop_assert!(refused.sentence().contains(&given));
+        prop_assert!(matches!(&refused, InvalidHeader::Forbidden { name, .. } if name.as_str() == given), "{:?}", refused);
+        prop_assert!(refused.message().contains(&given));
     }
 
     #[test]

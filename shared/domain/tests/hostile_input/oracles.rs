@@ -9,7 +9,7 @@ use domain::alert::event::{AlertEvent, EventType, MAX_EVENT_BYTES, MAX_SEVERITY_
 use domain::alert::filter::Filter;
 use domain::attempt::excerpt::{Extent, MAX_EXCERPT_BYTES};
 use domain::attempt::retry_after;
-use domain::delivery::payload::{self, Kept, MAX_INLINE_BYTES};
+use domain::delivery::payload::{self, MAX_INLINE_BYTES, StoredPayload};
 use domain::delivery::retry_message::{MAX_ATTEMPT, RetryMessage};
 use domain::endpoint::address::{self, AllowedNetworks};
 use domain::endpoint::headers::{CustomerHeaders, MAX_HEADER_BYTES, MAX_HEADERS};
@@ -119,7 +119,7 @@ pub(crate) fn endpoint_url(text: &str) -> Option<Destination> {
     let url = match EndpointUrl::parse(text, &nothing_private) {
         Ok(url) => url,
         Err(refused) => {
-            assert_is_sentence(&refused.sentence());
+            assert_is_sentence(&refused.message());
             return None;
         }
     };
@@ -156,8 +156,8 @@ pub(crate) fn customer_headers(pairs: &[(String, String)]) {
         Err(refused) => {
             // It names the header; the rest of it is short.
             let longest = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-            assert!(refused.sentence().len() <= longest + 200, "{}", refused.sentence());
-            assert_is_sentence(&refused.sentence());
+            assert!(refused.message().len() <= longest + 200, "{}", refused.message());
+            assert_is_sentence(&refused.message());
             return;
         }
     };
@@ -242,9 +242,9 @@ pub(crate) fn inflate(deflated: &[u8]) {
 
 /// Keeps a payload and gets it back.
 pub(crate) fn kept(body: &[u8]) {
-    let kept = payload::keep(body);
-    let is_inline = matches!(kept, Kept::Inline(_));
-    let (Kept::Inline(deflated) | Kept::Apart(deflated)) = kept;
+    let kept = payload::compress(body);
+    let is_inline = matches!(kept, StoredPayload::Inline(_));
+    let (StoredPayload::Inline(deflated) | StoredPayload::Separate(deflated)) = kept;
     assert_eq!(is_inline, deflated.len() <= MAX_INLINE_BYTES);
     assert_eq!(payload::inflate(&deflated).as_deref(), Ok(body));
 }

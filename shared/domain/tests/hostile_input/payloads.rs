@@ -1,13 +1,13 @@
 //! Kept payloads: what was kept comes back, and what is damaged does no harm.
 
 use domain::alert::event::MAX_EVENT_BYTES;
-use domain::delivery::payload::{self, Kept};
+use domain::delivery::payload::{self, StoredPayload};
 use proptest::prelude::*;
 
 use crate::oracles;
 
 fn deflated(body: &[u8]) -> Vec<u8> {
-    let (Kept::Inline(deflated) | Kept::Apart(deflated)) = payload::keep(body);
+    let (StoredPayload::Inline(deflated) | StoredPayload::Separate(deflated)) = payload::compress(body);
     deflated
 }
 

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::request::signature::{SecretFormat, SecretRefused, SigningSecret};
+use domain::request::signature::{InvalidSecret, SecretFormat, SigningSecret};
 use proptest::prelude::*;
 
 fn standard() -> impl Strategy<Value = String> {
@@ -18,7 +18,7 @@ fn valid() -> impl Strategy<Value = String> {
 const HIDDEN: &str = "[ \u{0}-\u{1f}\u{7f}\u{80}-\u{a0}\u{ad}\u{200b}\u{202e}\u{2060}\u{3000}\u{feff}äа]";
 
 /// Reads as a new secret or not. What is accepted is what its owner sees, and goes on being read.
-fn new_secret(text: &str) -> Result<(), SecretRefused> {
+fn new_secret(text: &str) -> Result<(), InvalidSecret> {
     let secret = SigningSecret::parse_new(text)?;
     assert_eq!(secret.reveal(), text);
     assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{text:?}");
@@ -43,19 +43,19 @@ proptest! {
     fn nothing_hidden_is_taken(text in valid(), hidden in HIDDEN, at in any::<prop::sample::Index>()) {
         let at = at.index(text.len() + 1);
         let refused = new_secret(&[&text[..at], &hidden, &text[at..]].concat());
-        prop_assert!(matches!(refused, Err(SecretRefused::BlankAtEnd | SecretRefused::Character)), "{:?}", refused);
+        prop_assert!(matches!(refused, Err(InvalidSecret::BlankAtEnd | InvalidSecret::Character)), "{:?}", refused);
     }
 
     #[test]
     fn a_key_of_another_length_is_refused(key in prop_oneof![
         proptest::collection::vec(any::<u8>(), 0..24), proptest::collection::vec(any::<u8>(), 65..200),
     ]) {
-        prop_assert_eq!(new_secret(&format!("whsec_{}", STANDARD.encode(key))), Err(SecretRefused::KeyLength));
+        prop_assert_eq!(new_secret(&format!("whsec_{}", STANDARD.encode(key))), Err(InvalidSecret::KeyLength));
     }
 
     #[test]
     fn what_stands_before_is_left_out(text in standard()) {
-        prop_assert_eq!(new_secret(&format!("v1,{text}")), Err(SecretRefused::VersionBefore));
+        prop_assert_eq!(new_secret(&format!("v1,{text}")), Err(InvalidSecret::VersionBefore));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! through, within the bounds below, and in every state that comes up the promises of [`properties`] must hold.
 //!
 //! The workers of the model run the product's own program, [`domain::delivery::worker`]: it says what is done, in which order,
-//! and on which condition; [`domain::delivery::moves`] says what a write makes of the ledger. What is modelled is the world
+//! and on which condition; [`domain::delivery::transitions`] says what a write makes of the ledger. What is modelled is the world
 //! ([`world`]) and what befalls those who do what the program says ([`protocol`]). [`mistakes`] alter what it is told, what it
 //! says, or how it is obeyed.
 //!

@@ -2,7 +2,7 @@
 //! break a promise, or the model would not notice who broke it.
 
 use domain::delivery::ledger::{ClaimId, End, Entry, Freshness, Stale, State};
-use domain::delivery::moves::{Move, Prior};
+use domain::delivery::transitions::{Condition, Transition};
 use domain::delivery::worker::{Command, FollowUp, Reason, Reply, Turn, Worker as Program};
 use jiff::Timestamp;
 
@@ -93,7 +93,7 @@ impl Protocol {
         let turn = program.next(command, mistaken(mistake, program.job.claim_id, reply), now);
         match (mistake, command, turn) {
             (Mistake::ScheduleBeforeRecord, Command::Request(_), Turn::Do(Command::Record { to, .. })) => {
-                if let Move::Retry { attempt, due_at } = to {
+                if let Transition::Retry { attempt, due_at } = to {
                     self.carry_out(world, busy, &program.job, Command::Schedule { attempt, due_at });
                 }
                 turn
@@ -106,7 +106,7 @@ impl Protocol {
                 _,
                 Turn::Do(Command::Schedule { .. }) | Turn::Acknowledge(FollowUp::HandOff),
             ) if looks && matches!(world.state(), Some(State::Waiting { .. })) => {
-                Turn::Acknowledge(FollowUp::Drop(Stale::Overtaken))
+                Turn::Acknowledge(FollowUp::Drop(Stale::Superseded))
             }
             (Mistake::RefusedRecordAcknowledged, Command::Record { .. }, _) if looks => {
                 Turn::Acknowledge(FollowUp::Nothing)
@@ -115,7 +115,7 @@ impl Protocol {
                 Turn::Do(Command::Claim { from, freshness: Freshness::First, lease_until })
             }
             (Mistake::RecordBeforeDisable, Command::Request(_), Turn::Do(Command::Disable(made))) => {
-                Turn::Do(Command::Record { made, to: Move::End(End::Failed) })
+                Turn::Do(Command::Record { made, to: Transition::End(End::Failed) })
             }
             (Mistake::RecordBeforeDisable, Command::Record { made, .. }, Turn::Acknowledge(FollowUp::Nothing))
                 if busy.answered_gone =>
@@ -125,22 +125,22 @@ impl Protocol {
             (Mistake::RecordBeforeDisable, Command::Disable(_), Turn::Do(Command::Record { .. })) => {
                 Turn::Acknowledge(FollowUp::Nothing)
             }
-            (Mistake::TakenBackTooLate, Command::Record { .. }, Turn::GiveBack(Reason::Failed)) if failed => {
-                Turn::Do(Command::TakeBack { due_at: NOW, reason: Reason::Failed })
+            (Mistake::TakenBackTooLate, Command::Record { .. }, Turn::ReturnToQueue(Reason::Failed)) if failed => {
+                Turn::Do(Command::Unclaim { due_at: NOW, reason: Reason::Failed })
             }
-            (Mistake::NotTakenBack, _, Turn::Do(Command::TakeBack { reason, .. })) => Turn::GiveBack(reason),
+            (Mistake::NotTakenBack, _, Turn::Do(Command::Unclaim { reason, .. })) => Turn::ReturnToQueue(reason),
             (_, _, turn) => turn,
         }
     }
 
     /// What a write really depends on; `None` is nothing.
-    pub(crate) fn depends(&self, from: Prior, to: Move) -> Option<Prior> {
+    pub(crate) fn depends(&self, from: Condition, to: Transition) -> Option<Condition> {
         match (self.mistake, to) {
-            (Some(Mistake::ClaimUnconditional), Move::Claim { .. })
-            | (Some(Mistake::RecordUnconditional), Move::Retry { .. } | Move::End(_))
-            | (Some(Mistake::TakeBackUnconditional), Move::TakeBack { .. }) => None,
-            (Some(Mistake::LabelOverlooked), Move::Cancel(_)) => Some(match from {
-                Prior::WaitingUnmarked { attempt } => Prior::Waiting { attempt },
+            (Some(Mistake::ClaimUnconditional), Transition::Claim { .. })
+            | (Some(Mistake::RecordUnconditional), Transition::Retry { .. } | Transition::End(_))
+            | (Some(Mistake::TakeBackUnconditional), Transition::Unclaim { .. }) => None,
+            (Some(Mistake::LabelOverlooked), Transition::Cancel(_)) => Some(match from {
+                Condition::WaitingUnmarked { attempt } => Condition::Waiting { attempt },
                 other => other,
             }),
             _ => Some(from),
@@ -148,12 +148,12 @@ impl Protocol {
     }
 
     /// What a move really makes of an entry; `None` is that it leaves it as it is.
-    pub(crate) fn made(&self, found: Entry, to: Move) -> Option<Entry> {
+    pub(crate) fn made(&self, found: Entry, to: Transition) -> Option<Entry> {
         let entry = to.apply(found);
         match (self.mistake, to) {
-            (Some(Mistake::TakeBackForgotten), Move::TakeBack { .. }) => None,
-            (Some(Mistake::LabelTakenBack), Move::TakeBack { .. }) => Some(entry.state.into()),
-            (Some(Mistake::RoundStartForgotten), Move::Redeliver { attempt, due_at, .. }) => {
+            (Some(Mistake::TakeBackForgotten), Transition::Unclaim { .. }) => None,
+            (Some(Mistake::LabelTakenBack), Transition::Unclaim { .. }) => Some(entry.state.into()),
+            (Some(Mistake::RoundStartForgotten), Transition::Redeliver { attempt, due_at, .. }) => {
                 Some(State::Waiting { attempt, round_start: found.state.round_start(), due_at }.into())
             }
             _ => Some(entry),

@@ -5,7 +5,7 @@ use std::slice;
 use domain::attempt::outcome::Outcome;
 use domain::attempt::schedule::Schedule;
 use domain::delivery::ledger::{self, Entry, State};
-use domain::delivery::moves::{Move, Prior};
+use domain::delivery::transitions::{Condition, Transition};
 use domain::delivery::wait::{Wait, wait_until};
 use domain::delivery::worker::{Command, FollowUp, Intent, Job, Reason, Reply, Turn, Worker as Program};
 use http::StatusCode;
@@ -171,7 +171,7 @@ impl Protocol {
         let made = self.write(worker, command).is_none_or(|(from, _)| from.holds(world.ledger.as_ref()));
         let own_calls = match command {
             // No such calls follow at once.
-            Command::Schedule { .. } | Command::TakeBack { .. } | Command::Disable(_) => slice::from_ref(&OWN_CALLS[0]),
+            Command::Schedule { .. } | Command::Unclaim { .. } | Command::Disable(_) => slice::from_ref(&OWN_CALLS[0]),
             Command::Record { .. } | Command::Cancel { .. } if made => slice::from_ref(&OWN_CALLS[0]),
             _ => &OWN_CALLS,
         };
@@ -184,7 +184,7 @@ impl Protocol {
     }
 
     /// The write that a command is, but for taking a claim back: that names the attempt of its worker's message.
-    fn write(&self, worker: usize, command: Command) -> Option<(Prior, Move)> {
+    fn write(&self, worker: usize, command: Command) -> Option<(Condition, Transition)> {
         command.write(&self.program(worker, Message::Alert(Run::Again), HERE).job)
     }
 
@@ -279,14 +279,14 @@ impl Protocol {
         match (turn, command) {
             // The claim stays, if there is one: whoever gets the message next waits for its lease.
             (
-                Turn::GiveBack(Reason::Failed),
-                Command::TakeBack { .. }
+                Turn::ReturnToQueue(Reason::Failed),
+                Command::Unclaim { .. }
                 | Command::Disable(_)
                 | Command::Record { .. }
                 | Command::Cancel { .. }
                 | Command::Schedule { .. },
             ) => self.crash(world, worker),
-            (Turn::GiveBack(_), Command::TakeBack { .. }) => self.crash(world, worker),
+            (Turn::ReturnToQueue(_), Command::Unclaim { .. }) => self.crash(world, worker),
             _ => self.go_on(world, &program, busy.message, turn, OwnCalls::Succeed),
         }
     }
@@ -335,9 +335,9 @@ impl Protocol {
                     return world.leave(worker, ABANDONED);
                 }
                 // Goes to the dead-letter queue; that it comes to this is caught as such.
-                Turn::GiveBack(Reason::Impossible) => return world.leave(worker, ABANDONED),
-                Turn::GiveBack(reason) => {
-                    world.out_of_step |= reason == Reason::OutOfStep;
+                Turn::ReturnToQueue(Reason::Impossible) => return world.leave(worker, ABANDONED),
+                Turn::ReturnToQueue(reason) => {
+                    world.out_of_step |= reason == Reason::UnexpectedReply;
                     self.put_back(world, message);
                     return world.leave(worker, ABANDONED);
                 }
@@ -409,7 +409,7 @@ impl Protocol {
     }
 
     /// Makes a conditional write.
-    fn make(&self, world: &mut World, busy: &Busy, command: Command, from: Prior, to: Move) -> Reply {
+    fn make(&self, world: &mut World, busy: &Busy, command: Command, from: Condition, to: Transition) -> Reply {
         let Some(found) =
             world.ledger.filter(|found| self.depends(from, to).is_none_or(|from| from.holds(Some(found))))
         else {
@@ -425,7 +425,8 @@ impl Protocol {
             }
             // Of what waits, the mark says that its attempt may have been sent before.
             Command::Cancel { from, .. }
-                if !matches!(from, Prior::WaitingUnmarked { .. }) && !self.makes(Mistake::InterruptionForgotten) =>
+                if !matches!(from, Condition::WaitingUnmarked { .. })
+                    && !self.makes(Mistake::InterruptionForgotten) =>
             {
                 world.log(found.state.attempt(), found.freshness);
             }
@@ -473,7 +474,7 @@ impl Protocol {
         if let State::Sending { attempt: given_up, .. } = found.state {
             world.log(given_up, found.freshness);
         }
-        let to = Move::Redeliver { attempt, due_at: NOW, rounds: 2, now: NOW };
+        let to = Transition::Redeliver { attempt, due_at: NOW, rounds: 2, now: NOW };
         if let Some(entry) = self.made(found, to) {
             world.write(entry);
         }

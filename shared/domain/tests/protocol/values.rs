@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::delivery::CancelReason;
 use domain::delivery::ledger::{self, ClaimId, Entry, State};
 use domain::delivery::wait::{Wait, wait_until};
-use domain::delivery::worker::{Command, Intent, Place};
+use domain::delivery::worker::{AttemptMode, Command, Intent};
 use jiff::Timestamp;
 
 /// The model's time stands still; leases and due times lie before or after it.
@@ -35,8 +35,8 @@ pub(crate) fn claim_of(worker: usize) -> ClaimId {
 }
 
 /// What a worker can be out for.
-pub(crate) const HERE: Intent = Intent::Send(Place::Here);
-pub(crate) const ELSEWHERE: Intent = Intent::Send(Place::Elsewhere);
+pub(crate) const HERE: Intent = Intent::Send(AttemptMode::Inline);
+pub(crate) const ELSEWHERE: Intent = Intent::Send(AttemptMode::HandedOff);
 pub(crate) const CANCEL: Intent = Intent::Cancel(CancelReason::IntegrationDisabled);
 
 /// How far a delivery has come: its attempt, and whether that is over.
@@ -95,7 +95,7 @@ pub(crate) fn canonical_state(state: State) -> State {
 pub(crate) fn canonical_command(command: Command) -> Command {
     match command {
         Command::Create(state) => Command::Create(canonical_state(state)),
-        Command::TakeBack { reason, .. } => Command::TakeBack { due_at: NOW, reason },
+        Command::Unclaim { reason, .. } => Command::Unclaim { due_at: NOW, reason },
         other => other,
     }
 }

@@ -1,7 +1,7 @@
 //! The model's world: the ledger, the queue, the waits, the workers, and what the endpoint has seen.
 
 use domain::delivery::ledger::{ClaimId, Decision, Entry, Freshness, State, decide};
-use domain::delivery::moves::Prior;
+use domain::delivery::transitions::Condition;
 use domain::delivery::worker::{Claimed, Command, Intent};
 
 use crate::values::*;
@@ -298,7 +298,7 @@ impl Worker {
         match self {
             Self::Busy(Busy { next: Next::Do(Command::Claim { from, .. } | Command::Cancel { from, .. }), .. }) => {
                 match from {
-                    Prior::Sending { claim_id, .. } => Some(claim_id),
+                    Condition::Sending { claim_id, .. } => Some(claim_id),
                     _ => None,
                 }
             }

@@ -99,7 +99,7 @@ pub(crate) async fn check_at(
     let took = started.elapsed();
 
     assert_eq!(code(&exchange), expected.code, "{caller}: {:?}", exchange.outcome);
-    let sentence = exchange.outcome.sentence().unwrap_or_default();
+    let sentence = exchange.outcome.message().unwrap_or_default();
     assert!(sentence.contains(expected.sentence), "{caller}: {sentence}");
     assert_eq!(sentence.is_empty(), exchange.outcome.is_success(), "{caller}");
     assert_eq!(exchange.excerpt.as_deref(), expected.excerpt, "{caller}");

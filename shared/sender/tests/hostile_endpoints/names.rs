@@ -272,7 +272,7 @@ fn check_blocked(networks: &str, hosts: &[&str]) {
             let exchange = send(&sender, &url(host), ALERT).await;
             assert_eq!(code(&exchange), "blocked_address", "{caller}: {host}");
             assert_eq!(exchange.shown_duration(), None, "{caller}: {host}");
-            let sentence = exchange.outcome.sentence().unwrap_or_default();
+            let sentence = exchange.outcome.message().unwrap_or_default();
             assert!(sentence.contains("is not publicly accessible"), "{caller}: {sentence}");
         }
     });

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::delivery::ledger::{ClaimId, End, Freshness};
-use domain::delivery::moves::{Move, Prior, Write};
+use domain::delivery::transitions::{Condition, Transition, Write};
 use domain::delivery::{DeliveryKey, Status};
 use domain::ids::OrganizationId;
 use jiff::Timestamp;
@@ -69,12 +69,12 @@ impl Assignments {
             .set("due_shard", number(key.due_shard()))
     }
 
-    /// The text of [`Prior::holds`], and that the delivery is of that organization.
-    fn condition(&mut self, owner: OrganizationId, from: Prior) -> String {
+    /// The text of [`Condition::holds`], and that the delivery is of that organization.
+    fn condition(&mut self, owner: OrganizationId, from: Condition) -> String {
         let status = match from {
-            Prior::Waiting { .. } | Prior::WaitingUnmarked { .. } => Status::Waiting,
-            Prior::Sending { .. } => Status::Sending,
-            Prior::Ended { end, .. } => end.into(),
+            Condition::Waiting { .. } | Condition::WaitingUnmarked { .. } => Status::Waiting,
+            Condition::Sending { .. } => Status::Sending,
+            Condition::Ended { end, .. } => end.into(),
         };
         let (status_name, attempt_name) = (self.name("status"), self.name("attempt"));
         self.values.insert(":from_status".to_owned(), AttributeValue::S(status.as_str().to_owned()));
@@ -83,13 +83,13 @@ impl Assignments {
         let same =
             format!("{status_name} = :from_status AND {attempt_name} = :from_attempt AND organization_id = :owner");
         match from {
-            Prior::Sending { claim_id, .. } => {
+            Condition::Sending { claim_id, .. } => {
                 let claim_name = self.name("claim_id");
                 self.values.insert(":from_claim".to_owned(), binary(&claim_id));
                 format!("{same} AND {claim_name} = :from_claim")
             }
-            Prior::WaitingUnmarked { .. } => format!("{same} AND attribute_not_exists({MARK})"),
-            Prior::Waiting { .. } | Prior::Ended { .. } => same,
+            Condition::WaitingUnmarked { .. } => format!("{same} AND attribute_not_exists({MARK})"),
+            Condition::Waiting { .. } | Condition::Ended { .. } => same,
         }
     }
 }
@@ -109,7 +109,7 @@ const WAIT_ATTRIBUTES: [&str; 2] = ["due_at", "due_shard"];
 pub(super) fn expression(key: DeliveryKey, owner: OrganizationId, write: &Write<'_>) -> Result<Expression, Fault> {
     let mut update = Assignments::default();
     match write.to {
-        Move::Claim { claim_id, lease_until, freshness } => {
+        Transition::Claim { claim_id, lease_until, freshness } => {
             update
                 .status(Status::Sending)
                 .set("lease_until", number(lease_until.as_millisecond()))
@@ -119,19 +119,19 @@ pub(super) fn expression(key: DeliveryKey, owner: OrganizationId, write: &Write<
                 update.set(MARK, AttributeValue::Bool(true));
             }
         }
-        Move::TakeBack { due_at } => {
+        Transition::Unclaim { due_at } => {
             update.waiting(key, due_at).remove(&["lease_until", "claim_id"]);
         }
-        Move::Retry { attempt, due_at } => {
+        Transition::Retry { attempt, due_at } => {
             update.waiting(key, due_at).set("attempt", number(attempt)).remove(&CLAIM_ATTRIBUTES);
         }
-        Move::End(end) => {
+        Transition::End(end) => {
             update.status(end.into()).remove(&CLAIM_ATTRIBUTES);
             if end == End::Failed {
                 update.copy("failed_created_at", "created_at");
             }
         }
-        Move::Cancel(reason) => {
+        Transition::Cancel(reason) => {
             let reason = to_attribute_value(reason).map_err(|_| UNREADABLE)?;
             update
                 .status(Status::Cancelled)
@@ -139,7 +139,7 @@ pub(super) fn expression(key: DeliveryKey, owner: OrganizationId, write: &Write<
                 .remove(&WAIT_ATTRIBUTES)
                 .remove(&CLAIM_ATTRIBUTES);
         }
-        Move::Redeliver { attempt, due_at, rounds, now } => {
+        Transition::Redeliver { attempt, due_at, rounds, now } => {
             update
                 .waiting(key, due_at)
                 .set("attempt", number(attempt))

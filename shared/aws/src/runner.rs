@@ -12,9 +12,9 @@ use aws_config::SdkConfig;
 use bytes::Bytes;
 use domain::deadline::Deadline;
 use domain::delivery::ledger::{ClaimId, Message};
-use domain::delivery::payload::Kept;
+use domain::delivery::payload::StoredPayload;
 use domain::delivery::retry_message::RetryMessage;
-use domain::delivery::worker::{FollowUp, Intent, Job, Place, Reason, Reply, Turn, Worker};
+use domain::delivery::worker::{AttemptMode, FollowUp, Intent, Job, Reason, Reply, Turn, Worker};
 use domain::delivery::{CancelReason, DeliveryKey, Identity};
 use domain::ids::OrganizationId;
 use domain::integration::Integration;
@@ -31,7 +31,7 @@ use crate::log;
 use crate::long_wait::LongWait;
 use crate::scheduler::Scheduler;
 use crate::sqs::queues::RetryMessages;
-use commands::Carrying;
+use commands::Run;
 
 pub use dispatch::{Dispatch, attempt_made};
 pub use settings::{MESSAGES_KEPT, Policy, Settings};
@@ -42,14 +42,14 @@ const MAX_CONFLICTS: u32 = 5;
 
 /// What is to become of a delivery.
 #[derive(Clone, Copy, Debug)]
-pub enum Course<'a> {
+pub enum Action<'a> {
     /// It goes to the endpoint of this integration; its first attempt is made there.
-    Send(&'a Integration, Place),
+    Send(&'a Integration, AttemptMode),
     /// It is not wanted any more.
     Cancel(CancelReason),
 }
 
-impl Course<'_> {
+impl Action<'_> {
     fn intent(&self) -> Intent {
         match *self {
             Self::Send(_, place) => Intent::Send(place),
@@ -60,18 +60,18 @@ impl Course<'_> {
 
 /// A delivery that may have to be created.
 #[derive(Clone, Debug)]
-pub struct Creation<'a> {
+pub struct NewDelivery<'a> {
     pub identity: Identity,
     pub body: Bytes,
     /// The same, as the ledger keeps it: made once for all deliveries of an alert event.
-    pub kept: &'a Kept,
+    pub kept: &'a StoredPayload,
     pub expires_at: Timestamp,
 }
 
 /// One message, about one delivery.
 #[derive(Clone, Debug)]
 pub enum Task<'a> {
-    Alert(Creation<'a>),
+    Alert(NewDelivery<'a>),
     Due(RetryMessage),
 }
 
@@ -85,7 +85,7 @@ impl Task<'_> {
 
     fn key(&self) -> DeliveryKey {
         match self {
-            Self::Alert(creation) => creation.identity.key(),
+            Self::Alert(new_delivery) => new_delivery.identity.key(),
             Self::Due(message) => {
                 DeliveryKey { integration_id: message.integration_id, delivery_id: message.delivery_id }
             }
@@ -95,7 +95,7 @@ impl Task<'_> {
     /// Whose delivery it has to be.
     fn owner(&self) -> OrganizationId {
         match self {
-            Self::Alert(creation) => creation.identity.organization_id,
+            Self::Alert(new_delivery) => new_delivery.identity.organization_id,
             Self::Due(message) => message.organization_id,
         }
     }
@@ -109,7 +109,7 @@ impl Task<'_> {
 
 /// What is left to do before a message may be acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
+pub enum BeforeAck {
     Nothing,
     /// A first attempt was handed off: its message has to be sent, to where that lane's are.
     HandOff {
@@ -119,7 +119,7 @@ pub enum Left {
 }
 
 /// What both functions deliver with.
-pub struct Delivering {
+pub struct Runner {
     deliveries: DeliveriesTable,
     integrations: IntegrationsTable,
     dispatch: Dispatch,
@@ -127,7 +127,7 @@ pub struct Delivering {
     policy: Policy,
 }
 
-impl Delivering {
+impl Runner {
     /// # Errors
     /// [`NoTrustedRoots`] when the system has no certificate authorities to trust.
     pub fn new(settings: Settings, aws: &SdkConfig) -> Result<Self, NoTrustedRoots> {
@@ -163,45 +163,45 @@ impl Delivering {
     ///
     /// # Errors
     /// [`Fault`] when the message must come back: the failure was ours, or another worker is at it.
-    pub async fn carry_out(&self, task: &Task<'_>, course: Course<'_>, deadline: Deadline) -> Result<Left, Fault> {
+    pub async fn run(&self, task: &Task<'_>, action: Action<'_>, deadline: Deadline) -> Result<BeforeAck, Fault> {
         let job = Job {
             message: task.message(),
-            intent: course.intent(),
+            intent: action.intent(),
             claim_id: ClaimId::new(random()),
             claim_by: deadline.latest_start(self.policy.claim_and_attempt_take()),
             send_by: deadline.latest_start(self.policy.attempt_takes()),
         };
         let worker = Worker { job, schedule: &self.policy.schedule, lease: self.policy.lease };
-        let mut carrying = Carrying::new(task, course, job);
+        let mut run = Run::new(task, action, job);
         let mut conflicts = 0;
         let mut turn = worker.start(Timestamp::now());
         loop {
             turn = match turn {
                 Turn::Do(command) => {
-                    let reply = self.perform(&mut carrying, command).await;
+                    let reply = self.perform(&mut run, command).await;
                     if matches!(reply, Reply::Refused(_)) {
                         conflicts = meet_conflict(conflicts).await?;
                     }
                     worker.next(command, reply, Timestamp::now())
                 }
                 Turn::Acknowledge(follow_up) => {
-                    self.note_health(&carrying, deadline).await;
-                    return carrying.left(follow_up);
+                    self.record_health(&run, deadline).await;
+                    return run.before_ack(follow_up);
                 }
-                Turn::GiveBack(reason) => {
+                Turn::ReturnToQueue(reason) => {
                     // What fails is not added to.
                     if reason != Reason::Failed {
-                        self.note_health(&carrying, deadline).await;
+                        self.record_health(&run, deadline).await;
                     }
-                    return Err(carrying.fault(reason));
+                    return Err(run.fault(reason));
                 }
             }
         }
     }
 
-    async fn note_health(&self, carrying: &Carrying<'_>, deadline: Deadline) {
-        if let (Some(made), Course::Send(integration, _)) = (&carrying.made, carrying.course) {
-            self.note_end(integration, made, carrying.task.key(), deadline).await;
+    async fn record_health(&self, run: &Run<'_>, deadline: Deadline) {
+        if let (Some(made), Action::Send(integration, _)) = (&run.made, run.action) {
+            self.record_outcome_health(integration, made, run.task.key(), deadline).await;
         }
     }
 }
@@ -217,30 +217,31 @@ async fn meet_conflict(before: u32) -> Result<u32, Fault> {
     Ok(before + 1)
 }
 
-impl Carrying<'_> {
-    fn left(&self, follow_up: FollowUp) -> Result<Left, Fault> {
-        match (follow_up, self.course) {
-            (FollowUp::Nothing, _) => Ok(Left::Nothing),
+impl Run<'_> {
+    fn before_ack(&self, follow_up: FollowUp) -> Result<BeforeAck, Fault> {
+        match (follow_up, self.action) {
+            (FollowUp::Nothing, _) => Ok(BeforeAck::Nothing),
             (FollowUp::Drop(stale), _) => {
                 log::dropped(self.task.key(), self.task.message().attempt(), stale);
-                Ok(Left::Nothing)
+                Ok(BeforeAck::Nothing)
             }
             // On the lane that its endpoint's attempts are made on.
-            (FollowUp::HandOff, Course::Send(integration, _)) => {
-                Ok(Left::HandOff { message: self.task.message_of(1), lane: Health::lane(integration.health.as_ref()) })
-            }
-            (FollowUp::HandOff, Course::Cancel(_)) => Err(Fault::OutOfStep),
+            (FollowUp::HandOff, Action::Send(integration, _)) => Ok(BeforeAck::HandOff {
+                message: self.task.message_of(1),
+                lane: Health::lane(integration.health.as_ref()),
+            }),
+            (FollowUp::HandOff, Action::Cancel(_)) => Err(Fault::UnexpectedReply),
         }
     }
 
     fn fault(self, reason: Reason) -> Fault {
         match reason {
-            Reason::Failed => self.failed.unwrap_or(Fault::OutOfStep),
+            Reason::Failed => self.failed.unwrap_or(Fault::UnexpectedReply),
             Reason::Busy { lease_until } => Fault::Busy { lease_until },
             Reason::NoTimeLeft => Fault::NoTimeLeft,
             Reason::Impossible => Fault::Impossible,
-            Reason::Foreign => Fault::Foreign,
-            Reason::OutOfStep => Fault::OutOfStep,
+            Reason::WrongOrganization => Fault::WrongOrganization,
+            Reason::UnexpectedReply => Fault::UnexpectedReply,
         }
     }
 }

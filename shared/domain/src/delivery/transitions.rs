@@ -4,11 +4,11 @@ use jiff::Timestamp;
 
 use crate::attempt::Attempt;
 use crate::delivery::ledger::{ClaimId, End, Entry, Freshness, State};
-use crate::delivery::{BrokenRecord, CancelReason, Record};
+use crate::delivery::{CancelReason, InvalidRecord, Record};
 
 /// The entry that a write moves away from, as far as the write depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Prior {
+pub enum Condition {
     Waiting {
         attempt: u32,
     },
@@ -27,7 +27,7 @@ pub enum Prior {
     },
 }
 
-impl Prior {
+impl Condition {
     /// The condition that a state is still the one seen.
     pub fn of(state: &State) -> Self {
         match *state {
@@ -39,7 +39,7 @@ impl Prior {
 
     /// The same, and that the mark of a possible duplicate is not there if it was not. (It is never taken away from what
     /// waits.)
-    pub fn with_mark(entry: &Entry) -> Self {
+    pub fn with_duplicate_mark(entry: &Entry) -> Self {
         match (Self::of(&entry.state), entry.freshness) {
             (Self::Waiting { attempt }, Freshness::First) => Self::WaitingUnmarked { attempt },
             (other, _) => other,
@@ -69,12 +69,12 @@ impl Prior {
 
 /// What a write makes of a delivery. Times are whole milliseconds, as the ledger keeps them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Move {
+pub enum Transition {
     /// A worker takes the attempt.
     Claim { claim_id: ClaimId, lease_until: Timestamp, freshness: Freshness },
     /// A worker gives the attempt up before it has sent a request: somebody else may take it at once. The mark of a
     /// possible duplicate stays.
-    TakeBack { due_at: Timestamp },
+    Unclaim { due_at: Timestamp },
     /// The attempt failed, and that one is to be made.
     Retry { attempt: u32, due_at: Timestamp },
     /// The attempt was the last.
@@ -86,7 +86,7 @@ pub enum Move {
     Redeliver { attempt: u32, due_at: Timestamp, rounds: u32, now: Timestamp },
 }
 
-impl Move {
+impl Transition {
     /// The entry after it.
     #[must_use]
     pub fn apply(self, Entry { state, freshness }: Entry) -> Entry {
@@ -97,7 +97,7 @@ impl Move {
                 let state = State::Sending { attempt, round_start, lease_until, claim_id };
                 Entry { state, freshness: freshness.max(claimed) }
             }
-            Self::TakeBack { due_at } => Entry { state: State::Waiting { attempt, round_start, due_at }, freshness },
+            Self::Unclaim { due_at } => Entry { state: State::Waiting { attempt, round_start, due_at }, freshness },
             Self::Retry { attempt, due_at } => fresh(State::Waiting { attempt, round_start, due_at }),
             Self::End(end) => fresh(State::Ended { attempt, round_start, end }),
             Self::Cancel(_) => fresh(State::Ended { attempt, round_start, end: End::Cancelled }),
@@ -109,8 +109,8 @@ impl Move {
 /// One write of a delivery that exists.
 #[derive(Clone, Copy, Debug)]
 pub struct Write<'a> {
-    pub from: Prior,
-    pub to: Move,
+    pub from: Condition,
+    pub to: Transition,
     /// All attempts that the delivery remembers, where that changes.
     pub attempts: Option<&'a [Attempt]>,
     /// Until when it is kept, where that changes.
@@ -121,17 +121,17 @@ impl Write<'_> {
     /// The record after it, if it is made.
     ///
     /// # Errors
-    /// [`BrokenRecord`] when an attribute that its status needs is not there.
-    pub fn apply(&self, record: &mut Record) -> Result<(), BrokenRecord> {
-        record.enter(self.to.apply(record.entry()?));
+    /// [`InvalidRecord`] when an attribute that its status needs is not there.
+    pub fn apply(&self, record: &mut Record) -> Result<(), InvalidRecord> {
+        record.set_entry(self.to.apply(record.entry()?));
         match self.to {
-            Move::Cancel(reason) => record.cancel_reason = Some(reason),
-            Move::Redeliver { rounds, now, .. } => {
+            Transition::Cancel(reason) => record.cancel_reason = Some(reason),
+            Transition::Redeliver { rounds, now, .. } => {
                 record.rounds = rounds;
                 record.redelivered_at = Some(now);
                 record.cancel_reason = None;
             }
-            Move::Claim { .. } | Move::TakeBack { .. } | Move::Retry { .. } | Move::End(_) => {}
+            Transition::Claim { .. } | Transition::Unclaim { .. } | Transition::Retry { .. } | Transition::End(_) => {}
         }
         if let Some(attempts) = self.attempts {
             record.attempts = attempts.to_vec();

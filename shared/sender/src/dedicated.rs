@@ -11,14 +11,14 @@ use super::client::Client;
 use super::connector::ConnectionRules;
 
 /// A thread that runs what it is given, until this is dropped.
-pub(super) struct Apart {
+pub(super) struct Dedicated {
     client: Client,
     runtime: Handle,
     /// Ends the thread when it is dropped; nothing is ever sent.
     _stop: oneshot::Sender<()>,
 }
 
-impl Apart {
+impl Dedicated {
     /// # Errors
     ///
     /// When the system gives no thread, or no files for its runtime.

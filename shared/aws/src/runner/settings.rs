@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use domain::attempt::next_step::MAX_RETRY_AFTER;
 use domain::attempt::schedule::Schedule;
-use domain::deadline::TIME_TO_ANSWER;
+use domain::deadline::RESPONSE_TIME;
 use domain::endpoint::address::AllowedNetworks;
 use jiff::Timestamp;
 use sender::BODY_TIMEOUT;
 
 use crate::config::CALL_TIMEOUT;
-use crate::environment::{BadSetting, Environment};
+use crate::environment::{Environment, InvalidSetting};
 
 /// How long the queues keep a message, in the template: 14 days. A delivery must not be forgotten before.
 pub const MESSAGES_KEPT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -32,8 +32,8 @@ pub struct Settings {
 
 impl Settings {
     /// # Errors
-    /// [`BadSetting`] for the first variable that is absent or cannot be used.
-    pub fn read(environment: &Environment<'_>) -> Result<Self, BadSetting> {
+    /// [`InvalidSetting`] for the first variable that is absent or cannot be used.
+    pub fn read(environment: &Environment<'_>) -> Result<Self, InvalidSetting> {
         Ok(Self {
             integrations_table: environment.text("INTEGRATIONS_TABLE")?,
             deliveries_table: environment.text("DELIVERIES_TABLE")?,
@@ -69,9 +69,9 @@ pub struct Policy {
 
 impl Policy {
     /// # Errors
-    /// [`BadSetting`] when a variable is absent or cannot be used; when an attempt would not fit an invocation, a claim
+    /// [`InvalidSetting`] when a variable is absent or cannot be used; when an attempt would not fit an invocation, a claim
     /// not outlast one, or a delivery not outlast its schedule and the messages about it.
-    pub fn read(environment: &Environment<'_>) -> Result<Self, BadSetting> {
+    pub fn read(environment: &Environment<'_>) -> Result<Self, InvalidSetting> {
         let policy = Self {
             schedule: environment.parsed("RETRY_SCHEDULE")?,
             request_timeout: environment.seconds("REQUEST_TIMEOUT_SECONDS")?,
@@ -79,7 +79,7 @@ impl Policy {
             retention: environment.days("RETENTION_DAYS")?,
         };
         let function_timeout = environment.seconds("FUNCTION_TIMEOUT_SECONDS")?;
-        let unusable = |name, problem| Err(BadSetting::Unusable { name, problem });
+        let unusable = |name, problem| Err(InvalidSetting::Unusable { name, problem });
         let needed = BEFORE_THE_CLAIM + policy.claim_and_attempt_take();
         if function_timeout < needed {
             let problem = format!("must be at least {}, for an attempt to fit an invocation", needed.as_secs());
@@ -102,7 +102,7 @@ impl Policy {
     /// record it and to schedule the next one, by a stand-in if need be (or to switch the integration off and record);
     /// then the invocation's answer.
     pub fn attempt_takes(&self) -> Duration {
-        self.request_timeout + BODY_TIMEOUT + 3 * CALL_TIMEOUT + TIME_TO_ANSWER
+        self.request_timeout + BODY_TIMEOUT + 3 * CALL_TIMEOUT + RESPONSE_TIME
     }
 
     /// The same, with the claim before it.

@@ -57,7 +57,7 @@ impl Dispatch {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read_url(&self, text: &str) -> Result<EndpointUrl, domain::endpoint::url::UrlRefused> {
+    pub fn read_url(&self, text: &str) -> Result<EndpointUrl, domain::endpoint::url::InvalidUrl> {
         EndpointUrl::parse(text, self.sender.allowed_networks())
     }
 
@@ -117,7 +117,7 @@ pub fn attempt_made(exchange: &Exchange, number: u32, started_at: Timestamp, fre
         status_code: outcome.status(),
         error: outcome
             .code()
-            .zip(outcome.sentence())
+            .zip(outcome.message())
             .map(|(code, message)| AttemptError { code: code.to_owned(), message }),
         response_excerpt: if outcome.is_success() { None } else { exchange.excerpt.clone() },
         possible_duplicate: freshness == Freshness::PossibleDuplicate,
