@@ -3,9 +3,10 @@
 ARCHITECTURE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 SAM_BIN      := $(CURDIR)/.tools/sam/bin
 SAM          := $(SAM_BIN)/sam
+DENY         := .tools/lint/bin/cargo-deny --offline
 BUILT        := .aws-sam/built
 FUNCTIONS    := $(notdir $(wildcard functions/*))
-SOURCES      := template.yaml samconfig.toml Cargo.toml Cargo.lock $(wildcard .cargo/config.toml rust-toolchain.toml) \
+SOURCES      := template.yaml samconfig.toml Cargo.toml Cargo.lock rust-toolchain.toml $(wildcard .cargo/config.toml) \
                 $(shell find shared functions -type f)
 
 # Python tools print as they go, and sam reports nothing to anyone.
@@ -77,11 +78,15 @@ $(CARGO_FUZZ): | rust
 	@CARGO_TARGET_DIR=target/fuzz/tool cargo install --quiet --locked --root .tools/fuzz-0.13.2 --version 0.13.2 cargo-fuzz
 
 # cfn-lint checks the state machine's definition too, as it is written out in the template.
-lint: tools rust ## check formatting, code, template, state machine and page
+lint: tools rust ## check formatting, code, dependencies, template, state machine and page
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	CARGO_TARGET_DIR=target/fuzz/lint cargo clippy --quiet --manifest-path fuzz/Cargo.toml --bins -- -D warnings
+	@tools/install.sh lint
+	$(DENY) check -D unmatched-skip -D unnecessary-skip licenses bans sources
+	$(DENY) --manifest-path fuzz/Cargo.toml --config deny.toml check -A unmatched-skip -A unnecessary-skip \
+	    licenses bans sources
 	$(SAM) validate --lint --region us-east-1
 	$(SAM_BIN)/cfn-lint --non-zero-exit-code informational template.yaml
 	tests/console/lint

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Puts the pinned tools into .tools/ of this project: `sam` (build, check, deploy), `cloud` (the local cloud) and `bench`
-# (the benchmark's baselines).
+# Puts the pinned tools into .tools/ of this project: `sam` (build, check, deploy), `cloud` (the local cloud), `lint` (what
+# only `make lint` needs) and `bench` (the benchmark's baselines).
 # A set whose lock file has not changed is left alone, so running this before every build costs nothing.
 #
-#   tools/install.sh [sam] [cloud] [bench]        without arguments: sam and cloud
+#   tools/install.sh [sam] [cloud] [lint] [bench]        without arguments: sam and cloud
 #
 # Needs Python 3.10 or later with venv; PYTHON names another one than `python3`.
 set -eu
@@ -62,7 +62,7 @@ install_set() {
 [ $# -gt 0 ] || set -- sam cloud
 for name in "$@"; do
     case $name in
-    sam | cloud | bench) install_set "$name" ;;
-    *) die "there is no set called '$name'; there are: sam, cloud, bench." ;;
+    sam | cloud | lint | bench) install_set "$name" ;;
+    *) die "there is no set called '$name'; there are: sam, cloud, lint, bench." ;;
     esac
 done
