@@ -1,11 +1,11 @@
-"""Starts the local cloud (ministack) so that it runs the template as it is and never outlives its starter.
+"""Starts the local cloud (ministack), and corrects what it does differently from AWS, so that the template suits both.
 
     .tools/cloud/bin/python tools/local_cloud.py [--until-stdin-closes] [--also-at ADDRESS]
 
-Ministack reads its settings from the environment; the functions inherit all of it, so start this with a clean one.
-With --until-stdin-closes it ends when the other end of its standard input is gone, however that came about, and takes
-the functions' processes with it. It then leads a process group of its own, so that nothing else is ended with them.
-With --also-at it listens on that address of this machine too, such as the one at which containers reach it.
+Ministack reads its settings from the environment. The functions inherit it, so start this with a clean one.
+With --until-stdin-closes it ends when its standard input is closed, so that it never outlives the process that started
+it, and kills the functions' processes too. It leads a process group of its own for that.
+With --also-at it also listens on that address of this machine, for instance the one at which containers reach it.
 """
 
 import argparse
@@ -19,13 +19,14 @@ import threading
 import hypercorn.asyncio
 import move_tasks
 from ministack import app
+from ministack.core import iam_actions
 from ministack.core.responses import error_response_json, json_response
 from ministack.services import cloudwatch_logs, cognito, dynamodb, lambda_svc, sqs
 from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as RESOURCES
 
 
 def whole_number_concurrency(decide):
-    """A parameter's value arrives as text; AWS makes a number of it, ministack 1.5.33 compares it with one and fails."""
+    """AWS converts a parameter's text to a number. ministack 1.5.33 fails, because it compares the text with one."""
 
     def decide_with_number(esm, *rest):
         scaling = esm.get("ScalingConfig") or {}
@@ -36,8 +37,19 @@ def whole_number_concurrency(decide):
     return decide_with_number
 
 
+def batches_authorized_as_single_calls(extract):
+    """On AWS, a batch needs the permission for the single call: `sqs:SendMessage` covers SendMessageBatch. ministack
+    1.5.33 checks an action named after the batch call, which IAM does not have."""
+
+    def extract_as_documented(service, *rest):
+        action = extract(service, *rest)
+        return action.removesuffix("Batch") if action and service == "sqs" else action
+
+    return extract_as_documented
+
+
 def writable_attributes_only(update):
-    """A user may write what the client's WriteAttributes name; ministack 1.5.33 lets a user write everything."""
+    """On AWS, users can only write the client's WriteAttributes. ministack 1.5.33 lets them write all attributes."""
 
     def update_writable(data):
         claims = cognito._token_claims(data.get("AccessToken"))
@@ -53,7 +65,7 @@ def writable_attributes_only(update):
 
 
 def sign_up_only_where_open(sign_up):
-    """Nobody signs up to a pool whose users only administrators create; ministack 1.5.33 lets anyone."""
+    """On AWS, nobody can sign up if only administrators create users. ministack 1.5.33 lets anyone sign up."""
 
     def sign_up_if_open(data):
         pool, _ = cognito._pool_for_client(data.get("ClientId"))
@@ -65,8 +77,8 @@ def sign_up_only_where_open(sign_up):
 
 
 def every_log_event(filter_events):
-    """AWS gives the rest of many events by `nextToken`; ministack 1.5.33 gives ten thousand, and no token. Here all come at
-    once: asked for again from the last millisecond on, until there are no more."""
+    """AWS returns log events in pages, with a `nextToken`. ministack 1.5.33 returns the first ten thousand and no
+    token. This returns all events at once: it asks again from the last millisecond on, until there are no more."""
 
     def filter_every_event(data):
         if "limit" in data:
@@ -86,20 +98,20 @@ def every_log_event(filter_events):
     return filter_every_event
 
 
-def refused_while_protected(delete, is_protected, sentence):
-    """A table or a user pool under deletion protection is not deleted; ministack 1.5.33 deletes it with its stack."""
+def refused_while_protected(delete, is_protected, message):
+    """On AWS, deletion protection keeps a table or user pool. ministack 1.5.33 deletes it with its stack."""
 
     def delete_unless_protected(physical_id, properties):
         if is_protected(physical_id):
-            raise ValueError(sentence)
+            raise ValueError(message)
         return delete(physical_id, properties)
 
     return delete_unless_protected
 
 
 def issuer_has_to_be_there(create):
-    """API Gateway reads an issuer's discovery document when an authorizer is made; ministack 1.5.33 takes any. Here none is
-    looked up, but for names that cannot exist (RFC 6761)."""
+    """On AWS, an authorizer is only created if its issuer has a discovery document. ministack 1.5.33 accepts any
+    issuer. This does not fetch documents, but refuses hosts that cannot exist (`.invalid`, RFC 6761)."""
 
     def create_with_issuer(logical_id, properties, stack_name):
         issuer = properties.get("JwtConfiguration", {}).get("Issuer", "")
@@ -123,17 +135,18 @@ def serving_also_at(address, serve):
 
 
 def end_with_stdin():
-    # The whole group at once: a function in the middle of a request would otherwise finish it first.
+    # Kills the whole group, because a function would otherwise finish the request that it is making.
     while os.read(0, 4096):
         pass
     os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    # Searching the whole heap for garbage stops everybody for up to a quarter of a second, which `make isolation` saw as
-    # the functions' own delay. There is next to none: young objects are searched often, the whole heap hardly ever.
+    # A full garbage collection takes up to a quarter of a second, which would count as the functions' own delay. There
+    # is hardly any old garbage, so full collections can be rare.
     gc.set_threshold(2_000, 50, 100)
     lambda_svc._sqs_esm_concurrency = whole_number_concurrency(lambda_svc._sqs_esm_concurrency)
+    iam_actions.extract_iam_action = batches_authorized_as_single_calls(iam_actions.extract_iam_action)
     cognito._update_user_attributes = writable_attributes_only(cognito._update_user_attributes)
     cloudwatch_logs._filter_log_events = every_log_event(cloudwatch_logs._filter_log_events)
     cognito._sign_up = sign_up_only_where_open(cognito._sign_up)
@@ -156,7 +169,7 @@ if __name__ == "__main__":
     arguments.add_argument("--until-stdin-closes", action="store_true")
     arguments.add_argument("--also-at")
     chosen = arguments.parse_args()
-    # Ministack's own arguments, of which there are none.
+    # Ministack would parse these too.
     del sys.argv[1:]
     if chosen.also_at:
         hypercorn.asyncio.serve = serving_also_at(chosen.also_at, hypercorn.asyncio.serve)

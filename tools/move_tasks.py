@@ -1,7 +1,7 @@
-"""StartMessageMoveTask and ListMessageMoveTasks for ministack 1.5.33, whose SQS has neither: what moves dead letters back.
+"""SQS's StartMessageMoveTask and ListMessageMoveTasks, which ministack 1.5.33 lacks. They redrive a dead-letter queue.
 
-As AWS documents them, but for three things: a task is over when the call that starts it answers, it cannot be cancelled,
-and the caller needs no permissions on the two queues beyond those for the call itself.
+They behave as AWS documents, with three exceptions: a task has already completed when the call returns, it cannot be
+cancelled, and the caller needs no permissions on the two queues beyond those for the call itself.
 """
 
 import base64
@@ -10,7 +10,7 @@ import time
 
 from ministack.services import sqs
 
-# The tasks so far, the oldest first. AWS tells of the last ten.
+# All tasks, oldest first. AWS lists at most the last ten.
 TASKS = []
 REMEMBERED = 10
 
@@ -34,7 +34,7 @@ def start(data, _url):
         for message in due:
             target = destination or sqs._queue_by_arn(message["sys"].get("DeadLetterQueueSourceArn", ""))
             if target is None:
-                # It was sent to the dead-letter queue, not moved there: nobody knows where it would go back to.
+                # It was sent to the dead-letter queue directly, so there is no source to return it to.
                 task |= {"Status": "FAILED", "FailureReason": "CouldNotDetermineMessageSource"}
                 break
             move(message, source, target)
@@ -65,7 +65,7 @@ def is_dead_letter_queue(arn):
 
 
 def move(message, source, target):
-    """A message that was moved is a new one, with the body, the attributes and the group of the old."""
+    """Moving creates a new message with the old one's body, attributes and group."""
     now = time.time()
     new = {
         **message,

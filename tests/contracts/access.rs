@@ -1,5 +1,4 @@
-//! Who may use the API. The local cloud lets users write attributes and sign up against what the template says, so the
-//! template is held to its words here.
+//! Who may use the API. The local cloud does not enforce all of it, so the template is checked word for word.
 
 use std::time::Duration;
 
@@ -46,7 +45,7 @@ fn tokens_come_from_the_stacks_issuer_or_the_deployers() {
     assert_eq!(authorizers.keys().copied().collect::<Vec<_>>(), ["TokenAuthorizer"]);
     let authorizer = template.properties("TokenAuthorizer");
     assert_eq!(authorizer["AuthorizerType"], "JWT");
-    assert_eq!(authorizer["IdentitySource"], json!(["$request.header.Authorization"]), "never in a URL");
+    assert_eq!(authorizer["IdentitySource"], json!(["$request.header.Authorization"]), "tokens are never in a URL");
     let own = json!({ "Fn::Sub": "https://cognito-idp.${AWS::Region}.amazonaws.com/${UserPool}" });
     let issuer = json!({ "Fn::If": ["OwnIssuer", own, reference("JwtIssuer")] });
     assert_eq!(authorizer["JwtConfiguration"]["Issuer"], issuer);
@@ -66,7 +65,11 @@ fn tokens_come_from_the_stacks_issuer_or_the_deployers() {
     let rule = &template.section("Rules")["JwtIssuerComesWithItsAudience"];
     let named = |parameter: &str| json!({ "Fn::Not": [{ "Fn::Equals": [reference(parameter), ""] }] });
     assert_eq!(rule["RuleCondition"], named("JwtIssuer"));
-    assert_eq!(rule["Assertions"][0]["Assert"], named("JwtAudience"), "or any application's token would do");
+    assert_eq!(
+        rule["Assertions"][0]["Assert"],
+        named("JwtAudience"),
+        "or tokens issued for any application would be accepted"
+    );
 }
 
 #[test]
@@ -81,9 +84,13 @@ fn no_user_can_write_the_organization() {
     assert!(schema.iter().any(|attribute| format!("custom:{}", attribute["Name"].as_str().unwrap_or("-")) == CLAIM));
 
     let clients = template.of_type("AWS::Cognito::UserPoolClient");
-    assert_eq!(clients.keys().copied().collect::<Vec<_>>(), ["UserPoolClient"], "each has its own attributes");
+    assert_eq!(
+        clients.keys().copied().collect::<Vec<_>>(),
+        ["UserPoolClient"],
+        "each client has its own writable attributes"
+    );
     let client = template.properties("UserPoolClient");
-    // An empty list would stand for all.
+    // An empty list would mean all attributes.
     assert_eq!(client["WriteAttributes"], json!(["email"]));
     assert_eq!(client["ReadAttributes"], json!(["email", "email_verified", CLAIM]));
     // With `aws.cognito.signin.user.admin`, the token of the sign-in page could change its user.
@@ -91,10 +98,10 @@ fn no_user_can_write_the_organization() {
 }
 
 #[test]
-fn clients_keep_no_secret_and_take_no_password_from_just_anyone() {
+fn client_has_no_secret_and_takes_passwords_from_administrators_only() {
     let template = Template::read();
     let client = template.properties("UserPoolClient");
-    assert_eq!(client["GenerateSecret"], false, "a page in a browser keeps none");
+    assert_eq!(client["GenerateSecret"], false, "a page in a browser cannot keep a secret");
     assert_eq!(client["AllowedOAuthFlows"], json!(["code"]));
     assert_eq!(client["AllowedOAuthFlowsUserPoolClient"], true);
     let flows = json!(["ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]);
@@ -106,18 +113,22 @@ fn clients_keep_no_secret_and_take_no_password_from_just_anyone() {
     let units = json!({ "IdToken": "minutes", "AccessToken": "minutes", "RefreshToken": "hours" });
     assert_eq!(client["TokenValidityUnits"], units);
     for token in ["IdTokenValidity", "AccessTokenValidity"] {
-        assert!(client[token].as_u64() <= Some(15), "{token}: nothing takes a token back before its time");
+        assert!(client[token].as_u64() <= Some(15), "{token}: API Gateway accepts a token until it expires");
     }
 }
 
 #[test]
-fn user_pool_is_kept_safe() {
+fn user_pool_is_protected() {
     let template = Template::read();
     let pool = template.properties("UserPool");
     assert_eq!(pool["DeletionProtection"], json!({ "Fn::If": ["DataProtected", "ACTIVE", "INACTIVE"] }));
     assert_eq!(template.resource("UserPool")["UpdateReplacePolicy"], "Retain");
     assert_eq!(pool["UsernameAttributes"], json!(["email"]));
-    assert_eq!(pool["UsernameConfiguration"], json!({ "CaseSensitive": false }), "nobody is two users by mistake");
+    assert_eq!(
+        pool["UsernameConfiguration"],
+        json!({ "CaseSensitive": false }),
+        "addresses that differ in case are one user"
+    );
     let policy = &pool["Policies"]["PasswordPolicy"];
     assert!(policy["MinimumLength"].as_u64() >= Some(12), "{policy}");
     for kind in ["Lowercase", "Uppercase", "Numbers", "Symbols"] {
@@ -139,11 +150,11 @@ fn api_waits_longer_than_its_function_and_may_invoke_it() {
     assert_eq!(permission["FunctionName"], reference("ApiFunction"));
     assert_eq!(permission["Principal"], "apigateway.amazonaws.com");
     let source = permission["SourceArn"]["Fn::Sub"].as_str().unwrap_or_default();
-    assert!(source.ends_with(":${HttpApi}/*"), "no other API may: {source}");
+    assert!(source.ends_with(":${HttpApi}/*"), "no other API may invoke it: {source}");
 }
 
 #[test]
-fn a_test_leaves_the_function_time_to_keep_and_tell_it() {
+fn a_test_leaves_the_function_time_to_store_and_answer() {
     let function = Template::read().properties("ApiFunction")["Timeout"].as_u64().expect("it has a timeout of its own");
     assert!(api::settings::LONGEST_TEST + CALL_TIMEOUT < Duration::from_secs(function));
 }
@@ -155,7 +166,7 @@ fn documented_limits_of_an_organization_and_an_integration() {
 }
 
 #[test]
-fn stage_deploys_itself_limits_its_callers_and_logs_nothing_secret() {
+fn stage_deploys_automatically_limits_callers_and_logs_no_secrets() {
     let template = Template::read();
     let stage = template.properties("HttpApiStage");
     assert_eq!((&stage["StageName"], &stage["AutoDeploy"]), (&json!("$default"), &json!(true)));
@@ -165,11 +176,11 @@ fn stage_deploys_itself_limits_its_callers_and_logs_nothing_secret() {
     let log = &stage["AccessLogSettings"];
     assert_eq!(log["DestinationArn"], attribute("AccessLogGroup", "Arn"));
     let format = log["Format"].as_str().unwrap_or_default();
-    let line: Value = serde_json::from_str(format).expect("a line is JSON");
-    for (field, variable) in line.as_object().expect("with fields") {
+    let line: Value = serde_json::from_str(format).expect("a log line is JSON");
+    for (field, variable) in line.as_object().expect("a log line is an object") {
         let variable = variable.as_str().unwrap_or_default();
         assert!(variable.starts_with("$context."), "{field}");
-        let outspoken = ["path", "query", "header", "claims", "message"].iter().any(|part| variable.contains(part));
-        assert!(!outspoken, "{field}: {variable}");
+        let is_secret = ["path", "query", "header", "claims", "message"].iter().any(|part| variable.contains(part));
+        assert!(!is_secret, "{field}: {variable}");
     }
 }

@@ -1,4 +1,4 @@
-//! Each function reads exactly the variables that the template gives it, and their defaults are values it takes.
+//! Each function reads exactly the variables that the template gives it, and starts with their defaults.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,16 +9,16 @@ use serde_json::Value;
 
 use support::template::Template;
 
-/// What Lambda itself gives every function, of what is read.
-const OF_LAMBDA: (&str, &str) = ("AWS_REGION", "eu-central-1");
+/// The only variable that functions read and Lambda sets.
+const SET_BY_LAMBDA: (&str, &str) = ("AWS_REGION", "eu-central-1");
 
-/// The variables that the template gives a function, with the values they have when every parameter is left alone.
+/// The variables that the template gives a function, with the values that follow from the parameters' defaults.
 fn given(template: &Template, function: &str) -> BTreeMap<String, String> {
     let variables = template.variables(function);
     variables.into_iter().map(|(name, value)| (name.to_owned(), resolved(template, value))).collect()
 }
 
-/// A value of the template, when every parameter is left alone.
+/// A value of the template, as it follows from the parameters' defaults.
 fn resolved(template: &Template, value: &Value) -> String {
     if let Some(text) = value.as_str() {
         return text.to_owned();
@@ -32,15 +32,19 @@ fn resolved(template: &Template, value: &Value) -> String {
         let holds = resolved(template, &equals[0]) == resolved(template, &equals[1]);
         return resolved(template, if holds { then } else { otherwise });
     }
+    if let Some([mapping, key, name]) = value["Fn::FindInMap"].as_array().map(Vec::as_slice) {
+        let [mapping, key, name] = [mapping, key, name].map(|part| resolved(template, part));
+        return resolved(template, &template.section("Mappings")[&mapping][key][name]);
+    }
     let name = value["Ref"].as_str().or(value["Fn::GetAtt"][0].as_str());
-    named(template, name.unwrap_or_else(|| panic!("{value} is nothing that is understood here")))
+    named(template, name.unwrap_or_else(|| panic!("{value} is not supported here")))
 }
 
 fn substituted(template: &Template, text: &str) -> String {
     let mut parts = text.split("${");
     let start = parts.next().unwrap_or_default().to_owned();
     parts.fold(start, |before, part| {
-        let (name, after) = part.split_once('}').expect("every reference ends");
+        let (name, after) = part.split_once('}').expect("every reference is closed");
         before + &named(template, name) + after
     })
 }
@@ -48,7 +52,7 @@ fn substituted(template: &Template, text: &str) -> String {
 fn named(template: &Template, name: &str) -> String {
     match template.section("Parameters").contains_key(name) {
         true => template.default_of(name),
-        // Nobody but AWS knows; it has a name of some kind.
+        // Only AWS knows it; any name will do.
         false => format!("the-physical-id-of-{}", name.replace("::", "-")),
     }
 }
@@ -59,8 +63,8 @@ fn check<T>(function: &str, read: impl Fn(&Environment<'_>) -> Result<T, Invalid
     let given = given(&template, function);
     let asked_for = RefCell::new(BTreeSet::new());
     let look_up = |name: &str| {
-        if name == OF_LAMBDA.0 {
-            return Some(OF_LAMBDA.1.to_owned());
+        if name == SET_BY_LAMBDA.0 {
+            return Some(SET_BY_LAMBDA.1.to_owned());
         }
         asked_for.borrow_mut().insert(name.to_owned());
         given.get(name).cloned()
@@ -75,7 +79,7 @@ fn check<T>(function: &str, read: impl Fn(&Environment<'_>) -> Result<T, Invalid
 }
 
 #[test]
-fn functions_read_what_the_template_gives_them() {
+fn functions_read_exactly_what_the_template_gives_them() {
     check("DeliverFunction", deliver::Settings::read);
     check("RetryFunction", retry::Settings::read);
     check("SweepFunction", sweep::Settings::read);

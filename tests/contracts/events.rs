@@ -1,4 +1,4 @@
-//! The files of `events/`: what producers send, and the same wrapped as Lambda gets it.
+//! The files of `events/`: what producers send, and the same as Lambda receives it from SQS.
 
 use domain::alert::event::{AlertEvent, EventType};
 use domain::delivery::retry_message::RetryMessage;
@@ -27,7 +27,7 @@ fn check(name: &str, expected: EventType) {
     let body = Project::source().sample_alert(name).unwrap_or_else(|error| panic!("{name}: {error}"));
     let event = AlertEvent::parse(&body).unwrap_or_else(|bad| panic!("{name}: {bad}"));
     assert_eq!((event.event_type, event.organization_id.get(), event.severity.as_str()), (expected, 1, "critical"));
-    assert_eq!(wrapped(&format!("sqs-alert-{name}.json"))["body"], body.as_str(), "the wrapped event is the plain one");
+    assert_eq!(wrapped(&format!("sqs-alert-{name}.json"))["body"], body.as_str(), "the body is the plain event");
 }
 
 #[test]

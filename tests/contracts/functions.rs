@@ -1,6 +1,6 @@
-//! The functions as they are deployed: times that keep their order, limits on the sources and not on the functions.
+//! How the functions are deployed: their timeouts, limits, logs and alarms.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws::environment::{Environment, InvalidSetting};
@@ -8,134 +8,122 @@ use aws::runner::{MESSAGES_KEPT, Policy};
 use deliver::NEW_FOR;
 use domain::backoff::{self, message_backoff};
 use domain::delivery::ledger::GIVEN_UP_AFTER;
-use harness::local_cloud::Parameters;
 use serde_json::{Value, json};
 use sweep::SWEEPS_EVERY;
 
 use support::template::{Template, attribute, list, reference};
 
+/// After so many receives a message goes to its dead-letter queue.
+const MAX_RECEIVE_COUNT: u64 = 20;
+
 const FUNCTIONS: [&str; 4] = ["ApiFunction", "DeliverFunction", "RetryFunction", "SweepFunction"];
 
-const TIMES: [&str; 4] =
-    ["RequestTimeoutSeconds", "FunctionTimeoutSeconds", "LeaseSeconds", "VisibilityTimeoutSeconds"];
+/// The times that follow from a request timeout, in seconds.
+#[derive(Debug, PartialEq, Eq)]
+struct Times {
+    function: u64,
+    lease: u64,
+    visibility: u64,
+}
+
+impl Times {
+    fn of(template: &Template, request: &str) -> Self {
+        let seconds = |name: &str| {
+            let seconds = template.section("Mappings")["Seconds"][request][name].as_str();
+            seconds
+                .and_then(|seconds| seconds.parse().ok())
+                .unwrap_or_else(|| panic!("a request timeout of {request} s sets no {name}"))
+        };
+        Self { function: seconds("FunctionTimeout"), lease: seconds("Lease"), visibility: seconds("VisibilityTimeout") }
+    }
+}
+
+/// `!FindInMap`, in the long form, with which a time follows from the request timeout.
+fn by_request_timeout(name: &str) -> Value {
+    json!({ "Fn::FindInMap": ["Seconds", reference("RequestTimeoutSeconds"), name] })
+}
 
 #[test]
-fn times_hang_together() {
+fn documented_times_are_the_defaults() {
     let template = Template::read();
-    let [request, function, lease, visibility] = TIMES.map(|parameter| template.number(parameter));
-    assert_eq!((request, function, lease, visibility), (30, 60, 90, 360));
-    assert!(visibility >= 6 * function, "what AWS advises");
-    assert!(visibility > lease, "a message that comes back finds the lease over");
-    for queue in ["AlertsQueue", "RetryQueue", "SlowLaneQueue"] {
-        assert_eq!(template.properties(queue)["VisibilityTimeout"], reference("VisibilityTimeoutSeconds"), "{queue}");
-        let receives = template.properties(queue)["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap();
-        let is_old = |time: Duration| assert!(time > NEW_FOR, "what is moved back is no longer new");
-        is_old(Duration::from_secs((receives - 1) * visibility));
-        let by_faults: Duration = (1..receives as u32).map(message_backoff).sum();
-        is_old(by_faults);
-        assert!(by_faults > Duration::from_secs(2 * 60 * 60), "an outage of two hours loses nothing: {by_faults:?}");
+    let request = template.default_of("RequestTimeoutSeconds");
+    assert_eq!(request, "30");
+    assert_eq!(Times::of(&template, &request), Times { function: 60, lease: 90, visibility: 360 });
+}
+
+/// The functions start with every value that may be deployed, and no message comes back before its worker has ended.
+#[test]
+fn every_request_timeout_sets_times_that_keep_their_order() {
+    let template = Template::read();
+    let allowed = list(&template.section("Parameters")["RequestTimeoutSeconds"]["AllowedValues"]);
+    let allowed: BTreeSet<_> = allowed.into_iter().filter_map(Value::as_str).collect();
+    let mapping = template.section("Mappings")["Seconds"].as_object().expect("the times are a mapping");
+    assert_eq!(allowed, mapping.keys().map(String::as_str).collect(), "each allowed value is in the mapping");
+    for request in allowed {
+        let times = Times::of(&template, request);
+        let policy = read_policy(request, &times);
+        assert!(policy.is_ok(), "{request} s: {policy:?}");
+        assert!(times.visibility >= 6 * times.function, "{request} s: as AWS recommends");
+        assert!(times.visibility > times.lease, "{request} s: the lease is over when a message comes back");
+        assert!(
+            GIVEN_UP_AFTER.as_secs() > 2 * times.visibility,
+            "{request} s: a message that still exists is back by then"
+        );
+        let received_last = Duration::from_secs((MAX_RECEIVE_COUNT - 1) * times.visibility);
+        assert!(received_last > NEW_FOR, "{request} s: what is moved back from the dead-letter queue is no longer new");
     }
-    assert!(backoff::GIVEN_UP_AFTER >= NEW_FOR, "nor is what was given up");
-    assert!(GIVEN_UP_AFTER.as_secs() > 2 * visibility, "a message that there is comes back before");
-    assert!(GIVEN_UP_AFTER >= backoff::LONGEST, "also when a fault has hidden it");
+}
+
+#[test]
+fn messages_are_retried_for_long_enough() {
+    let by_faults: Duration = (1..u32::try_from(MAX_RECEIVE_COUNT).unwrap()).map(message_backoff).sum();
+    assert!(by_faults > NEW_FOR, "what is moved back from the dead-letter queue is no longer new");
+    assert!(by_faults > Duration::from_secs(2 * 60 * 60), "an outage of two hours loses nothing: {by_faults:?}");
+    assert!(backoff::GIVEN_UP_AFTER >= NEW_FOR, "what was given up is no longer new either");
+    assert!(GIVEN_UP_AFTER >= backoff::LONGEST, "a message that a fault has hidden is back by then");
+}
+
+#[test]
+fn times_are_set_where_they_apply() {
+    let template = Template::read();
+    assert_eq!(template.section("Globals")["Function"]["Timeout"], by_request_timeout("FunctionTimeout"));
+    for queue in ["AlertsQueue", "RetryQueue", "SlowLaneQueue"] {
+        assert_eq!(template.properties(queue)["VisibilityTimeout"], by_request_timeout("VisibilityTimeout"), "{queue}");
+        assert_eq!(template.properties(queue)["RedrivePolicy"]["maxReceiveCount"], MAX_RECEIVE_COUNT, "{queue}");
+    }
     for function in ["DeliverFunction", "RetryFunction"] {
         let variables = &template.properties(function)["Environment"]["Variables"];
-        assert_eq!(variables["FUNCTION_TIMEOUT_SECONDS"], template.section("Globals")["Function"]["Timeout"]);
+        assert_eq!(variables["FUNCTION_TIMEOUT_SECONDS"], by_request_timeout("FunctionTimeout"), "{function}");
+        assert_eq!(variables["LEASE_SECONDS"], by_request_timeout("Lease"), "{function}");
     }
 }
 
-/// What CloudFormation lets through, the functions start with: for every value that a parameter may have.
-#[test]
-fn every_combination_of_times_that_may_be_deployed_works() {
-    let template = Template::read();
-    let values = |parameter: &str| allowed_values(&template, parameter);
-    let mut deployable = Vec::new();
-    for request in values("RequestTimeoutSeconds") {
-        for function in values("FunctionTimeoutSeconds") {
-            for lease in values("LeaseSeconds") {
-                let chosen = [
-                    ("RequestTimeoutSeconds", &request),
-                    ("FunctionTimeoutSeconds", &function),
-                    ("LeaseSeconds", &lease),
-                ];
-                let parameters = chosen.into_iter().map(|(name, value)| (name, value.as_str())).collect();
-                if !is_let_through(&template, &parameters) {
-                    continue;
-                }
-                let policy = read_policy(&request, &function, &lease);
-                assert!(policy.is_ok(), "{parameters:?}: {policy:?}");
-                deployable.push((request.clone(), function.clone()));
-            }
-        }
-    }
-    let may_be = |request: &str, function: &str| deployable.contains(&(request.to_owned(), function.to_owned()));
-    assert!(may_be("30", "60") && may_be("60", "90") && may_be("3", "30"));
-    assert!(!may_be("45", "60") && !may_be("60", "60") && !may_be("10", "30"));
-    let local = Parameters::local();
-    let local = TIMES.iter().filter_map(|name| Some((*name, local.get(name)?))).collect();
-    assert!(is_let_through(&template, &local), "{local:?}");
-}
-
-#[test]
-fn only_regions_that_work_are_let_through() {
-    let template = Template::read();
-    let is_let_through = |region| is_let_through(&template, &BTreeMap::from([("AWS::Region", region)]));
-    assert!(["us-east-1", "eu-central-1"].into_iter().all(is_let_through));
-    for region in ["us-gov-east-1", "us-gov-west-1", "cn-north-1", "cn-northwest-1"] {
-        assert!(!is_let_through(region), "{region}");
-    }
-}
-
-fn read_policy(request: &str, function: &str, lease: &str) -> Result<Policy, InvalidSetting> {
+fn read_policy(request: &str, times: &Times) -> Result<Policy, InvalidSetting> {
     let look_up = |name: &str| {
         let value = match name {
-            "REQUEST_TIMEOUT_SECONDS" => request,
-            "FUNCTION_TIMEOUT_SECONDS" => function,
-            "LEASE_SECONDS" => lease,
-            "RETRY_SCHEDULE" => "1m,5m,30m,2h",
-            "RETENTION_DAYS" => "15",
+            "REQUEST_TIMEOUT_SECONDS" => request.to_owned(),
+            "FUNCTION_TIMEOUT_SECONDS" => times.function.to_string(),
+            "LEASE_SECONDS" => times.lease.to_string(),
+            "RETRY_SCHEDULE" => "1m,5m,30m,2h".to_owned(),
+            "RETENTION_DAYS" => "15".to_owned(),
             _ => return None,
         };
-        Some(value.to_owned())
+        Some(value)
     };
     Policy::read(&Environment::new(&look_up))
 }
 
-fn allowed_values(template: &Template, parameter: &str) -> Vec<String> {
-    let allowed = list(&template.section("Parameters")[parameter]["AllowedValues"]);
-    allowed.into_iter().map(as_text).collect()
+#[test]
+fn gov_cloud_and_china_are_refused() {
+    let template = Template::read();
+    let unsupported = ["us-gov-east-1", "us-gov-west-1", "cn-north-1", "cn-northwest-1"];
+    let rule = &template.section("Rules")["NeitherGovCloudNorChina"];
+    assert_eq!(rule["RuleCondition"], Value::Null, "it always applies");
+    let is_one = json!({ "Fn::Contains": [unsupported, reference("AWS::Region")] });
+    assert_eq!(rule["Assertions"][0]["Assert"], json!({ "Fn::Not": [is_one] }));
 }
 
-fn as_text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// Whether the template's rules hold.
-fn is_let_through(template: &Template, parameters: &BTreeMap<&str, &str>) -> bool {
-    template.section("Rules").values().all(|rule| {
-        let is_about_this = rule["RuleCondition"].is_null() || holds(&rule["RuleCondition"], parameters);
-        !is_about_this || list(&rule["Assertions"]).into_iter().all(|assertion| holds(&assertion["Assert"], parameters))
-    })
-}
-
-fn holds(condition: &Value, parameters: &BTreeMap<&str, &str>) -> bool {
-    let value = |value: &Value| match value["Ref"].as_str() {
-        Some(name) => parameters.get(name).copied().unwrap_or_default().to_owned(),
-        None => as_text(value),
-    };
-    if let Some([one, other]) = condition["Fn::Equals"].as_array().map(Vec::as_slice) {
-        return value(one) == value(other);
-    }
-    if let Some([options, chosen]) = condition["Fn::Contains"].as_array().map(Vec::as_slice) {
-        return list(options).into_iter().any(|option| value(option) == value(chosen));
-    }
-    match condition["Fn::Not"].as_array().map(Vec::as_slice) {
-        Some([negated]) => !holds(negated, parameters),
-        _ => panic!("{condition} is nothing that is understood here"),
-    }
-}
-
-/// No message may outlive the delivery that it is about.
+/// No message may outlive its delivery.
 #[test]
 fn deliveries_outlast_the_messages_about_them() {
     let template = Template::read();
@@ -143,7 +131,7 @@ fn deliveries_outlast_the_messages_about_them() {
         assert_eq!(template.properties(queue)["MessageRetentionPeriod"], MESSAGES_KEPT.as_secs(), "{queue}");
     }
     let least = &template.section("Parameters")["RetentionDays"]["MinValue"];
-    assert_eq!(*least, 15, "with which the functions start, as above");
+    assert_eq!(*least, 15, "the functions start with it, as tested above");
     assert!(least.as_u64() > Some(MESSAGES_KEPT.as_secs() / (24 * 60 * 60)));
 }
 
@@ -161,20 +149,19 @@ fn documented_numbers_are_the_defaults() {
 fn functions_share_what_is_set_once() {
     let template = Template::read();
     let globals = &template.section("Globals")["Function"];
-    assert_eq!(globals["Timeout"], reference("FunctionTimeoutSeconds"));
     assert_eq!(globals["Runtime"], "provided.al2023");
     assert_eq!(globals["Architectures"], serde_json::json!([reference("Architecture")]));
     let functions: Vec<_> = template.of_type("AWS::Serverless::Function").into_keys().collect();
     assert_eq!(functions, FUNCTIONS);
     for function in FUNCTIONS {
         assert_eq!(template.resource(function)["Metadata"]["BuildMethod"], "rust-cargolambda", "{function}");
-        // The API's comes from API Gateway, the others' from the order of times above.
+        // API Gateway limits the API function's.
         let timeout = if function == "ApiFunction" { 29.into() } else { serde_json::Value::Null };
         assert_eq!(template.properties(function)["Timeout"], timeout, "{function}");
     }
 }
 
-/// A reserved concurrency throttles messages that were received already, and every throttle counts as a receive.
+/// Reserved concurrency would throttle messages that were already received, and each time would count as a receive.
 #[test]
 fn no_function_has_reserved_concurrency() {
     let template = Template::read();
@@ -183,7 +170,7 @@ fn no_function_has_reserved_concurrency() {
     assert!(reserved.is_empty(), "{reserved:?}");
 }
 
-/// Its loop through its own queue is bounded by the schedule; nobody else has one.
+/// Its loop through its own queue is bounded by the schedule. No other function has a loop.
 #[test]
 fn only_retry_may_loop() {
     let template = Template::read();
@@ -194,11 +181,11 @@ fn only_retry_may_loop() {
 }
 
 #[test]
-fn logs_are_kept_for_a_time() {
+fn logs_expire() {
     let template = Template::read();
     for function in FUNCTIONS {
         let group = template.properties(function)["LoggingConfig"]["LogGroup"]["Ref"].as_str();
-        let group = group.unwrap_or_else(|| panic!("{function} logs into a group of the template's"));
+        let group = group.unwrap_or_else(|| panic!("{function} logs to a group of the template"));
         let name = function.trim_end_matches("Function").to_lowercase();
         let name = serde_json::json!({ "Fn::Sub": format!("/aws/lambda/${{AWS::StackName}}-{name}") });
         assert_eq!(template.properties(group)["LogGroupName"], name, "{group}");
@@ -221,7 +208,7 @@ fn sweep_runs_every_five_minutes() {
 }
 
 #[test]
-fn what_needs_a_person_raises_an_alarm() {
+fn what_needs_attention_raises_an_alarm() {
     let template = Template::read();
     let alarms = template.of_type("AWS::CloudWatch::Alarm");
     let watched: Vec<_> = alarms.values().map(|alarm| &alarm["Properties"]).collect();
@@ -239,12 +226,12 @@ fn what_needs_a_person_raises_an_alarm() {
     assert!(watches("5xx", &reference("HttpApi")));
     assert!(watched.iter().any(|alarm| alarm["MetricName"] == "FailedDeliveries"));
     for alarm in watched {
-        let told = alarm["AlarmDescription"].as_str().unwrap_or_default();
-        assert!(told.len() > 20, "{alarm} says what it means");
+        let description = alarm["AlarmDescription"].as_str().unwrap_or_default();
+        assert!(description.len() > 20, "{alarm} has a description");
         let bound = match alarm["MetricName"].as_str() {
             Some("ApproximateAgeOfOldestMessage") => ("GreaterThanThreshold", json!(300)),
             Some("FailedDeliveries") => ("GreaterThanOrEqualToThreshold", reference("FailedDeliveriesThreshold")),
-            // One is too many.
+            // A single one raises it.
             _ => ("GreaterThanThreshold", json!(0)),
         };
         assert_eq!((&alarm["ComparisonOperator"], &alarm["Threshold"]), (&json!(bound.0), &bound.1), "{alarm}");
@@ -254,8 +241,8 @@ fn what_needs_a_person_raises_an_alarm() {
     }
 }
 
-/// Lambda's runtime and the batch catch a panic, so that it costs one message. cargo-lambda builds with `abort` unless
-/// the profile says otherwise.
+/// A panic costs only one message, because it is caught. cargo-lambda builds with `abort` unless the profile says
+/// otherwise.
 #[test]
 fn panics_unwind_in_what_is_deployed() {
     let manifest = include_str!("../../Cargo.toml");

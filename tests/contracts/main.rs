@@ -1,7 +1,7 @@
-//! What the parts of the project promise each other, checked without running any of them: the template and the code,
-//! the sample events and the parser, the documented names and what there is.
+//! What the parts of the project expect of each other, checked without running any of them: the template and the code,
+//! the sample events and the parser, the documented names and the real ones.
 //!
-//! The local cloud ignores or lets through some of what AWS would not; what it cannot show is checked here.
+//! The local cloud does not enforce everything that AWS enforces. What it cannot show is checked here.
 
 mod access;
 mod environment;

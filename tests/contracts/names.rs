@@ -1,4 +1,4 @@
-//! The names that users and outside checks rely on, and a description on each that a person meets.
+//! The names that users and external checks rely on, and the descriptions that users see.
 
 use support::template::{Template, attribute, list, reference};
 

@@ -1,13 +1,13 @@
-//! The queues and how the functions read them.
+//! The queues, and how the functions read from them.
 
 use serde_json::{Value, json};
 
 use support::template::{Template, attribute, reference};
 
-/// 14 days, the longest that SQS keeps a message.
+/// 14 days, the maximum of SQS.
 const LONGEST_RETENTION_SECONDS: u64 = 14 * 24 * 60 * 60;
 
-/// Every queue with the dead-letter queue it empties into; a dead-letter queue has none.
+/// Every queue, with its dead-letter queue if it has one.
 const QUEUES: [(&str, Option<&str>); 5] = [
     ("AlertsQueue", Some("AlertsDeadLetterQueue")),
     ("RetryQueue", Some("RetryDeadLetterQueue")),
@@ -19,17 +19,21 @@ const QUEUES: [(&str, Option<&str>); 5] = [
 #[test]
 fn messages_are_kept_and_encrypted() {
     let template = Template::read();
-    assert_eq!(template.of_type("AWS::SQS::Queue").len(), QUEUES.len(), "every queue is known here");
+    assert_eq!(template.of_type("AWS::SQS::Queue").len(), QUEUES.len(), "the list above is complete");
     for (queue, dead_letters) in QUEUES {
         let properties = template.properties(queue);
         assert_eq!(properties["MessageRetentionPeriod"], LONGEST_RETENTION_SECONDS, "{queue}");
         assert_eq!(properties["SqsManagedSseEnabled"], true, "{queue}");
-        assert_eq!(properties["FifoQueue"], Value::Null, "{queue}: order is not promised, fairness is");
+        assert_eq!(
+            properties["FifoQueue"],
+            Value::Null,
+            "{queue}: standard queues are fair, which matters more than order"
+        );
         let redrive = &properties["RedrivePolicy"];
         match dead_letters {
             Some(dead_letters) => {
                 assert_eq!(redrive["deadLetterTargetArn"], attribute(dead_letters, "Arn"), "{queue}");
-                assert_eq!(redrive["maxReceiveCount"], 20, "{queue}: receives that Lambda throttled count too");
+                assert_eq!(redrive["maxReceiveCount"], 20, "{queue}: throttled receives count too");
             }
             None => assert_eq!(*redrive, Value::Null, "{queue}"),
         }
@@ -41,7 +45,7 @@ fn dead_letter_queues_admit_their_own_sources() {
     let template = Template::read();
     let arn_of = |queue: &str| {
         let name = template.properties(queue)["QueueName"]["Fn::Sub"].as_str();
-        let name = name.unwrap_or_else(|| panic!("{queue} has a name of its own"));
+        let name = name.unwrap_or_else(|| panic!("{queue} has a fixed name"));
         json!({ "Fn::Sub": format!("arn:${{AWS::Partition}}:sqs:${{AWS::Region}}:${{AWS::AccountId}}:{name}") })
     };
     for dead_letters in ["AlertsDeadLetterQueue", "RetryDeadLetterQueue"] {
@@ -56,17 +60,27 @@ fn dead_letter_queues_admit_their_own_sources() {
 fn queues_refuse_plain_http() {
     let template = Template::read();
     let policies = template.of_type("AWS::SQS::QueuePolicy");
-    for (queue, _) in QUEUES {
-        let policy = policies.values().find(|policy| policy["Properties"]["Queues"] == json!([reference(queue)]));
-        let policy = policy.unwrap_or_else(|| panic!("{queue} has no policy"));
-        assert_eq!(policy["Condition"], "TlsRequired", "{queue}");
-        let statement = &policy["Properties"]["PolicyDocument"]["Statement"][0];
-        assert_eq!((&statement["Effect"], &statement["Resource"]), (&json!("Deny"), &attribute(queue, "Arn")));
-        assert_eq!(statement["Condition"], json!({ "Bool": { "aws:SecureTransport": "false" } }), "{queue}");
-    }
-    assert_eq!(template.default_of("RequireTls"), "true");
-    let is_asked_for = json!({ "Fn::Equals": [{ "Ref": "RequireTls" }, "true"] });
-    assert_eq!(template.section("Conditions")["TlsRequired"], is_asked_for);
+    assert_eq!(
+        policies.keys().copied().collect::<Vec<_>>(),
+        ["QueuesRefusePlainHttp"],
+        "a queue has one policy at most"
+    );
+    let policy = template.properties("QueuesRefusePlainHttp");
+    assert_eq!(policy["Queues"], QUEUES.iter().map(|(queue, _)| reference(queue)).collect::<Value>());
+    let refusal = json!({
+        "Sid": "DenyPlainHttp",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "sqs:*",
+        // Each of the queues.
+        "Resource": "*",
+        "Condition": { "Bool": { "aws:SecureTransport": "false" } },
+    });
+    assert_eq!(policy["PolicyDocument"]["Statement"], json!([refusal]));
+    assert_eq!(template.resource("QueuesRefusePlainHttp")["Condition"], "OnAws");
+    let calls_aws = json!({ "Fn::Equals": [reference("LocalCloudUrl"), ""] });
+    assert_eq!(template.section("Conditions")["OnAws"], calls_aws);
+    assert_eq!(template.default_of("LocalCloudUrl"), "");
 }
 
 #[test]
@@ -79,7 +93,7 @@ fn every_queue_that_is_read_reports_failures_by_message() {
             assert_eq!(event["Type"], "SQS", "{function}: {name}");
             assert_eq!(source["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]), "{function}: {name}");
             let limit = source["ScalingConfig"]["MaximumConcurrency"]["Ref"].as_str();
-            let limit = limit.unwrap_or_else(|| panic!("{function}: {name} has a limit that is a parameter"));
+            let limit = limit.unwrap_or_else(|| panic!("{function}: {name} has no limit that is a parameter"));
             assert!((2..=1_000).contains(&template.number(limit)), "{limit}");
             assert_eq!(source["BatchSize"], 10, "{function}: {name}");
             read.push((function, source["Queue"]["Fn::GetAtt"][0].as_str().unwrap_or_default(), limit));
@@ -91,5 +105,5 @@ fn every_queue_that_is_read_reports_failures_by_message() {
         ("RetryFunction", "RetryQueue", "RetryConcurrency"),
         ("RetryFunction", "SlowLaneQueue", "SlowLaneConcurrency"),
     ];
-    assert_eq!(read, expected, "each with a limit of its own");
+    assert_eq!(read, expected, "each source has its own limit");
 }

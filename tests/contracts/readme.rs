@@ -1,21 +1,21 @@
-//! What README says about deploying is what the template, the pinned tools and the settings say.
+//! What README says about deploying agrees with the template and the pinned tools.
 
 use support::project::Project;
 use support::readme::text;
 use support::template::Template;
 
-/// What an account may have at first, by the documentation that README is for.
+/// How many concurrent invocations a new account may be limited to.
 const SMALL_ACCOUNT: u64 = 10;
 
 const CONCURRENCIES: [&str; 3] = ["DeliverConcurrency", "RetryConcurrency", "SlowLaneConcurrency"];
 
-/// The texts between these two, such as the names in `$(output NAME)`.
+/// Everything between a start and the next end, such as the names in `$(output NAME)`.
 fn between<'a>(text: &'a str, start: &'a str, end: char) -> impl Iterator<Item = &'a str> {
     text.split(start).skip(1).map(move |rest| rest.split(end).next().unwrap_or_default())
 }
 
 #[test]
-fn commands_name_what_there_is() {
+fn commands_name_what_exists() {
     let (readme, template) = (text(), Template::read());
     let outputs: Vec<_> = between(&readme, "$(output ", ')').collect();
     assert!(outputs.len() > 5, "{outputs:?}");
@@ -61,7 +61,7 @@ fn the_pinned_sam_is_new_enough() {
     let readme = text();
     let least = between(&readme, "(https://docs.aws.amazon.com/serverless-application-model/) ", ' ').next();
     let pinned = between(&pinned, "aws-sam-cli==", '\n').next();
-    // Before it, every function was compiled with all its dependencies into a folder of its own.
+    // Older versions compiled all dependencies again for each function.
     assert_eq!(least, Some("1.165"));
     assert!(pinned.and_then(minor) >= least.and_then(minor), "{pinned:?}");
 }

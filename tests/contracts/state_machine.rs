@@ -1,15 +1,14 @@
-//! The long wait. The local cloud enforces neither its role nor all of its retries, so its definition is checked as it
-//! stands.
+//! The long wait. The local cloud enforces neither its role nor all of its retries, so its definition is checked.
 
 use serde_json::json;
 
 use support::template::{Template, attribute, reference};
 
 #[test]
-fn long_wait_waits_then_sends_fairly_and_tries_again() {
+fn long_wait_waits_then_sends_fairly_and_retries() {
     let template = Template::read();
     let properties = template.properties("LongWait");
-    assert_eq!(properties["StateMachineType"], "STANDARD", "an express one ends after five minutes");
+    assert_eq!(properties["StateMachineType"], "STANDARD", "express executions end after five minutes");
     assert_eq!(properties["RoleArn"], attribute("LongWaitRole", "Arn"));
     assert_eq!(properties["DefinitionSubstitutions"], json!({ "RetryQueueUrl": reference("RetryQueue") }));
 
@@ -32,6 +31,6 @@ fn long_wait_waits_then_sends_fairly_and_tries_again() {
     let retry = &send["Retry"][0];
     assert_eq!(retry["ErrorEquals"], json!(["States.ALL"]));
     assert!(retry["MaxAttempts"].as_u64() >= Some(10), "{retry}");
-    // The last try comes before a sweep would be the only hope: well within the day that a wait may take.
+    // It goes on retrying often instead of waiting for hours.
     assert!(retry["MaxDelaySeconds"].as_u64() <= Some(600), "{retry}");
 }

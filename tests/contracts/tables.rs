@@ -1,11 +1,11 @@
-//! The tables: keys and indexes as the code names them, and what keeps their content safe.
+//! The tables: the keys and indexes that the code expects, and what protects their content.
 
 use aws::dynamodb::deliveries_table::{FAILED_INDEX, WAITING_INDEX};
 use serde_json::{Value, json};
 
 use support::template::Template;
 
-/// Name and kind of a table's or an index's key attributes.
+/// Names and types of the key attributes of a table or an index.
 fn keys(value: &Value) -> Vec<(&str, &str)> {
     let schema = value["KeySchema"].as_array().expect("a table has a key");
     schema.iter().map(|key| (text(&key["AttributeName"]), text(&key["KeyType"]))).collect()
@@ -27,19 +27,19 @@ fn tables_have_the_documented_keys() {
     let index = |name: &str| {
         indexes.iter().find(|index| index["IndexName"] == name).unwrap_or_else(|| panic!("there is no index {name}"))
     };
-    assert_eq!(indexes.len(), 2, "the healthy path pays for none");
+    assert_eq!(indexes.len(), 2, "neither costs a write when the first attempt succeeds");
     let waiting = index(WAITING_INDEX);
     assert_eq!(keys(waiting), [("due_shard", "HASH"), ("due_at", "RANGE")]);
     let projection = json!({ "ProjectionType": "INCLUDE", "NonKeyAttributes": ["organization_id", "attempt"] });
-    assert_eq!(waiting["Projection"], projection, "what a message is made of");
+    assert_eq!(waiting["Projection"], projection, "what a retry message consists of");
     let failed = index(FAILED_INDEX);
     assert_eq!(keys(failed), [("integration_id", "HASH"), ("failed_created_at", "RANGE")]);
     let projection = json!({ "ProjectionType": "INCLUDE", "NonKeyAttributes": ["test"] });
-    assert_eq!(failed["Projection"], projection, "what tells a test");
+    assert_eq!(failed["Projection"], projection, "what distinguishes tests");
 }
 
 #[test]
-fn tables_are_kept_safe_and_forget_in_time() {
+fn tables_are_protected_and_items_expire() {
     let template = Template::read();
     let tables = template.of_type("AWS::DynamoDB::Table");
     assert_eq!(tables.len(), 2);
@@ -47,8 +47,8 @@ fn tables_are_kept_safe_and_forget_in_time() {
         let properties = &resource["Properties"];
         assert_eq!(properties["BillingMode"], "PAY_PER_REQUEST", "{table}");
         assert_eq!(properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true, "{table}");
-        let forgets = json!({ "AttributeName": "expires_at", "Enabled": true });
-        assert_eq!(properties["TimeToLiveSpecification"], forgets, "{table}");
+        let expiry = json!({ "AttributeName": "expires_at", "Enabled": true });
+        assert_eq!(properties["TimeToLiveSpecification"], expiry, "{table}");
         let protected = json!({ "Fn::If": ["DataProtected", true, false] });
         assert_eq!(properties["DeletionProtectionEnabled"], protected, "{table}");
         assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{table}");
@@ -59,11 +59,11 @@ fn tables_are_kept_safe_and_forget_in_time() {
 }
 
 #[test]
-fn secrets_key_rotates_and_is_not_lost_by_mistake() {
+fn secrets_key_rotates_and_is_not_deleted_by_mistake() {
     let template = Template::read();
     assert_eq!(template.properties("SecretsKey")["EnableKeyRotation"], true);
-    assert_eq!(template.properties("SecretsKey")["PendingWindowInDays"], 30, "the longest to change one's mind");
-    assert_eq!(template.resource("SecretsKey")["UpdateReplacePolicy"], "Retain", "what is sealed needs it");
-    // By alias it could be pointed elsewhere; the roles name the key itself.
+    assert_eq!(template.properties("SecretsKey")["PendingWindowInDays"], 30, "the longest time to change one's mind");
+    assert_eq!(template.resource("SecretsKey")["UpdateReplacePolicy"], "Retain", "nothing else decrypts the secrets");
+    // An alias could be pointed at another key, so the roles name the key itself.
     assert!(template.of_type("AWS::KMS::Alias").is_empty());
 }

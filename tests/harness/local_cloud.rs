@@ -60,20 +60,15 @@ fn io(what: &'static str) -> impl Fn(io::Error) -> CloudError {
 pub struct Parameters(BTreeMap<&'static str, String>);
 
 impl Parameters {
-    /// What a stack on the local cloud is deployed with: this machine's processor, plain HTTP, endpoints on this
-    /// machine, and times short enough to watch. Only Step Functions time is scaled, so the first two delays are short
-    /// as they stand.
+    /// What a stack on the local cloud is deployed with: this machine's processor, endpoints on this machine, and
+    /// times short enough to watch. Only Step Functions time is scaled, so the first two delays are short as they stand.
     pub fn local() -> Self {
         Self(BTreeMap::from([
             ("Architecture", architecture().to_owned()),
             ("DeletionProtection", "false".to_owned()),
-            ("RequireTls", "false".to_owned()),
             ("AllowPrivateNetworks", "127.0.0.0/8".to_owned()),
             ("RetrySchedule", "1s,3s,30m,2h".to_owned()),
             ("RequestTimeoutSeconds", "3".to_owned()),
-            ("FunctionTimeoutSeconds", "30".to_owned()),
-            ("LeaseSeconds", "32".to_owned()),
-            ("VisibilityTimeoutSeconds", "180".to_owned()),
         ]))
     }
 

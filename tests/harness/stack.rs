@@ -13,7 +13,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sfn::types::ExecutionListItem;
-use aws_sdk_sqs::types::MessageSystemAttributeName;
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use domain::alert::event::AlertEvent;
 use domain::alert::filter::Filter;
 use domain::delivery::{DeliveryKey, Record, Status};
@@ -226,6 +226,20 @@ impl Stack {
     /// [`StackError::Absent`] when the template has no such output.
     pub fn output(&self, name: &str) -> Result<&str, StackError> {
         self.outputs.get(name).map(String::as_str).ok_or_else(|| StackError::Absent(name.to_owned()))
+    }
+
+    /// Sets, in seconds, how long a message is hidden from other workers: shorter than the template does, so that a test
+    /// sees the message of a killed worker come back.
+    ///
+    /// # Errors
+    /// [`StackError`] when SQS does not answer.
+    pub async fn set_visibility_timeout(&self, seconds: u64) -> Result<(), StackError> {
+        for queue in ["AlertsQueueUrl", "RetryQueueUrl", "SlowLaneQueueUrl"] {
+            let request = self.sqs.set_queue_attributes().queue_url(self.output(queue)?);
+            let request = request.attributes(QueueAttributeName::VisibilityTimeout, seconds.to_string());
+            request.send().await.map_err(aws("SetQueueAttributes"))?;
+        }
+        Ok(())
     }
 
     /// The physical id of one of the template's resources.

@@ -68,12 +68,7 @@ impl Scale {
         let scaled: &[_] = match self {
             Self::Tenth => &[("DeliverConcurrency", "5"), ("RetryConcurrency", "2"), ("SlowLaneConcurrency", "2")],
             // The concurrency is the template's own.
-            Self::Full => &[
-                ("RequestTimeoutSeconds", "30"),
-                ("FunctionTimeoutSeconds", "60"),
-                ("LeaseSeconds", "90"),
-                ("VisibilityTimeoutSeconds", "360"),
-            ],
+            Self::Full => &[("RequestTimeoutSeconds", "30")],
         };
         scaled.iter().fold(local, |parameters, (name, value)| parameters.with(name, *value))
     }

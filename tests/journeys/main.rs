@@ -61,11 +61,12 @@ static STAGE: OnceLock<Stage> = OnceLock::new();
 /// The running cloud, for whoever ends it: the last line of `main`, or Ctrl-C.
 static CLOUD: Mutex<Option<Arc<LocalCloud>>> = Mutex::new(None);
 
-/// What the stack is deployed with: short times that keep their order (request < function < lease < visibility), so
-/// that a message whose worker was killed is back in less than a minute. Their production values are a contract's
-/// matter.
+/// More than the lease, and short enough that a message whose worker was killed is back in less than a minute.
+const VISIBILITY_TIMEOUT_SECONDS: u64 = 45;
+
+/// What the stack is deployed with.
 fn parameters() -> Parameters {
-    Parameters::local().with("VisibilityTimeoutSeconds", "45").with("MaxIntegrations", "120")
+    Parameters::local().with("MaxIntegrations", "120")
 }
 
 macro_rules! trials {
@@ -193,6 +194,7 @@ async fn start_and_deploy(project: &Project) -> Result<(LocalCloud, Stack), Box<
     let log = cloud.log().display();
     eprintln!("journeys: the local cloud is up after {:.1} s; its log is {log}", started.elapsed().as_secs_f32());
     let stack = cloud.deploy(project, "journeys", parameters().with_endpoints_at(containers)).await?;
+    stack.set_visibility_timeout(VISIBILITY_TIMEOUT_SECONDS).await?;
     eprintln!("journeys: the template is deployed after {:.1} s", started.elapsed().as_secs_f32());
     Ok((cloud, stack))
 }

@@ -24,9 +24,6 @@ use crate::by_hand::shell;
 use crate::redrive::Redrive;
 use crate::scene::{CANARY, CANARY_IN_BASE64, PATH, SOON, Scene, outcomes};
 
-/// Production's: whatever is given back would come back too late for this journey by it.
-const VISIBILITY_TIMEOUT_SECONDS: u64 = 360;
-
 /// How often a message is given back before the outage ends, and how long it is hidden each time.
 const HIDDEN_SECONDS: [u64; 3] = [5, 10, 20];
 
@@ -89,17 +86,7 @@ impl Outage {
         let proxy = Proxy::start(endpoint, 0, Guarded { secrets: Secrets::default(), payloads }).await?;
         let lambda = aws_sdk_lambda::Client::new(&config);
         proxy.lead(&stack, &lambda, &[Function::Deliver, Function::Retry]).await?;
-        let outage = Self { scene: Scene::open(&stack).await?, proxy, sqs: aws_sdk_sqs::Client::new(&config) };
-        for queue in ["AlertsQueueUrl", "RetryQueueUrl"] {
-            let seconds = VISIBILITY_TIMEOUT_SECONDS.to_string();
-            outage.set(queue, QueueAttributeName::VisibilityTimeout, seconds).await?;
-        }
-        Ok(outage)
-    }
-
-    async fn set(&self, queue: &str, name: QueueAttributeName, value: String) -> Result<(), Failed> {
-        let request = self.sqs.set_queue_attributes().queue_url(self.scene.stack.output(queue)?);
-        Ok(request.attributes(name, value).send().await.map(drop)?)
+        Ok(Self { scene: Scene::open(&stack).await?, proxy, sqs: aws_sdk_sqs::Client::new(&config) })
     }
 
     /// Begins an outage, with an alert on its queue and a retry that comes due in it.
@@ -190,7 +177,8 @@ impl Outage {
         for (queue, graveyard) in [("AlertsQueue", "AlertsDeadLetterQueue"), ("RetryQueue", "RetryDeadLetterQueue")] {
             let arn = stack.output(&format!("{graveyard}Arn"))?;
             let policy = json!({ "deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVE_COUNT });
-            self.set(&format!("{queue}Url"), QueueAttributeName::RedrivePolicy, policy.to_string()).await?;
+            let request = self.sqs.set_queue_attributes().queue_url(stack.output(&format!("{queue}Url"))?);
+            request.attributes(QueueAttributeName::RedrivePolicy, policy.to_string()).send().await?;
         }
         self.scene.receiver.script(FAILS_FIRST, [Answer::Status(500), Answer::Status(200)]);
         let befallen = self.begin(works, fails_first).await?;

@@ -3,7 +3,6 @@
 use std::io;
 
 use aws_sdk_dynamodb::error::DisplayErrorContext;
-use aws_sdk_sqs::types::QueueAttributeName;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use domain::delivery::DeliveryKey;
@@ -30,11 +29,10 @@ pub(crate) const QUEUES: [&str; 3] = ["AlertsQueueUrl", "RetryQueueUrl", "SlowLa
 /// The functions that deliver, or see to it.
 const PROXIED: [Function; 3] = [Function::Deliver, Function::Retry, Function::Sweep];
 
-/// Request (1) < function < lease < visibility, as in production, and as short as the template allows.
+/// What the template gives with a request timeout of 1 s.
 pub(crate) const FUNCTION_TIMEOUT_SECONDS: u64 = 30;
-const LEASE_SECONDS: u64 = 32;
 
-/// Less than the template allows: a message whose worker died is back sooner.
+/// Less than the template sets, so that a message whose worker died is back sooner; more than the lease of 32 s.
 pub(crate) const VISIBILITY_TIMEOUT_SECONDS: u64 = 34;
 
 /// The template's own, which what it takes here is compared with.
@@ -107,9 +105,6 @@ impl Stage {
         let parameters = Parameters::local()
             .with("RetrySchedule", RETRY_SCHEDULE)
             .with("RequestTimeoutSeconds", REQUEST_TIMEOUT_SECONDS.to_string())
-            .with("FunctionTimeoutSeconds", FUNCTION_TIMEOUT_SECONDS.to_string())
-            .with("LeaseSeconds", LEASE_SECONDS.to_string())
-            .with("VisibilityTimeoutSeconds", "96")
             // As many as two processors carry.
             .with("DeliverConcurrency", "6")
             .with("RetryConcurrency", "6")
@@ -130,7 +125,7 @@ impl Stage {
         let guarded = Guarded { secrets: Secrets::new([SECRET_CANARY]), payloads: Secrets::new([PAYLOAD_CANARY]) };
         let proxy = Proxy::start(cloud.endpoint(), plan.seed, guarded).await?;
         let sqs = aws_sdk_sqs::Client::new(&config);
-        shorten_visibility(&stack, &sqs).await?;
+        stack.set_visibility_timeout(VISIBILITY_TIMEOUT_SECONDS).await?;
         let lambda = aws_sdk_lambda::Client::new(&config);
         screen
             .step("leading the functions' calls through the proxy", proxy.lead(&stack, &lambda, &PROXIED), |()| {
@@ -194,16 +189,4 @@ async fn create(stack: &Stack, plan: &Plan, endpoints: &Endpoints) -> Result<Vec
     });
     let created: Vec<Result<Integration, Trouble>> = created.buffered(CREATED_AT_ONCE).collect().await;
     created.into_iter().collect()
-}
-
-async fn shorten_visibility(stack: &Stack, sqs: &aws_sdk_sqs::Client) -> Result<(), Trouble> {
-    for queue in QUEUES {
-        sqs.set_queue_attributes()
-            .queue_url(stack.output(queue)?)
-            .attributes(QueueAttributeName::VisibilityTimeout, VISIBILITY_TIMEOUT_SECONDS.to_string())
-            .send()
-            .await
-            .map_err(aws("SetQueueAttributes"))?;
-    }
-    Ok(())
 }
