@@ -1,4 +1,4 @@
-# What to run. `make` alone says what there is.
+# What to run. `make` alone lists the targets.
 
 ARCHITECTURE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 SAM_BIN      := $(CURDIR)/.tools/sam/bin
@@ -16,7 +16,7 @@ export SAM_CLI_TELEMETRY = 0
 .DEFAULT_GOAL := help
 .PHONY: help tools build demo local chaos isolation bench test fuzz lint clean rust
 
-help: ## say what there is
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 tools: ## install the pinned tools into .tools/
@@ -24,16 +24,16 @@ tools: ## install the pinned tools into .tools/
 
 build: tools $(BUILT) ## build the functions and the template into .aws-sam/
 
-demo: build ## show the main job on a local cloud: every kind of endpoint, every kind of ending
+demo: build ## show the main job on a local cloud, with endpoints that work, recover and fail
 	@cargo build -p demo --bin demo
 	@cargo run -q -p demo --bin demo
 
-local: build ## keep the same stack up on a local cloud, and print its URLs
+local: build ## run the same stack on a local cloud until Ctrl-C, and print its URLs
 	@cargo build -p demo --bin local
 	@cargo run -q -p demo --bin local
 
 # SEED and DELIVERIES choose the run, as in `make chaos SEED=7 DELIVERIES=500`.
-chaos: build ## make everything go wrong on a local cloud, and reckon up every delivery afterwards
+chaos: build ## inject faults on a local cloud, then check what became of every delivery
 	@cargo build -p chaos
 	@cargo run -q -p chaos
 
@@ -46,7 +46,7 @@ isolation: build ## measure what endpoints that hang, a burst and a flood do to 
 # ONLY chooses parts: starts, work, latency, costs, growth, fault, neighbours.
 # Its floor and its Lambda that does nothing are built as the functions are, and so is the benchmark itself on the way.
 bench: build ## measure what a delivery costs in work, money and time, beside its floor; about twelve minutes
-	@tools/bench.sh
+	@tools/install_bench.sh
 	@echo "bench: building it, which takes minutes the first time"
 	@cd tools/bench && PATH="$(SAM_BIN):$$PATH" cargo lambda build --release
 	@target/lambda/bench/bootstrap $(ONLY)
@@ -54,24 +54,11 @@ bench: build ## measure what a delivery costs in work, money and time, beside it
 test: build ## run every test, the journeys on a local cloud included
 	@cargo test --workspace
 
-# Each target for FUZZ_SECONDS, 30 unless set. What they find new is kept under target/, so that the next run goes on from
-# there. No sanitizer: they need another compiler, and there is no unsafe code of ours for them to watch.
-FUZZ_SECONDS ?= 30
-CARGO_FUZZ   := .tools/fuzz-0.13.2/bin/cargo-fuzz
+CARGO_FUZZ := $(CURDIR)/.tools/fuzz-0.13.2/bin/cargo-fuzz
 
+# FUZZ_SECONDS is how long each target is fuzzed, 30 unless set.
 fuzz: $(CARGO_FUZZ) ## search for inputs that break what reads messages and settings
-	@CARGO_TARGET_DIR=target/fuzz/build $(CARGO_FUZZ) build --fuzz-dir fuzz --sanitizer none
-	@for target in $(basename $(notdir $(wildcard fuzz/targets/*.rs))); do \
-	    mkdir -p target/fuzz/corpus/$$target; \
-	    echo "fuzz: $$target, for $(FUZZ_SECONDS) s"; \
-	    CARGO_TARGET_DIR=target/fuzz/build $(CARGO_FUZZ) run --fuzz-dir fuzz --sanitizer none $$target \
-	        target/fuzz/corpus/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=5 \
-	        -rss_limit_mb=512 -artifact_prefix=target/fuzz/$$target- 2>&1 | \
-	        tee target/fuzz/$$target.log | grep -a --line-buffered -E '^#[0-9]+[[:blank:]]+(pulse|DONE)'; \
-	    grep -aqE '^#[0-9]+[[:blank:]]+DONE' target/fuzz/$$target.log || { grep -aA3 panicked target/fuzz/$$target.log; \
-	        echo "fuzz: $$target found an input that it prints in target/fuzz/$$target.log; once that is mended, add the" \
-	            "input to fuzz/corpus/$$target" >&2; exit 1; }; \
-	done
+	@tools/fuzz.sh $(CARGO_FUZZ)
 
 $(CARGO_FUZZ): | rust
 	@echo "fuzz: installing cargo-fuzz, which takes a minute"

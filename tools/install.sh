@@ -1,11 +1,11 @@
 #!/bin/sh
-# Puts the pinned tools into .tools/ of this project: `sam` (build, check, deploy), `cloud` (the local cloud), `lint` (what
-# only `make lint` needs) and `bench` (the benchmark's baselines).
-# A set whose lock file has not changed is left alone, so running this before every build costs nothing.
+# Installs the pinned tools into .tools/: `sam` (build, check, deploy), `cloud` (the local cloud), `lint` (what only
+# `make lint` needs) and `bench` (the benchmark's baselines). A set whose lock file has not changed is skipped, so
+# running this before every build costs nothing.
 #
 #   tools/install.sh [sam] [cloud] [lint] [bench]        without arguments: sam and cloud
 #
-# Needs Python 3.10 or later with venv; PYTHON names another one than `python3`.
+# Needs Python 3.10 or later with venv. Set PYTHON to use another one than `python3`.
 set -eu
 
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
@@ -21,7 +21,7 @@ checksum() {
     cksum <"$here/$1.txt"
 }
 
-# A set is complete when its stamp, written last, holds the checksum of today's lock file.
+# A set is complete when its stamp, written last, holds the checksum of the current lock file.
 current() {
     [ -x "$dest/$1/bin/python" ] && [ "$(cat "$dest/$1.stamp" 2>/dev/null)" = "$(checksum "$1")" ]
 }

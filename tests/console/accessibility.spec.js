@@ -1,16 +1,16 @@
-// For everyone: every view by axe-core in both color schemes and from the smallest phone to a wide screen, the main journey
-// by keyboard alone, and where the focus goes.
+// Accessibility: every view is checked by axe-core in both color schemes and at every width, the main journey is made
+// by keyboard alone, and the focus is checked after every change.
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-import { add, expect, rows, signIn, test } from './scene.js';
+import { add, expect, rows, signIn, test } from './fixtures.js';
 import { CONSOLE_URL, sendAlert, toTheApi } from './stack.js';
 import { tour } from './tour.js';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-// What axe finds, and ids that stand twice: a label or a description would then be that of another control.
+// What axe finds, and ids that are not unique: a label or a description would belong to another control.
 async function violations(page) {
   await page.evaluate(axe);
   const found = await page.evaluate(() => globalThis.axe.run({ resultTypes: ['violations', 'incomplete'] }));
@@ -24,7 +24,7 @@ async function violations(page) {
   ];
 }
 
-// Controls that a finger would miss.
+// Controls that are too small to touch.
 const tooSmall = (page) =>
   page
     .locator('button:visible, a.button:visible, select:visible, summary:visible')
@@ -97,7 +97,7 @@ test('the focus is never lost when what was pressed goes away', async ({ page, u
 
   await press(button('Remove'));
   await press(page.getByRole('dialog').getByRole('button', { name: 'Remove' }));
-  // What has taken its place.
+  // The view that replaced it.
   await expect(button('Add a secret')).toBeFocused();
 
   await page.getByLabel('Status').selectOption('delivered');
@@ -151,7 +151,7 @@ test('by keyboard alone: add, test, look into the log, redeliver', async ({ page
   await expect(page.getByRole('button', { name: 'Delete' })).toBeFocused();
 });
 
-// Goes on from control to control until the one of that name has the focus, as somebody without a mouse does.
+// Presses Tab until the control of that name has the focus.
 async function tabTo(page, name, key = 'Tab') {
   const there = page
     .getByLabel(name, { exact: true })

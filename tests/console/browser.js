@@ -1,6 +1,5 @@
-// Unpacks the Chromium of the package `@sparticuz/chromium` (with the libraries and the font that it brings) into the
-// folder given, and says how it is started. Elsewhere than on x86-64 Linux the variable CHROMIUM names an installed
-// one.
+// Unpacks Chromium from the package `@sparticuz/chromium`, with its libraries and font, into a folder, and returns how
+// to start it. On other systems than x86-64 Linux, set the variable CHROMIUM to the path of an installed one.
 
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -10,9 +9,9 @@ import { brotliDecompressSync } from 'node:zlib';
 const PACKED = join(import.meta.dirname, 'node_modules/@sparticuz/chromium/bin');
 const UNPACKED = join(import.meta.dirname, '../../.tools/console/browser');
 
-// What Playwright needs to know to start it.
+// Playwright's options for starting it.
 export function launchOptions() {
-  // Root has no sandbox, as in a container; the pages that are opened are our own.
+  // Chromium has no sandbox for root, as in a container. Only our own pages are opened.
   const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
   if (process.env.CHROMIUM) return { executablePath: process.env.CHROMIUM, args };
   return {
@@ -25,7 +24,7 @@ export function launchOptions() {
 function unpack(folder) {
   if (process.env.CHROMIUM) return;
   if (process.platform !== 'linux' || process.arch !== 'x64') {
-    console.error('tools: no Chromium is packaged for this system: install one, and name it in the variable CHROMIUM.');
+    console.error('tools: no Chromium is packaged for this system: install one, and set CHROMIUM to its path.');
     process.exit(1);
   }
   mkdirSync(folder, { recursive: true });
@@ -38,7 +37,7 @@ function unpack(folder) {
   writeFileSync(join(folder, 'fonts.conf'), fonts(folder));
 }
 
-// The same letters on every machine; those of the system for what these do not have.
+// The same font on every machine, and the system's fonts for the characters that it lacks.
 function fonts(folder) {
   const prefer = (family) =>
     `<alias binding="strong"><family>${family}</family><prefer><family>Open Sans</family></prefer></alias>`;

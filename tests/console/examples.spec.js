@@ -1,5 +1,5 @@
-// The examples that verify a signature, each as a program of its own: what they let in, what they refuse, and that nothing
-// brings them down. Go and PHP come with the tools, Python's Flask with the local cloud; Ruby is tried where Sinatra is
+// The examples that verify a signature, each run as a program: what they accept and refuse, and that no input crashes
+// them. Go and PHP are installed with the tools, Python's Flask with the local cloud; Ruby is tried where Sinatra is
 // installed.
 
 import { execFileSync, spawn } from 'node:child_process';
@@ -48,7 +48,7 @@ const BODY = '{"event_type":"alert.triggered","alert":{"id":123,"name":"\u00fc"}
 
 const signed = (secret, body) => `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
 
-// One after the other: Go's has a port of its own.
+// One after the other, because Go's has a fixed port.
 test.describe.configure({ mode: 'default' });
 
 for (const [language, code] of examples({ method: 'POST', url: `https://example.com${PATH}` })) {

@@ -1,6 +1,6 @@
-// The page's files as they lie in functions/api/console, in place of those that were built into the function: to try an
-// edit without building. FROM_DISK=1 tests/console/run …; the page itself, index.html, is the built one, and what is said
-// of caches is not true then.
+// Serves the page's files from functions/api/console instead of those built into the function, to try a change without
+// building: FROM_DISK=1 tests/console/run … The page itself, index.html, is still the built one, and files are not
+// cached.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ export async function serveFromDisk(context) {
   await context.route(
     (url) => url.pathname.startsWith('/console/'),
     (route) => {
-      // Below the version.
+      // Without the version in the path.
       const file = new URL(route.request().url()).pathname.split('/').slice(3).join('/');
       return route.fulfill({
         contentType: TYPES[file.split('.').at(-1)],

@@ -1,6 +1,6 @@
-// What others write is text: names, URLs, header names, payloads and responses that try to be more.
+// Texts of others are shown as text: names, URLs, header names, payloads and responses that try to be HTML or script.
 
-import { add, expect, log, rows, test } from './scene.js';
+import { add, expect, log, rows, test } from './fixtures.js';
 import { CONSOLE_URL, sendAlert } from './stack.js';
 
 const HOSTILE = [
@@ -12,7 +12,7 @@ const HOSTILE = [
   '{{7*7}}${7*7}',
 ];
 
-// Turns what follows around, to be read "exe.txt".
+// Reverses the direction of what follows, so that it reads "exe.txt".
 const REVERSED = 'gpj\u202Etxt.exe';
 
 for (const name of HOSTILE) {
@@ -69,7 +69,7 @@ test('a test whose answer is hostile is text', async ({ integration, page, recei
   await expect(log(page)).toBeVisible();
 });
 
-// Addresses that were made up: nothing is fetched from elsewhere, nothing breaks.
+// Invented paths: nothing is fetched from elsewhere, and nothing fails.
 for (const hash of [
   '#/integrations/..%2F..%2Fopenapi.json',
   '#/integrations/%',
@@ -88,7 +88,7 @@ for (const hash of [
   });
 }
 
-// On a page of its own: here the browser is to complain.
+// In a page of its own, because here the browser has to report a violation.
 test('lets no script in, even when one is put into the page', async ({ browser }) => {
   const page = await browser.newPage();
   await page.goto(CONSOLE_URL);

@@ -1,6 +1,6 @@
 // Adding, editing, switching and deleting integrations.
 
-import { add, expect, test } from './scene.js';
+import { add, expect, test } from './fixtures.js';
 import { reachable, toTheApi } from './stack.js';
 
 test('a new organization is told what a webhook is', async ({ signedIn: page }) => {
@@ -41,7 +41,7 @@ test('adds one by the documented fields, with a secret that is shown once', asyn
   await expect(configuration).toContainText('x-api-key: ••••9876');
   await expect(configuration).toContainText(`••••${shown.slice(-4)}`);
 
-  // Gone with a reload, from everywhere.
+  // After a reload it is nowhere.
   await page.reload();
   await expect(page.getByRole('heading', { name: 'Configuration' })).toBeVisible();
   await expect(secret).toHaveCount(0);
@@ -182,7 +182,7 @@ test('puts edits on top of what somebody else has saved meanwhile', async ({
   await callApi('PATCH', `integrations/${integration}`, { name: 'Theirs', method: 'PUT' });
   await page.getByRole('button', { name: 'Save' }).click();
   await page.getByRole('button', { name: 'Load it as it is now' }).click();
-  // What only they changed is theirs; what both changed stays, and is told.
+  // The other user's changes stay, and a conflict is shown.
   await expect(page.getByLabel('HTTP Method')).toHaveValue('PUT');
   await expect(page.getByLabel('Name', { exact: true })).toHaveValue('Mine');
   await expect(page.getByLabel('Value of header 1')).toHaveValue('a-value-of-mine');
@@ -226,7 +226,7 @@ test('asks for header values again when the URL leads elsewhere, at the fields',
   await expect(first).toHaveAttribute('required');
   await expect(first).toHaveAttribute('placeholder', '••••lace, write it again');
 
-  // Not all of them: the API says which is missing, and its sentence stands there.
+  // Some are missing: the API says which one, and its message is shown.
   await second.fill('a-value-for-the-new-place-9876');
   await page.getByRole('button', { name: 'Save' }).click();
   await expect(first).toBeFocused();
@@ -287,7 +287,7 @@ test('the list shows at once what was added, edited, switched and deleted', asyn
   await add(page, { name: 'Second', url: receiver.url, secret: 'None' });
   await page.getByRole('switch', { name: 'Enabled' }).click();
   await expect(page.locator('.title .state')).toHaveText('Disabled');
-  // From here on the list comes from memory alone.
+  // From here on the list comes from the cache.
   await page.route(
     (url) => url.pathname === '/integrations',
     () => new Promise(() => {}),
@@ -319,7 +319,7 @@ test('two that are switched at once are both switched, whichever answer comes fi
   }
   const toggle = (name) => page.getByRole('switch', { name: `Enabled: ${name}` });
   await expect(toggle('Second')).toBeChecked();
-  // The list as it was before is still on its way, and comes last.
+  // An older answer with the list arrives last.
   await page.route(toTheApi, async (route) => {
     const request = route.request();
     const response = await route.fetch({ url: reachable(request.url()) });
@@ -329,7 +329,7 @@ test('two that are switched at once are both switched, whichever answer comes fi
   const old = page.waitForResponse((response) => response.url().endsWith('/integrations'));
   await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
   await page.waitForRequest((request) => request.url().endsWith('/integrations'));
-  // Not with the mouse: there is one, and it cannot be in two places.
+  // Not with the mouse, which cannot be in two places.
   await Promise.all(['First', 'Second'].map((name) => toggle(name).evaluate((button) => button.click())));
   await old;
   await expect(toggle('First')).not.toBeChecked();
@@ -349,7 +349,7 @@ test('a creation that was left does not bring one back to it', async ({ signedIn
   );
   await page.getByRole('button', { name: 'Create' }).click();
   await page.getByRole('link', { name: 'Cancel' }).click();
-  // It is created all the same, and its secret waits on its page.
+  // It is created all the same, and its page shows the secret.
   await page.getByRole('link', { name: 'Left' }).click();
   await expect(page.locator('.secret')).toHaveText(/^whsec_/);
 });
@@ -419,7 +419,7 @@ test('an interrupted creation is not carried out twice', async ({ signedIn: page
   await page.getByRole('link', { name: 'Add', exact: true }).click();
   await page.getByLabel('Name', { exact: true }).fill('Once');
   await page.getByLabel('Webhook URL').fill(receiver.url);
-  // The answer of the first request is lost on its way.
+  // The answer to the first request is lost.
   await page.route(
     toTheApi,
     async (route) => {

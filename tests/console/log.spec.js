@@ -2,7 +2,7 @@
 
 import { execFileSync } from 'node:child_process';
 
-import { expect, log, rows, test } from './scene.js';
+import { expect, log, rows, test } from './fixtures.js';
 import { reachable, sendAlert } from './stack.js';
 
 test('new deliveries appear without a reload, and their states follow', async ({
@@ -65,7 +65,7 @@ test('a test tells nothing of alerts, and a 410 is not forgotten', async ({ inte
 });
 
 test('while an alert goes unanswered, it is not alerts that are awaited', async ({ integration, page }) => {
-  // That is over before the page would look again.
+  // It ends before the page polls again.
   const reason = { code: 'slow', message: 'An alert was sent, and is not answered so far.' };
   await page.route(
     (url) => url.pathname === `/integrations/${integration}`,
@@ -128,7 +128,7 @@ test('a time filter waits until it is written, and means whole minutes', async (
   const to = log(page).getByLabel('To');
   await to.fill('0020-01-01T00:00');
   await to.press('Enter');
-  // No year that is being typed.
+  // Not while a year is being typed.
   expect(page.url()).not.toContain('to=');
   await to.fill('2020-01-01T10:05');
   expect(page.url()).not.toContain('to=');
@@ -295,7 +295,7 @@ test('a delivery shows its attempts, its payload as sent, and a curl without sec
   const command = await page.evaluate(() => navigator.clipboard.readText());
   expect(command).toContain('X-Roboticks-Signature: sha256=<signature>');
   expect(command).toContain("'X-Api-Key: ••••6789'");
-  // A shell takes it apart into exactly the payload.
+  // A shell parses it into exactly the payload.
   const shell = execFileSync('sh', ['-c', `curl() { for last; do :; done; printf %s "$last"; }\n${command}`]);
   expect(shell.toString()).toBe(body);
 });
@@ -342,7 +342,7 @@ test('recovers the failed ones of a time range, after saying how many', async ({
 
 const toRecover = (url) => url.pathname.endsWith('/recover');
 
-// The recover dialog, with 250 failed ones counted.
+// The recovery dialog, with 250 failed deliveries.
 async function counted(page, answers) {
   const asked = [];
   await page.route(toRecover, async (route) => {
@@ -392,7 +392,7 @@ test('a long recovery shows how far it is, waits as long as it is told, and goes
   await expect(dialog).toContainText('248 deliveries are on the way again.');
   await expect(dialog).toContainText('2 deliveries were left alone');
   const [count, first, ...others] = asked;
-  // Without an end, what is recovered could be more than what was counted.
+  // Without an end, more could be recovered than was counted.
   expect(count).toEqual({ to: expect.stringMatching(/^20.*Z$/), dry_run: true });
   expect(first).toEqual({ to: count.to, dry_run: false });
   expect(others.map(({ cursor, ...rest }) => [cursor, rest])).toEqual(

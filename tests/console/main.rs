@@ -1,21 +1,20 @@
-//! The settings page in a real browser. What is here gives it a stack: a local cloud with the built functions, whose URLs
-//! are handed to `run`, which runs the tests beside this file.
-
-use std::error::Error;
+//! The settings page in a real browser. This starts a local cloud with the deployed stack, and passes its URLs to `run`,
+//! which runs the browser's tests in this folder.
 
 use harness::leaks::Secrets;
-use harness::local_cloud::{LocalCloud, Parameters, REGION, ROOT_CREDENTIALS};
+use harness::local_cloud::{Parameters, REGION, ROOT_CREDENTIALS};
 use support::project::Project;
+use support::screen::Screen;
 use tokio::process::Command;
 
-/// What the tests in the browser set as a signing secret, and what every alert of theirs holds.
-const NEVER_SHOWN: [&str; 2] = ["a-signing-secret-of-mine", "warehouse-robot-01"];
+/// The signing secret that the browser's tests set, and a text in every alert that they send.
+const MUST_NOT_LEAK: [&str; 2] = ["a-signing-secret-of-mine", "warehouse-robot-01"];
 
 #[tokio::test]
-async fn in_a_browser() -> Result<(), Box<dyn Error>> {
+async fn in_a_browser() -> anyhow::Result<()> {
     let project = Project::built()?;
-    let cloud = LocalCloud::start(&project, "console").await?;
-    let stack = cloud.deploy(&project, "console", Parameters::local()).await?;
+    let (cloud, stack) =
+        harness::testbed::start(&Screen::new(), &project, "console", Parameters::local(), None).await?;
     let status = Command::new(project.root().join("tests/console/run"))
         .env("AWS_ENDPOINT_URL", cloud.endpoint())
         .env("AWS_ACCESS_KEY_ID", ROOT_CREDENTIALS)
@@ -27,8 +26,8 @@ async fn in_a_browser() -> Result<(), Box<dyn Error>> {
         .kill_on_drop(true)
         .status()
         .await?;
-    assert!(status.success(), "what the browser saw is above; the local cloud's log is {}", cloud.log().display());
-    let leaks = Secrets::new(NEVER_SHOWN).leaks(stack.shown().await?);
+    assert!(status.success(), "a browser test failed; the local cloud's log is {}", cloud.log().display());
+    let leaks = Secrets::new(MUST_NOT_LEAK).find_in(stack.visible_texts().await?);
     assert!(leaks.is_empty(), "{leaks:#?}");
     Ok(())
 }

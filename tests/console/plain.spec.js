@@ -169,7 +169,7 @@ check('no mistake', mistaken({}), []);
 check('a header twice', mistaken({ headers: [...before.headers, header('X-A ', 'v')] }), ['headers.x-a']);
 check('no event', mistaken({ events: [] }), ['event_types']);
 
-// Edits put on top of what somebody else has saved meanwhile.
+// Merging edits with what another user has saved meanwhile.
 const onTop = (mine, theirs) => rebased(before, { ...before, ...mine }, draftOf({ ...STORED, ...theirs }));
 
 check('theirs where only they changed it', onTop({}, { name: 'Theirs' }).draft.name, 'Theirs');
@@ -208,7 +208,7 @@ test('what I wrote for one place does not follow their URL to another', () => {
     ['x-empty', ''],
   ]);
   expect(mistakesIn(elsewhere.draft).map(({ field }) => field)).toEqual(['headers.x-mine']);
-  // Here it is the same place, or I say myself where it leads.
+  // The origin is the same, or the value was given for the new one.
   for (const kept of [
     onTop({ headers }, { url: 'https://EXAMPLE.com:443/other' }),
     onTop({ headers, url: 'https://mine.example/' }, { url: 'https://evil.example/' }),

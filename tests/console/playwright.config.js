@@ -8,7 +8,7 @@ export default defineConfig({
   fullyParallel: true,
   workers: 2,
   forbidOnly: Boolean(process.env.CI),
-  // Generous: what is waited for comes at once, unless the machine is busy with other things.
+  // Long, for the sake of busy machines.
   timeout: 60_000,
   expect: { timeout: 20_000 },
   reporter: [['list', { printSteps: false }]],

@@ -1,11 +1,11 @@
-// A customer's endpoint: a listener that answers as it is told, and keeps what it received.
+// A customer's endpoint: a server that gives a set answer, and records the requests.
 
 import { createServer } from 'node:http';
 
 export async function startReceiver() {
   const receiver = {
     received: [],
-    // What to answer: [status, body], or a function of the response for whatever else an endpoint may do.
+    // The answer: [status, body], or a function that gets the response.
     answer: [200, 'OK'],
     url: null,
     stop: () => new Promise((done) => server.close(done).closeAllConnections()),

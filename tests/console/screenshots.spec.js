@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 
-import { test } from './scene.js';
+import { test } from './fixtures.js';
 import { tour } from './tour.js';
 
 const folder = process.env.SCREENSHOTS;

@@ -1,12 +1,12 @@
-// Signing in and out, and what becomes of tokens.
+// Signing in and out, and how tokens are handled.
 
-import { expect, passIssuer, signIn, test } from './scene.js';
+import { expect, passIssuer, signIn, test } from './fixtures.js';
 import { CONSOLE_URL, toTheApi } from './stack.js';
 
 const toIssuer = (path) => (url) => url.pathname.endsWith(path);
 const isRenewal = (request) => request.postData()?.includes('grant_type=refresh_token');
 
-// Changes what is kept of the session.
+// Changes the stored session.
 const tamper = (page, fields) =>
   page.evaluate((fields) => {
     const session = JSON.parse(sessionStorage.getItem('console.session'));
@@ -14,7 +14,7 @@ const tamper = (page, fields) =>
     return session;
   }, fields);
 
-// What a token answer says, changed by `change`; unsigned, since the page does not look at that.
+// An answer of the token endpoint, changed by `change`; unsigned, since the page does not verify it.
 async function withClaims(page, change) {
   await page.route(toIssuer('/oauth2/token'), async (route) => {
     const response = await route.fetch();
@@ -56,7 +56,7 @@ test('nothing of what was shown can be gone back to after signing out', async ({
 
 test('what was shown is gone before the page is left', async ({ integration, page, user }) => {
   expect(integration).toMatch(/^int_/);
-  // An issuer that can be told, and does not answer.
+  // An issuer that does not answer.
   await page.route(toIssuer('/.well-known/openid-configuration'), async (route) => {
     const response = await route.fetch();
     const issuer = await response.json();
@@ -77,7 +77,7 @@ test('a page that the browser brings back is loaded anew', async ({ page }) => {
   await page.getByRole('button', { name: 'Sign in' }).click();
   await expect(page.locator('input[name="username"]')).toBeVisible();
   await page.goBack();
-  // Whether this browser keeps pages or not: the button is alive.
+  // Whether or not this browser keeps the page in memory, the button works.
   await expect(page.getByRole('button', { name: 'Sign in' })).toBeEnabled();
   await expect(page.getByRole('button', { name: 'Sign in' })).not.toHaveAttribute('aria-disabled');
   const loaded = page.waitForEvent('load');
@@ -250,7 +250,7 @@ test('says when the session has ended, and loses nothing of what was written', a
   await tamper(page, { ends: 0, refresh: 'worthless' });
   await page.getByRole('button', { name: 'Create' }).click();
   await expect(page.getByRole('alert')).toContainText('Your session has ended');
-  // Neither secret nor value is written down anywhere.
+  // Neither the secret nor the value is stored anywhere.
   expect(await page.evaluate(() => JSON.stringify(sessionStorage))).not.toContain('of mine');
   await passIssuer(page, user);
   await expect(page.getByLabel('Name', { exact: true })).toHaveValue('Half written');

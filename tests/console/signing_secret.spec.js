@@ -3,7 +3,7 @@
 import { createHmac } from 'node:crypto';
 
 import { examples, isPathLeftOut } from '../../functions/api/console/verification.js';
-import { add, expect, test } from './scene.js';
+import { add, expect, test } from './fixtures.js';
 import { reachable, sendAlert } from './stack.js';
 
 const signed = (secret, body) => `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
@@ -36,7 +36,7 @@ test('takes a secret of the customer, and tells what is wrong with it', async ({
   await dialog.getByLabel('Your signing secret').fill('v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw');
   await dialog.getByRole('button', { name: 'Rotate' }).click();
   await expect(dialog.getByLabel('Your signing secret')).toHaveAccessibleDescription(/leave out the `v1,`/);
-  // As it is pasted.
+  // As if it were pasted.
   await dialog.getByLabel('Your signing secret').fill(' a-signing-secret-of-mine\t');
   await dialog.getByLabel('Overlap').selectOption('0');
   await dialog.getByRole('button', { name: 'Rotate' }).click();
@@ -190,7 +190,7 @@ test('the examples are shown for this method and path, and can be copied', async
   expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(node);
 });
 
-// A path that could end a string in some language is left out of the examples.
+// A path that could end a string literal is left out of the examples.
 for (const url of [
   'https://example.com/a%22%0Ab',
   "https://example.com/'+x+'",

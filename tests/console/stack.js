@@ -7,7 +7,8 @@ import { AwsClient } from 'aws4fetch';
 const { AWS_ENDPOINT_URL, ALERTS_QUEUE_URL, USER_POOL_ID } = process.env;
 
 export const CONSOLE_URL = process.env.CONSOLE_URL;
-// The same address for this process, whose resolver may not know names below `localhost` as browsers do.
+
+// The same URL for this process, whose resolver may not know names below `localhost` as browsers do.
 export function reachable(url) {
   const { hostname, pathname, search } = new URL(url);
   const [api, ...rest] = hostname.split('.');
@@ -15,7 +16,7 @@ export function reachable(url) {
   return `${AWS_ENDPOINT_URL}/_aws/execute-api/${api}/$default${pathname}${search}`;
 }
 
-// Requests to the API, and not for a file of the page with such a name.
+// Matches requests to the API, and not for files of the page with such a name.
 export const toTheApi = (url) => url.pathname.startsWith('/integrations');
 
 export const PASSWORD = 'Correct-Horse-9-Battery';
@@ -38,7 +39,7 @@ async function call(service, target, contentType, fields) {
   return JSON.parse(text || '{}');
 }
 
-// A user of an organization of its own.
+// Creates a user with an organization of its own.
 export async function newUser() {
   const organization = randomInt(1_000_000, 1_000_000_000);
   const email = `maria-${organization}@example.com`;
@@ -60,7 +61,7 @@ export async function newUser() {
   return { email, organization };
 }
 
-// Puts an alert event on the alerts queue; `change` is given the sample to change it. Answers the body, byte for byte.
+// Sends an alert event, after `change` has changed the sample. Returns the body that was sent.
 export async function sendAlert(organization, change = () => {}) {
   const event = {
     event_type: 'alert.triggered',

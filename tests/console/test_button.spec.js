@@ -2,7 +2,7 @@
 
 import { createHmac } from 'node:crypto';
 
-import { expect, log, rows, test } from './scene.js';
+import { expect, log, rows, test } from './fixtures.js';
 
 test('shows what was sent and what came back, and where the time went', async ({ integration, page, receiver }) => {
   receiver.answer = [200, '{"received":true}'];

@@ -1,6 +1,6 @@
-// A walk through every view of the page, in an order in which each shows something. `visit` is called at each.
+// Visits every view of the page, in an order in which each has something to show, and calls `visit` at each.
 
-import { add, expect, rows, signIn } from './scene.js';
+import { add, expect, rows, signIn } from './fixtures.js';
 import { CONSOLE_URL, reachable, sendAlert, toTheApi } from './stack.js';
 
 export async function tour({ page, user, receiver }, visit) {
@@ -132,7 +132,7 @@ const OUTDATED = {
   json: { status: 412, title: 'Outdated', detail: 'It was changed since you read it: read it again.' },
 };
 
-// Counting, the middle of it, and what came of it; nothing is really sent again.
+// The recovery dialog while counting, in the middle, and at the end; nothing is sent again.
 async function recovery(page, visit) {
   const toRecover = (url) => url.pathname.endsWith('/recover');
   await page.route(toRecover, (route) => {
@@ -167,7 +167,7 @@ async function recovery(page, visit) {
   await page.unroute(toRecover);
 }
 
-// The delivery that is shown, as if it had that status.
+// Shows the delivery as if it had that status.
 async function delivery(page, status, visit) {
   const next = status === 'waiting' ? new Date(Date.now() + 1_500_000).toISOString() : null;
   const reason = { code: 'integration_disabled', message: 'The webhook was switched off.' };

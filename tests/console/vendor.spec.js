@@ -1,4 +1,4 @@
-// The libraries that the page carries are those that are pinned here, unchanged but for two lines that cannot stay.
+// The page's libraries are the pinned ones, unchanged but for two lines that have to be removed.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
-// Fast: what is transferred, how often, and that nothing jumps when it has come.
+// Performance: how much is transferred, how often, and that nothing moves when it has loaded.
 
-import { expect, rows, test } from './scene.js';
+import { expect, rows, test } from './fixtures.js';
 import { CONSOLE_URL, sendAlert, toTheApi } from './stack.js';
 
 test('all of the page together is less than 100 kB, and is fetched once', async ({ page }) => {
@@ -17,7 +17,7 @@ test('all of the page together is less than 100 kB, and is fetched once', async 
   bytes = 0;
   await page.goto(CONSOLE_URL);
   await expect(page.getByRole('button', { name: 'Sign in' })).toBeVisible();
-  // The page itself alone.
+  // Only the page itself.
   expect(bytes).toBeLessThan(3_000);
 });
 
@@ -33,7 +33,7 @@ test('a log of failures comes compressed', async ({ integration, page, user, rec
   expect(responseBodySize).toBeLessThan(plain / 5);
 });
 
-// A budget is measured, never asserted tightly: the bound is for what is broken, not for a busy machine.
+// The bound is loose: it detects what is broken, and not a busy machine.
 test('the first view comes in well under a second', async ({ integration, page }) => {
   expect(integration).toMatch(/^int_/);
   const times = [];
@@ -42,7 +42,7 @@ test('the first view comes in well under a second', async ({ integration, page }
     const client = await page.context().newCDPSession(page);
     await client.send('Network.clearBrowserCache');
     await page.goto(`${CONSOLE_URL}#/`, { waitUntil: 'commit' });
-    // Looked for at every frame: a locator looks every half second, which would be measured.
+    // Checked in every frame: a locator polls every half second, which would distort the measurement.
     const seen = await page.waitForFunction(
       () => [...document.querySelectorAll('a')].some((link) => link.textContent === 'Operations') && performance.now(),
     );
@@ -61,7 +61,7 @@ test('nothing jumps while it loads', async ({ integration, page, user }) => {
       for (const entry of list.getEntries()) globalThis.jumps += entry.value;
     }).observe({ type: 'layout-shift', buffered: true });
   });
-  // Slow enough for what is loading to be seen.
+  // Slow enough to see the loading state.
   await page.route(toTheApi, async (route) => {
     await new Promise((next) => setTimeout(next, 300));
     await route.continue();
@@ -71,7 +71,7 @@ test('nothing jumps while it loads', async ({ integration, page, user }) => {
     await page.goto(`${CONSOLE_URL}${hash}`);
     await expect(page.getByText('Operations').first()).toBeVisible();
     await page.waitForTimeout(1000);
-    // What the web's vitals call good is 0.1.
+    // Core Web Vitals call a value up to 0.1 good.
     expect(await page.evaluate(() => globalThis.jumps), hash).toBeLessThan(0.1);
   }
 });

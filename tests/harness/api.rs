@@ -1,11 +1,12 @@
 //! The integrations API, as a customer's program uses it: a user of an organization signs in, and every request carries
-//! the ID token.
+//! the user's ID token.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, ensure};
 use aws_config::SdkConfig;
 use aws_sdk_cognitoidentityprovider::error::ProvideErrorMetadata;
 use aws_sdk_cognitoidentityprovider::types::{AttributeType, AuthFlowType, MessageActionType};
@@ -16,12 +17,12 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::http_client;
-use crate::stack::{Stack, StackError, aws};
+use crate::stack::Stack;
 
 /// The attribute of a user that names the organization, and the claim that it becomes.
 pub const ORGANIZATION_CLAIM: &str = "custom:organization_id";
 
-/// A password that the pool's policy takes. Every user has it: they live as long as their local cloud.
+/// A password that fulfils the pool's policy. Every user has it: they live as long as their local cloud.
 pub const PASSWORD: &str = "Correct-Horse-9-Battery";
 
 /// The address of an organization's user.
@@ -29,35 +30,13 @@ pub fn user_of(organization: u64) -> String {
     format!("user-of-{organization}@example.com")
 }
 
-/// How long a token is used before its user signs in again: well within the 15 minutes that it is good for.
-const TOKEN_SERVES_FOR: Duration = Duration::from_secs(10 * 60);
+/// How long a token is used before its user signs in again: well within the 15 minutes that it is valid for.
+const TOKEN_REUSED_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// The longest that an answer may take: API Gateway's own limit, and some time for a busy machine.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+/// How long an answer may take: API Gateway's own limit, and some time for a busy machine.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What went wrong between a test and the API. The texts are for a person who reads a failed test.
-#[derive(Debug, thiserror::Error)]
-pub enum ApiError {
-    #[error(transparent)]
-    Stack(#[from] StackError),
-    #[error("{call}: {error}")]
-    NoAnswer { call: String, error: reqwest::Error },
-    #[error("{call} was answered {status} instead of {wanted}: {body}")]
-    OtherStatus { call: String, wanted: StatusCode, status: StatusCode, body: String },
-    #[error("{call} was answered something that is no JSON: {body}")]
-    NoJson { call: String, body: String },
-}
-
-impl From<ApiError> for StackError {
-    fn from(error: ApiError) -> Self {
-        match error {
-            ApiError::Stack(error) => error,
-            error => Self::Api(error.to_string()),
-        }
-    }
-}
-
-/// A bearer token, or what stands for one. Never shown.
+/// A bearer token, valid or not. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
@@ -77,10 +56,10 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What Cognito gives whoever signs in.
+/// The tokens of a user who has signed in.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
-    /// Has the claims, and is the API's bearer.
+    /// Carries the claims; the API takes it as the bearer token.
     pub id: Token,
     /// For Cognito's own API.
     pub access: Token,
@@ -92,19 +71,18 @@ pub(crate) struct Accounts {
     cognito: aws_sdk_cognitoidentityprovider::Client,
     http: reqwest::Client,
     tokens: Mutex<HashMap<OrganizationId, (Instant, Token)>>,
-    /// What was said of requests that were refused.
+    /// The API's answers to requests that it refused.
     refusals: Arc<Mutex<Vec<String>>>,
 }
 
 impl Accounts {
-    pub(crate) fn new(config: &SdkConfig) -> Result<Self, StackError> {
+    pub(crate) fn new(config: &SdkConfig) -> anyhow::Result<Self> {
         // A connection for each request: the emulator drops idle ones, at the moment of reuse at worst.
         let http = http_client::builder()
             .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(ANSWERS_WITHIN)
-            .build()
-            .map_err(|error| StackError::Absent(format!("client for its API: {error}")))?;
+            .timeout(REQUEST_TIMEOUT)
+            .build()?;
         Ok(Self {
             cognito: aws_sdk_cognitoidentityprovider::Client::new(config),
             http,
@@ -114,16 +92,13 @@ impl Accounts {
     }
 }
 
-/// What an administrator of the user pool does, and what anyone can send.
+/// Users and their tokens. All of this fails when Cognito refuses it.
 impl Stack {
     /// The token of an organization's user, who is created and signed in as needed.
-    ///
-    /// # Errors
-    /// [`StackError`] when Cognito refuses.
-    pub async fn sign_in(&self, organization: OrganizationId) -> Result<Token, StackError> {
-        let served = |(since, token): &(Instant, Token)| (since.elapsed() < TOKEN_SERVES_FOR).then(|| token.clone());
+    pub async fn sign_in(&self, organization: OrganizationId) -> anyhow::Result<Token> {
+        let reusable = |(since, token): &(Instant, Token)| (since.elapsed() < TOKEN_REUSED_FOR).then(|| token.clone());
         let tokens = || self.accounts.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = tokens().get(&organization).and_then(served) {
+        if let Some(token) = tokens().get(&organization).and_then(reusable) {
             return Ok(token);
         }
         let number = organization.to_string();
@@ -132,21 +107,15 @@ impl Stack {
         Ok(token)
     }
 
-    /// Signs a user in who is created as needed, with that organization, or none, as the administrator wrote it.
-    ///
-    /// # Errors
-    /// [`StackError`] when Cognito refuses.
-    pub async fn sign_in_as(&self, email: &str, organization: Option<&str>) -> Result<SignedIn, StackError> {
+    /// Signs a user in, who is created as needed with that organization claim, or none.
+    pub async fn sign_in_as(&self, email: &str, organization: Option<&str>) -> anyhow::Result<SignedIn> {
         let pool = self.output("UserPoolId")?;
         self.create_user(pool, email, organization).await?;
         self.sign_in_to(pool, self.output("UserPoolClientId")?, email).await
     }
 
-    /// Creates a user of a pool, unless there is one of that address.
-    ///
-    /// # Errors
-    /// [`StackError`] when Cognito refuses.
-    pub async fn create_user(&self, pool: &str, email: &str, organization: Option<&str>) -> Result<(), StackError> {
+    /// Creates a user of a pool, unless there is one with that address.
+    pub async fn create_user(&self, pool: &str, email: &str, organization: Option<&str>) -> anyhow::Result<()> {
         let attributes = [("email", Some(email)), ("email_verified", Some("true")), (ORGANIZATION_CLAIM, organization)];
         let attributes = attributes.into_iter().filter_map(|(name, value)| {
             // The builder fails without a name only.
@@ -164,17 +133,15 @@ impl Stack {
             .await;
         match created {
             Err(refused) if refused.code() == Some("UsernameExistsException") => {}
-            created => drop(created.map_err(aws("AdminCreateUser"))?),
+            created => drop(created.context("AdminCreateUser")?),
         }
         let password = self.accounts.cognito.admin_set_user_password().user_pool_id(pool).username(email);
-        password.password(PASSWORD).permanent(true).send().await.map(drop).map_err(aws("AdminSetUserPassword"))
+        password.password(PASSWORD).permanent(true).send().await.context("AdminSetUserPassword")?;
+        Ok(())
     }
 
     /// Signs a user in to a client of a pool.
-    ///
-    /// # Errors
-    /// [`StackError`] when Cognito refuses.
-    pub async fn sign_in_to(&self, pool: &str, client: &str, email: &str) -> Result<SignedIn, StackError> {
+    pub async fn sign_in_to(&self, pool: &str, client: &str, email: &str) -> anyhow::Result<SignedIn> {
         let begun = self
             .accounts
             .cognito
@@ -186,36 +153,32 @@ impl Stack {
             .auth_parameters("PASSWORD", PASSWORD)
             .send()
             .await
-            .map_err(aws("AdminInitiateAuth"))?;
-        let tokens = begun.authentication_result.ok_or_else(|| StackError::Absent("token for the user".to_owned()))?;
-        let token = |text: Option<String>| text.map(Token).ok_or_else(|| StackError::Absent("token".to_owned()));
-        Ok(SignedIn { id: token(tokens.id_token)?, access: token(tokens.access_token)? })
+            .context("AdminInitiateAuth")?;
+        let tokens = begun.authentication_result.context("AdminInitiateAuth returned no tokens")?;
+        Ok(SignedIn {
+            id: Token(tokens.id_token.context("AdminInitiateAuth returned no ID token")?),
+            access: Token(tokens.access_token.context("AdminInitiateAuth returned no access token")?),
+        })
     }
 
-    /// Everything that the API has said so far of requests that it refused.
+    /// The API's answers so far to requests that it refused.
     pub fn refusals(&self) -> Vec<String> {
         self.accounts.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Cognito itself, for what only a test of it does.
+    /// The Cognito client, for calls that only one test makes.
     pub fn cognito(&self) -> &aws_sdk_cognitoidentityprovider::Client {
         &self.accounts.cognito
     }
 
     /// The API, used by a user of that organization.
-    ///
-    /// # Errors
-    /// [`StackError`] when Cognito refuses.
-    pub async fn api(&self, organization: OrganizationId) -> Result<Api, StackError> {
+    pub async fn api(&self, organization: OrganizationId) -> anyhow::Result<Api> {
         Ok(self.anonymous_api()?.with(self.sign_in(organization).await?))
     }
 
     /// The API, used by someone without a token.
-    ///
-    /// # Errors
-    /// [`StackError::Absent`] when the stack has no API.
-    pub fn anonymous_api(&self) -> Result<Api, StackError> {
-        // `ApiUrl` has a host name that only browsers and curl resolve.
+    pub fn anonymous_api(&self) -> anyhow::Result<Api> {
+        // Only browsers and curl resolve the host name in `ApiUrl`.
         let base = format!("{}/_aws/execute-api/{}/$default", self.endpoint(), self.resource("HttpApi")?);
         let Accounts { http, refusals, .. } = &self.accounts;
         Ok(Api { http: http.clone(), base, bearer: None, refusals: Arc::clone(refusals) })
@@ -240,7 +203,7 @@ impl Content {
         Self::raw("application/json", body.to_string())
     }
 
-    /// Any bytes, said to be of any type.
+    /// Any bytes, with any content type.
     pub fn raw(content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
         Self { headers, body: body.into() }
@@ -260,7 +223,7 @@ pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// Method and path, for whoever reads a failed test.
+    /// Method and path, for error messages.
     call: String,
 }
 
@@ -268,9 +231,10 @@ impl Response {
     /// The body as JSON.
     ///
     /// # Errors
-    /// [`ApiError::NoJson`] when it is none.
-    pub fn json(&self) -> Result<Value, ApiError> {
-        serde_json::from_slice(&self.body).map_err(|_| ApiError::NoJson { call: self.call.clone(), body: self.text() })
+    /// When it is not JSON.
+    pub fn json(&self) -> anyhow::Result<Value> {
+        let body = serde_json::from_slice(&self.body);
+        body.with_context(|| format!("{} was not answered with JSON but with {:?}", self.call, self.text()))
     }
 
     /// The body as text.
@@ -286,13 +250,11 @@ impl Response {
     /// The response, if it has that status.
     ///
     /// # Errors
-    /// [`ApiError::OtherStatus`] with the body, which says what is wrong.
-    pub fn expect(self, wanted: StatusCode) -> Result<Self, ApiError> {
-        if self.status == wanted {
-            return Ok(self);
-        }
-        let body = self.text();
-        Err(ApiError::OtherStatus { call: self.call, wanted, status: self.status, body })
+    /// When it has another one, with the body, which says what is wrong.
+    pub fn expect(self, status: StatusCode) -> anyhow::Result<Self> {
+        let Self { call, status: answered, .. } = &self;
+        ensure!(*answered == status, "{call} was answered {answered} instead of {status}: {}", self.text());
+        Ok(self)
     }
 }
 
@@ -312,7 +274,7 @@ impl Api {
         Self { bearer: Some(token), ..self }
     }
 
-    /// Where a path is, for clients that are not ours.
+    /// The URL of a path, for other HTTP clients.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
@@ -320,8 +282,8 @@ impl Api {
     /// Makes a request. The path begins with a slash, and may have a query.
     ///
     /// # Errors
-    /// [`ApiError::NoAnswer`]; an answer of whatever status is none.
-    pub async fn call(&self, method: Method, path: &str, content: Content) -> Result<Response, ApiError> {
+    /// When there is no answer. An answer of whatever status is no error.
+    pub async fn call(&self, method: Method, path: &str, content: Content) -> anyhow::Result<Response> {
         let call = format!("{method} {path}");
         let mut request = self.http.request(method, format!("{}{path}", self.base)).headers(content.headers);
         if !content.body.is_empty() {
@@ -330,10 +292,9 @@ impl Api {
         if let Some(token) = &self.bearer {
             request = request.header(AUTHORIZATION, format!("Bearer {}", token.as_str()));
         }
-        let no_answer = |error| ApiError::NoAnswer { call: call.clone(), error };
-        let response = request.send().await.map_err(no_answer)?;
+        let response = request.send().await.with_context(|| call.clone())?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await.map_err(no_answer)?;
+        let body = response.bytes().await.with_context(|| call.clone())?;
         let response = Response { status, headers, body, call };
         if !status.is_success() {
             self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push(response.text());
@@ -341,98 +302,65 @@ impl Api {
         Ok(response)
     }
 
-    async fn wanted(
-        &self,
-        wanted: StatusCode,
-        method: Method,
-        path: &str,
-        content: Content,
-    ) -> Result<Value, ApiError> {
-        self.call(method, path, content).await?.expect(wanted)?.json()
+    async fn json(&self, status: StatusCode, method: Method, path: &str, content: Content) -> anyhow::Result<Value> {
+        self.call(method, path, content).await?.expect(status)?.json()
     }
 }
 
-/// The routes, each for what it does when all is well.
+/// The routes. Each fails when the answer has another status than that of success.
 impl Api {
     /// Creates an integration.
-    ///
-    /// # Errors
-    /// [`ApiError`] when the answer is not 201.
-    pub async fn create(&self, integration: &Value) -> Result<Value, ApiError> {
-        self.wanted(StatusCode::CREATED, Method::POST, "/integrations", Content::json(integration)).await
+    pub async fn create(&self, integration: &Value) -> anyhow::Result<Value> {
+        self.json(StatusCode::CREATED, Method::POST, "/integrations", Content::json(integration)).await
     }
 
     /// The organization's integrations.
-    ///
-    /// # Errors
-    /// [`ApiError`] when the answer is not 200.
-    pub async fn list(&self) -> Result<Value, ApiError> {
-        self.wanted(StatusCode::OK, Method::GET, "/integrations", Content::none()).await
+    pub async fn list(&self) -> anyhow::Result<Value> {
+        self.json(StatusCode::OK, Method::GET, "/integrations", Content::none()).await
     }
 
     /// An integration.
-    ///
-    /// # Errors
-    /// [`ApiError`] when the answer is not 200.
-    pub async fn read(&self, id: &str) -> Result<Value, ApiError> {
-        self.wanted(StatusCode::OK, Method::GET, &format!("/integrations/{id}"), Content::none()).await
+    pub async fn read(&self, id: &str) -> anyhow::Result<Value> {
+        self.json(StatusCode::OK, Method::GET, &format!("/integrations/{id}"), Content::none()).await
     }
 
     /// Changes an integration by a merge patch.
-    ///
-    /// # Errors
-    /// [`ApiError`] when the answer is not 200.
-    pub async fn change(&self, id: &str, patch: &Value) -> Result<Value, ApiError> {
+    pub async fn change(&self, id: &str, patch: &Value) -> anyhow::Result<Value> {
         let content = Content::raw("application/merge-patch+json", patch.to_string());
-        self.wanted(StatusCode::OK, Method::PATCH, &format!("/integrations/{id}"), content).await
+        self.json(StatusCode::OK, Method::PATCH, &format!("/integrations/{id}"), content).await
     }
 
     /// Deletes an integration.
-    ///
-    /// # Errors
-    /// [`ApiError`] when the answer is not 204.
-    pub async fn delete(&self, id: &str) -> Result<(), ApiError> {
+    pub async fn delete(&self, id: &str) -> anyhow::Result<()> {
         let answer = self.call(Method::DELETE, &format!("/integrations/{id}"), Content::none()).await?;
         answer.expect(StatusCode::NO_CONTENT).map(drop)
     }
 
     /// Presses the Test button.
-    ///
-    /// # Errors
-    /// [`ApiError`] when the answer is not 200.
-    pub async fn test(&self, id: &str) -> Result<Value, ApiError> {
-        self.wanted(StatusCode::OK, Method::POST, &format!("/integrations/{id}/test"), Content::none()).await
+    pub async fn test(&self, id: &str) -> anyhow::Result<Value> {
+        self.json(StatusCode::OK, Method::POST, &format!("/integrations/{id}/test"), Content::none()).await
     }
 
     /// Gives an integration a new secret. `{}` generates one, with the usual overlap.
-    ///
-    /// # Errors
-    /// [`ApiError`] when the answer is not 200.
-    pub async fn rotate(&self, id: &str, rotation: &Value) -> Result<Value, ApiError> {
+    pub async fn rotate(&self, id: &str, rotation: &Value) -> anyhow::Result<Value> {
         let path = format!("/integrations/{id}/rotate-secret");
-        self.wanted(StatusCode::OK, Method::POST, &path, Content::json(rotation)).await
+        self.json(StatusCode::OK, Method::POST, &path, Content::json(rotation)).await
     }
 
     /// A page of the integration log. The query is what follows the question mark, or empty.
-    ///
-    /// # Errors
-    /// [`ApiError`] when the answer is not 200.
-    pub async fn deliveries(&self, id: &str, query: &str) -> Result<Value, ApiError> {
+    pub async fn deliveries(&self, id: &str, query: &str) -> anyhow::Result<Value> {
         let path = format!("/integrations/{id}/deliveries?{query}");
-        self.wanted(StatusCode::OK, Method::GET, path.trim_end_matches('?'), Content::none()).await
+        self.json(StatusCode::OK, Method::GET, path.trim_end_matches('?'), Content::none()).await
     }
 
-    /// All of the integration log, newest first, page by page.
-    ///
-    /// # Errors
-    /// [`ApiError`] when an answer is not 200.
-    pub async fn all_deliveries(&self, id: &str, query: &str) -> Result<Vec<Value>, ApiError> {
+    /// The whole integration log, newest first, read page by page.
+    pub async fn all_deliveries(&self, id: &str, query: &str) -> anyhow::Result<Vec<Value>> {
         let (mut items, mut cursor) = (Vec::new(), String::new());
         loop {
             let page = self.deliveries(id, &format!("{query}{cursor}")).await?;
             items.extend(page["items"].as_array().into_iter().flatten().cloned());
             match page["next_cursor"].as_str() {
-                // Cursors are made of what a query may hold.
+                // A cursor needs no escaping in a query.
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => return Ok(items),
             }
@@ -440,29 +368,20 @@ impl Api {
     }
 
     /// A delivery with its payload.
-    ///
-    /// # Errors
-    /// [`ApiError`] when the answer is not 200.
-    pub async fn delivery(&self, id: &str, delivery: &str) -> Result<Value, ApiError> {
+    pub async fn delivery(&self, id: &str, delivery: &str) -> anyhow::Result<Value> {
         let path = format!("/integrations/{id}/deliveries/{delivery}");
-        self.wanted(StatusCode::OK, Method::GET, &path, Content::none()).await
+        self.json(StatusCode::OK, Method::GET, &path, Content::none()).await
     }
 
     /// Sends a delivery again.
-    ///
-    /// # Errors
-    /// [`ApiError`] when the answer is not 202.
-    pub async fn redeliver(&self, id: &str, delivery: &str) -> Result<Value, ApiError> {
+    pub async fn redeliver(&self, id: &str, delivery: &str) -> anyhow::Result<Value> {
         let path = format!("/integrations/{id}/deliveries/{delivery}/redeliver");
-        self.wanted(StatusCode::ACCEPTED, Method::POST, &path, Content::none()).await
+        self.json(StatusCode::ACCEPTED, Method::POST, &path, Content::none()).await
     }
 
-    /// Sends failed deliveries again: one step of it, which the answer's `next_cursor` continues.
-    ///
-    /// # Errors
-    /// [`ApiError`] when the answer is not 200.
-    pub async fn recover(&self, id: &str, recovery: &Value) -> Result<Value, ApiError> {
+    /// Sends failed deliveries again: up to a hundred, and the answer's `next_cursor` continues.
+    pub async fn recover(&self, id: &str, recovery: &Value) -> anyhow::Result<Value> {
         let path = format!("/integrations/{id}/recover");
-        self.wanted(StatusCode::OK, Method::POST, &path, Content::json(recovery)).await
+        self.json(StatusCode::OK, Method::POST, &path, Content::json(recovery)).await
     }
 }

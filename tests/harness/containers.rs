@@ -1,5 +1,5 @@
-//! The way from a container to this machine, which functions under `sam local invoke` need: from inside one they call the
-//! local cloud and the endpoints.
+//! How containers reach this machine. Functions under `sam local invoke` call the local cloud and the endpoints from
+//! inside one.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
@@ -7,40 +7,40 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// The longest that the Docker engine may take to answer.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+/// How long the Docker engine may take to answer.
+const DOCKER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether containers find this machine.
+/// Where containers reach this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Containers {
-    /// At this address of its own, that of the Docker engine's bridge.
-    FindItAt(Ipv4Addr),
-    /// The bridge of the engine is not on this machine, but in a virtual machine or in a namespace.
-    AreElsewhere,
-    /// No Docker engine answers.
-    HaveNoEngine,
+pub enum DockerBridge {
+    /// At this address, which the Docker engine's bridge gives this machine.
+    At(Ipv4Addr),
+    /// Nowhere: the engine's bridge is in a virtual machine or in another network namespace.
+    Elsewhere,
+    /// Nowhere: no Docker engine answers.
+    NoEngine,
 }
 
-impl Containers {
+impl DockerBridge {
     /// Asks the Docker engine.
-    pub async fn look() -> Self {
+    pub async fn detect() -> Self {
         // Older engines do not name the gateway: it is the first address of the subnet.
         let networks = "{{range .IPAM.Config}}{{or .Gateway .Subnet}} {{end}}";
         let Some(networks) = docker(&["network", "inspect", "bridge", "--format", networks]).await else {
-            return Self::HaveNoEngine;
+            return Self::NoEngine;
         };
         let mut gateways = networks.split_whitespace().filter_map(gateway);
         match gateways.find(|address| TcpListener::bind((*address, 0)).is_ok()) {
-            Some(address) => Self::FindItAt(address),
-            None => Self::AreElsewhere,
+            Some(address) => Self::At(address),
+            None => Self::Elsewhere,
         }
     }
 
-    /// Where they find this machine.
+    /// This machine's address for containers, if they can reach it.
     pub fn address(self) -> Option<Ipv4Addr> {
         match self {
-            Self::FindItAt(address) => Some(address),
-            Self::AreElsewhere | Self::HaveNoEngine => None,
+            Self::At(address) => Some(address),
+            Self::Elsewhere | Self::NoEngine => None,
         }
     }
 }
@@ -52,9 +52,9 @@ fn gateway(network: &str) -> Option<Ipv4Addr> {
     }
 }
 
-/// What `docker` prints for these arguments; nothing when there is none, or it fails.
+/// What `docker` prints for these arguments; `None` when there is no Docker, or it fails.
 pub async fn docker(arguments: &[&str]) -> Option<String> {
     let run = Command::new("docker").args(arguments).kill_on_drop(true).output();
-    let output = timeout(ANSWERS_WITHIN, run).await.ok()?.ok()?;
+    let output = timeout(DOCKER_TIMEOUT, run).await.ok()?.ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -1,10 +1,10 @@
-//! Which call of a function to the cloud goes wrong, and how.
+//! Fault injection: which of the functions' calls to AWS fail, and how.
 
 use std::collections::{BTreeMap, HashMap};
 
 use fastrand::Rng;
 
-use crate::dice::dice;
+use crate::seeded_rng::seeded_rng;
 
 /// A call of an AWS operation, as its `X-Amz-Target` names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,52 +63,52 @@ impl Operation {
     }
 }
 
-/// Something that goes wrong with a call.
+/// A fault that is injected into a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// Refused by a throttling error; nothing was done.
+    /// Refused with a throttling error; nothing was done.
     Throttled,
     /// Refused with status 500; nothing was done.
     ServerError,
-    /// Refused with status 503 and no error that can be read; nothing was done.
+    /// Refused with status 503 and without an error code; nothing was done.
     Unavailable,
-    /// No answer, until whoever called gives up; nothing was done.
+    /// No answer until the caller gives up; nothing was done.
     NoAnswer,
     /// The connection is reset; nothing was done.
     Reset,
-    /// It was done, and the connection reset in place of the answer.
+    /// It was done, and the connection is reset instead of an answer.
     AnswerLost,
-    /// It was done, and the answer comes when whoever called has given up.
+    /// It was done, and the answer comes after the caller has given up.
     AnswerTooLate,
-    /// It is done after a while.
+    /// It is done after a delay.
     Slow,
-    /// It was done twice: a message that is on its queue two times.
-    DoneTwice,
+    /// It was done twice: a message is on its queue two times.
+    Duplicated,
 }
 
 impl Fault {
-    /// All that a run means to inject.
-    pub fn planned() -> impl Iterator<Item = Self> {
-        OF_A_THOUSAND.into_iter().map(|(fault, _)| fault)
+    /// All kinds of faults, each of which a long run injects.
+    pub fn all() -> impl Iterator<Item = Self> {
+        PER_THOUSAND_CALLS.into_iter().map(|(fault, _)| fault)
     }
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Throttled => "throttled",
-            Self::ServerError => "status 500",
-            Self::Unavailable => "status 503",
+            Self::ServerError => "500",
+            Self::Unavailable => "503",
             Self::NoAnswer => "no answer",
             Self::Reset => "connection reset",
-            Self::AnswerLost => "done, answer lost",
-            Self::AnswerTooLate => "done, answer too late",
-            Self::Slow => "slow",
-            Self::DoneTwice => "message doubled",
+            Self::AnswerLost => "done, but the answer was lost",
+            Self::AnswerTooLate => "done, but the answer was too late",
+            Self::Slow => "delayed",
+            Self::Duplicated => "message sent twice",
         }
     }
 }
 
-/// How many of a thousand calls each fault befalls.
-const OF_A_THOUSAND: [(Fault, u32); 9] = [
+/// How many of a thousand calls get each fault.
+const PER_THOUSAND_CALLS: [(Fault, u32); 9] = [
     (Fault::Throttled, 20),
     (Fault::ServerError, 20),
     (Fault::Unavailable, 10),
@@ -117,79 +117,80 @@ const OF_A_THOUSAND: [(Fault, u32); 9] = [
     (Fault::AnswerLost, 40),
     (Fault::AnswerTooLate, 4),
     (Fault::Slow, 20),
-    (Fault::DoneTwice, 60),
+    (Fault::Duplicated, 60),
 ];
 
-/// How the cloud is.
+/// Which calls fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weather {
-    /// Every call succeeds.
-    Fair,
-    /// Some calls fail.
-    Foul,
-    /// Some calls fail, and every one to DynamoDB.
-    TableOutage,
-    /// Every call to DynamoDB is throttled; nothing else goes wrong.
-    TableThrottled,
+pub enum FaultProfile {
+    /// None.
+    NoFaults,
+    /// Some, at random.
+    RandomFaults,
+    /// Every call to DynamoDB is throttled, and some others fail at random.
+    RandomFaultsAndDynamoDbOutage,
+    /// Every call to DynamoDB is throttled; all others succeed.
+    DynamoDbOutage,
 }
 
-/// Draws what befalls calls. The n-th call of an operation meets the same fate in every run of a seed; which call is the
-/// n-th depends on how the workers happen to run.
+/// Draws the fault of each call. The n-th call of an operation gets the same fault in every run with the same seed;
+/// which call is the n-th depends on how the workers happen to run.
 #[derive(Debug)]
-pub struct Faults {
+pub struct FaultInjector {
     seed: u64,
-    weather: Weather,
-    dice: HashMap<Operation, Rng>,
+    profile: FaultProfile,
+    rngs: HashMap<Operation, Rng>,
     injected: BTreeMap<Fault, usize>,
     calls: usize,
 }
 
-impl Faults {
+impl FaultInjector {
     pub fn new(seed: u64) -> Self {
-        Self { seed, weather: Weather::Fair, dice: HashMap::new(), injected: BTreeMap::new(), calls: 0 }
+        Self { seed, profile: FaultProfile::NoFaults, rngs: HashMap::new(), injected: BTreeMap::new(), calls: 0 }
     }
 
-    pub fn set_weather(&mut self, weather: Weather) {
-        self.weather = weather;
+    pub fn set_profile(&mut self, profile: FaultProfile) {
+        self.profile = profile;
     }
 
-    /// What befalls the next call of an operation.
+    /// The fault of the next call of an operation, if it gets one.
     pub fn draw(&mut self, operation: &Operation) -> Option<Fault> {
         self.calls += 1;
-        let fault = match (self.weather, operation.service) {
-            (Weather::Fair, _) => None,
-            (Weather::TableOutage | Weather::TableThrottled, Service::DynamoDb) => Some(Fault::Throttled),
-            (Weather::TableThrottled, _) => None,
-            (Weather::Foul | Weather::TableOutage, _) => self.throw(operation),
+        let is_outage = [FaultProfile::DynamoDbOutage, FaultProfile::RandomFaultsAndDynamoDbOutage];
+        let fault = match self.profile {
+            profile if is_outage.contains(&profile) && operation.service == Service::DynamoDb => Some(Fault::Throttled),
+            FaultProfile::NoFaults | FaultProfile::DynamoDbOutage => None,
+            FaultProfile::RandomFaults | FaultProfile::RandomFaultsAndDynamoDbOutage => self.draw_at_random(operation),
         }?;
         *self.injected.entry(fault).or_default() += 1;
         Some(fault)
     }
 
-    fn throw(&mut self, operation: &Operation) -> Option<Fault> {
-        let seed = self.seed;
-        let dice = self.dice.entry(operation.clone()).or_insert_with(|| dice(seed, ["faults ", &operation.name]));
-        let fault = which(dice.u32(..1_000))?;
-        let can_be = fault != Fault::DoneTwice || operation.name.starts_with("SendMessage");
-        can_be.then_some(fault)
+    fn draw_at_random(&mut self, operation: &Operation) -> Option<Fault> {
+        let (seed, name) = (self.seed, &operation.name);
+        let rng = self.rngs.entry(operation.clone()).or_insert_with(|| seeded_rng(seed, ["faults ", name]));
+        let fault = fault_of(rng.u32(..1_000))?;
+        let is_possible = fault != Fault::Duplicated || name.starts_with("SendMessage");
+        is_possible.then_some(fault)
     }
 
-    /// How many calls met each fault.
+    /// How many calls got each fault.
     pub fn injected(&self) -> &BTreeMap<Fault, usize> {
         &self.injected
     }
 
-    /// How many calls there were, well or not.
+    /// How many calls there were, with or without a fault.
     pub fn calls(&self) -> usize {
         self.calls
     }
 }
 
-fn which(mut of_a_thousand: u32) -> Option<Fault> {
-    for (fault, share) in OF_A_THOUSAND {
-        match of_a_thousand.checked_sub(share) {
+/// The fault that a number below 1,000 stands for.
+fn fault_of(mut number: u32) -> Option<Fault> {
+    for (fault, share) in PER_THOUSAND_CALLS {
+        match number.checked_sub(share) {
             None => return Some(fault),
-            Some(rest) => of_a_thousand = rest,
+            Some(rest) => number = rest,
         }
     }
     None
@@ -203,43 +204,47 @@ mod tests {
         Operation::parse(target).unwrap()
     }
 
-    fn drawn(seed: u64, weather: Weather, target: &str) -> Vec<Option<Fault>> {
-        let mut faults = Faults::new(seed);
-        faults.set_weather(weather);
-        (0..1_000).map(|_| faults.draw(&operation(target))).collect()
+    fn draw(seed: u64, profile: FaultProfile, target: &str) -> Vec<Option<Fault>> {
+        let mut injector = FaultInjector::new(seed);
+        injector.set_profile(profile);
+        (0..1_000).map(|_| injector.draw(&operation(target))).collect()
     }
 
     const PUT: &str = "DynamoDB_20120810.PutItem";
     const SEND: &str = "AmazonSQS.SendMessage";
 
     #[test]
-    fn a_seed_fixes_what_befalls_the_calls_of_an_operation() {
-        assert_eq!(drawn(1, Weather::Foul, PUT), drawn(1, Weather::Foul, PUT));
-        assert_ne!(drawn(1, Weather::Foul, PUT), drawn(2, Weather::Foul, PUT));
-        assert_ne!(drawn(1, Weather::Foul, PUT), drawn(1, Weather::Foul, SEND));
+    fn the_faults_of_an_operation_follow_from_the_seed() {
+        assert_eq!(draw(1, FaultProfile::RandomFaults, PUT), draw(1, FaultProfile::RandomFaults, PUT));
+        assert_ne!(draw(1, FaultProfile::RandomFaults, PUT), draw(2, FaultProfile::RandomFaults, PUT));
+        assert_ne!(draw(1, FaultProfile::RandomFaults, PUT), draw(1, FaultProfile::RandomFaults, SEND));
     }
 
     #[test]
-    fn every_fault_befalls_some_call_and_most_succeed() {
-        let drawn = drawn(1, Weather::Foul, SEND);
-        for fault in Fault::planned() {
+    fn every_fault_is_injected_and_most_calls_succeed() {
+        let drawn = draw(1, FaultProfile::RandomFaults, SEND);
+        for fault in Fault::all() {
             assert!(drawn.contains(&Some(fault)), "{fault:?}");
         }
         assert!(drawn.iter().filter(|fault| fault.is_none()).count() > 500);
     }
 
     #[test]
-    fn only_messages_are_doubled_and_an_outage_is_the_tables() {
-        assert!(!drawn(1, Weather::Foul, PUT).contains(&Some(Fault::DoneTwice)));
-        assert!(drawn(1, Weather::TableOutage, PUT).iter().all(|fault| *fault == Some(Fault::Throttled)));
-        assert!(drawn(1, Weather::TableOutage, SEND).contains(&None));
-        assert!(drawn(1, Weather::TableThrottled, PUT).iter().all(|fault| *fault == Some(Fault::Throttled)));
-        assert!(drawn(1, Weather::TableThrottled, SEND).iter().all(Option::is_none));
-        assert!(drawn(1, Weather::Fair, PUT).iter().all(Option::is_none));
+    fn only_messages_are_duplicated_and_an_outage_is_of_dynamodb() {
+        assert!(!draw(1, FaultProfile::RandomFaults, PUT).contains(&Some(Fault::Duplicated)));
+        assert!(
+            draw(1, FaultProfile::RandomFaultsAndDynamoDbOutage, PUT)
+                .iter()
+                .all(|fault| *fault == Some(Fault::Throttled))
+        );
+        assert!(draw(1, FaultProfile::RandomFaultsAndDynamoDbOutage, SEND).contains(&None));
+        assert!(draw(1, FaultProfile::DynamoDbOutage, PUT).iter().all(|fault| *fault == Some(Fault::Throttled)));
+        assert!(draw(1, FaultProfile::DynamoDbOutage, SEND).iter().all(Option::is_none));
+        assert!(draw(1, FaultProfile::NoFaults, PUT).iter().all(Option::is_none));
     }
 
     #[test]
-    fn targets_are_told_apart() {
+    fn an_operation_is_read_from_its_target() {
         assert_eq!(operation("AWSStepFunctions.StartExecution").service, Service::StepFunctions);
         assert_eq!(operation("TrentService.Decrypt").service, Service::Kms);
         assert_eq!(Operation::parse("Logs_20140328.PutLogEvents"), None);

@@ -1,16 +1,16 @@
-//! HTTP clients of the tests' own: the local cloud has no TLS.
+//! HTTP clients for tests and programs: the local cloud has no TLS.
 
 use std::sync::Arc;
 
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
-/// A client to be set up further, whose TLS trusts nobody. Built without that, it would ask for cryptography that the process
-/// does not choose: reqwest is compiled together with the functions, which bring their own.
+/// A client to configure further, whose TLS trusts no certificate. A default client would panic: reqwest is compiled
+/// together with the functions, which choose their own cryptography provider, and this process chooses none.
 ///
 /// # Panics
 ///
-/// Never: ring supports the TLS versions that are asked for.
+/// Never: ring supports the default TLS versions.
 pub fn builder() -> reqwest::ClientBuilder {
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

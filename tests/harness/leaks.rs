@@ -1,7 +1,7 @@
-//! Searches what anybody may see for what must never be shown, in whatever form it may have got there: as it is, in
-//! base64 at any alignment, in hexadecimal, escaped for a URL or for JSON.
+//! Searches texts that others may see for secrets, in every form in which one may have got there: as it is, in base64
+//! at any alignment, in hexadecimal, escaped for a URL or for JSON.
 //!
-//! What is shown is the same for every run: see [`Stack::shown`](crate::stack::Stack::shown).
+//! What others may see of a stack is collected by [`Stack::visible_texts`](crate::stack::Stack::visible_texts).
 
 use std::fmt;
 
@@ -9,34 +9,34 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use serde_json::Value;
 
-/// Shorter ones would be found everywhere by chance.
-const SHORTEST: usize = 6;
+/// The shortest secret that can be searched for: shorter ones would be found by chance.
+const MIN_LENGTH: usize = 6;
 
-/// Something that anybody may see.
+/// A text that others than the customer may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct VisibleText {
     /// Where it is seen.
     pub place: String,
     pub text: String,
 }
 
-impl Shown {
+impl VisibleText {
     pub fn new(place: impl Into<String>, text: impl Into<String>) -> Self {
         Self { place: place.into(), text: text.into() }
     }
 }
 
-/// A secret in something that anybody may see.
+/// A secret in a text that others may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leak {
     pub secret: String,
     pub form: Form,
-    pub shown: Shown,
+    pub found_in: VisibleText,
 }
 
 impl fmt::Display for Leak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { secret, form, shown: Shown { place, text } } = self;
+        let Self { secret, form, found_in: VisibleText { place, text } } = self;
         write!(f, "{secret:?}, {form}, in {place}: {text:?}")
     }
 }
@@ -47,8 +47,8 @@ pub enum Form {
     Plain,
     Base64,
     Hexadecimal,
-    ForUrl,
-    InJson,
+    UrlEncoded,
+    JsonEscaped,
 }
 
 impl fmt::Display for Form {
@@ -57,13 +57,13 @@ impl fmt::Display for Form {
             Self::Plain => "as it is",
             Self::Base64 => "in base64",
             Self::Hexadecimal => "in hexadecimal",
-            Self::ForUrl => "escaped for a URL",
-            Self::InJson => "escaped for JSON",
+            Self::UrlEncoded => "escaped for a URL",
+            Self::JsonEscaped => "escaped for JSON",
         })
     }
 }
 
-/// What must never be shown, in every form.
+/// The secrets to search for, in every form.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets(Vec<Needle>);
 
@@ -75,70 +75,70 @@ struct Needle {
     case: Case,
 }
 
-/// Whether letters must be of the same case.
+/// Whether upper and lower case are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Case {
-    Same,
-    Any,
+    Sensitive,
+    Insensitive,
 }
 
 impl Secrets {
     /// Secrets of six bytes or more.
     ///
     /// # Panics
-    /// When one is shorter, which would be found by chance.
+    /// When one is shorter.
     pub fn new<T: AsRef<str>>(secrets: impl IntoIterator<Item = T>) -> Self {
         Self(secrets.into_iter().flat_map(|secret| needles(secret.as_ref())).collect())
     }
 
-    /// Every secret that is seen somewhere, once for each place.
-    pub fn leaks(&self, shown: impl IntoIterator<Item = Shown>) -> Vec<Leak> {
-        shown.into_iter().filter_map(|shown| self.leak(shown)).collect()
+    /// The texts in which a secret was found, with the first one found in each.
+    pub fn find_in(&self, texts: impl IntoIterator<Item = VisibleText>) -> Vec<Leak> {
+        texts.into_iter().filter_map(|text| self.find_in_text(text)).collect()
     }
 
-    fn leak(&self, shown: Shown) -> Option<Leak> {
-        let lower = shown.text.to_lowercase();
+    fn find_in_text(&self, text: VisibleText) -> Option<Leak> {
+        let lower = text.text.to_lowercase();
         let is_there = |needle: &&Needle| match needle.case {
-            Case::Same => shown.text.contains(&needle.text),
-            Case::Any => lower.contains(&needle.text),
+            Case::Sensitive => text.text.contains(&needle.text),
+            Case::Insensitive => lower.contains(&needle.text),
         };
         let Needle { secret, form, .. } = self.0.iter().find(is_there)?;
-        Some(Leak { secret: secret.clone(), form: *form, shown })
+        Some(Leak { secret: secret.clone(), form: *form, found_in: text })
     }
 }
 
 fn needles(secret: &str) -> Vec<Needle> {
-    assert!(secret.len() >= SHORTEST, "too short to be told from chance: {secret:?}");
+    assert!(secret.len() >= MIN_LENGTH, "too short, it would be found by chance: {secret:?}");
     let needle = |form, case, text: String| {
-        let text = if case == Case::Any { text.to_lowercase() } else { text };
+        let text = if case == Case::Insensitive { text.to_lowercase() } else { text };
         Needle { secret: secret.to_owned(), form, text, case }
     };
-    let escaped_whole: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let every_byte_escaped: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let hexadecimal: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
     let mut needles = vec![
-        needle(Form::Plain, Case::Any, secret.to_owned()),
-        needle(Form::Hexadecimal, Case::Any, hexadecimal),
-        needle(Form::ForUrl, Case::Any, escaped_whole),
-        needle(Form::ForUrl, Case::Any, escaped_for_url(secret)),
-        needle(Form::InJson, Case::Any, Value::from(secret).to_string().trim_matches('"').to_owned()),
+        needle(Form::Plain, Case::Insensitive, secret.to_owned()),
+        needle(Form::Hexadecimal, Case::Insensitive, hexadecimal),
+        needle(Form::UrlEncoded, Case::Insensitive, every_byte_escaped),
+        needle(Form::UrlEncoded, Case::Insensitive, url_encode(secret)),
+        needle(Form::JsonEscaped, Case::Insensitive, Value::from(secret).to_string().trim_matches('"').to_owned()),
     ];
     for alignment in 0..3 {
-        needles.push(needle(Form::Base64, Case::Same, in_base64(&BASE64_STANDARD, secret, alignment)));
-        needles.push(needle(Form::Base64, Case::Same, in_base64(&BASE64_URL_SAFE, secret, alignment)));
+        needles.push(needle(Form::Base64, Case::Sensitive, base64_at(&BASE64_STANDARD, secret, alignment)));
+        needles.push(needle(Form::Base64, Case::Sensitive, base64_at(&BASE64_URL_SAFE, secret, alignment)));
     }
     needles
 }
 
-/// What stands for a secret in the base64 of something that it is in the middle of: those letters that depend on nothing
-/// else, where so many bytes of a group of three come before it.
-fn in_base64(alphabet: &impl Engine, secret: &str, alignment: usize) -> String {
+/// The part of a longer text's base64 that a secret within it determines alone. `alignment` is how many bytes of a
+/// group of three come before the secret.
+fn base64_at(alphabet: &impl Engine, secret: &str, alignment: usize) -> String {
     let bytes = [&[0; 2][..alignment], secret.as_bytes()].concat();
     let letters = alphabet.encode(&bytes);
     letters[(alignment * 8).div_ceil(6)..bytes.len() * 8 / 6].to_owned()
 }
 
-/// As RFC 3986 has it, which leaves alone what need not be escaped.
-fn escaped_for_url(secret: &str) -> String {
+/// Percent-encoded as RFC 3986 says, with the unreserved characters as they are.
+fn url_encode(secret: &str) -> String {
     let escape = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
         _ => format!("%{byte:02x}"),
@@ -154,7 +154,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: impl Into<String>, expected: Option<Form>) {
-        let leaks = Secrets::new([SECRET]).leaks([Shown::new("a log", text)]);
+        let leaks = Secrets::new([SECRET]).find_in([VisibleText::new("a log", text)]);
         assert_eq!(leaks.first().map(|leak| leak.form), expected);
     }
 
@@ -164,10 +164,10 @@ mod tests {
         check("BEARER \"CANARY\" 1", Some(Form::Plain));
         check("426561726572202263616e6172792220310a", Some(Form::Hexadecimal));
         check("426561726572202263616E617279222031", Some(Form::Hexadecimal));
-        check("?q=Bearer%20%22canary%22%201&", Some(Form::ForUrl));
+        check("?q=Bearer%20%22canary%22%201&", Some(Form::UrlEncoded));
         let all: String = SECRET.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        check(all, Some(Form::ForUrl));
-        check(serde_json::json!({ "said": SECRET }).to_string(), Some(Form::InJson));
+        check(all, Some(Form::UrlEncoded));
+        check(serde_json::json!({ "said": SECRET }).to_string(), Some(Form::JsonEscaped));
         check("nothing of that kind", None);
         check("Bearer \"canary\" 2", None);
     }
@@ -188,13 +188,13 @@ mod tests {
         let secrets = Secrets::new(["??>>??>>"]);
         for alphabet in [&BASE64_STANDARD, &BASE64_URL_SAFE] {
             let text = alphabet.encode("12??>>??>>3");
-            assert_eq!(secrets.leaks([Shown::new("a log", text)]).len(), 1);
+            assert_eq!(secrets.find_in([VisibleText::new("a log", text)]).len(), 1);
         }
     }
 
     #[test]
     #[should_panic(expected = "too short")]
-    fn what_would_be_found_by_chance_is_not_searched_for() {
+    fn a_secret_that_would_be_found_by_chance_is_refused() {
         Secrets::new(["short"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The local cloud: ministack on a free port, IAM enforced, and the real template deployed to it by `sam deploy`.
 //!
-//! It never outlives its starter. Dropping it stops it; should this process die first, the emulator notices that its
-//! standard input has closed, and ends itself and the functions' processes.
+//! It never outlives the process that started it. Dropping it stops it; if this process dies first, the emulator sees
+//! its standard input close, and ends itself and the functions' processes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, bail, ensure};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -30,38 +31,20 @@ pub const ROOT_CREDENTIALS: &str = "test";
 /// How much faster than real time Step Functions waits: 2 hours are 14.4 seconds.
 pub const WAIT_SCALE: &str = "0.002";
 
-/// The longest that the emulator may take to answer. It takes about a second.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// How long the emulator may take to answer its first call. It takes about a second.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long the emulator has to end by itself when it is told to.
-const STOPS_WITHIN: Duration = Duration::from_secs(5);
-
-/// Why there is no local cloud, or no stack on it.
-#[derive(Debug, thiserror::Error)]
-pub enum CloudError {
-    #[error("{what}: {error}")]
-    Io { what: &'static str, error: io::Error },
-    #[error("the local cloud ended as it started ({status}); its log is {}", log.display())]
-    Ended { status: std::process::ExitStatus, log: PathBuf },
-    #[error("the local cloud did not answer within {} s; its log is {}", STARTS_WITHIN.as_secs(), log.display())]
-    Silent { log: PathBuf },
-    #[error("`sam deploy` failed; the local cloud's log is {}\n{output}", log.display())]
-    Deploy { output: String, log: PathBuf },
-    #[error("the stack cannot be used: {0}")]
-    Stack(String),
-}
-
-fn io(what: &'static str) -> impl Fn(io::Error) -> CloudError {
-    move |error| CloudError::Io { what, error }
-}
+/// How long the emulator may take to end on SIGTERM, before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The template's parameters for a deployment.
 #[derive(Clone, Debug)]
 pub struct Parameters(BTreeMap<&'static str, String>);
 
 impl Parameters {
-    /// What a stack on the local cloud is deployed with: this machine's processor, endpoints on this machine, and
-    /// times short enough to watch. Only Step Functions time is scaled, so the first two delays are short as they stand.
+    /// Those of a stack on the local cloud: this machine's processor, endpoints on this machine, and times short
+    /// enough to watch. Only the waits of Step Functions are scaled, so the first two delays are short
+    /// themselves.
     pub fn local() -> Self {
         Self(BTreeMap::from([
             ("Architecture", architecture().to_owned()),
@@ -72,7 +55,7 @@ impl Parameters {
         ]))
     }
 
-    /// The same with endpoints at another address of this machine too.
+    /// The same, with endpoints allowed at another address of this machine too.
     #[must_use]
     pub fn with_endpoints_at(self, address: Option<Ipv4Addr>) -> Self {
         match address {
@@ -88,7 +71,7 @@ impl Parameters {
         self
     }
 
-    /// The value of a parameter that is not left to the template's default.
+    /// A parameter's value; `None` when it is left to the template's default.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
@@ -98,40 +81,38 @@ impl Parameters {
     }
 }
 
-/// A running local cloud. Stopped when dropped.
+/// A running local cloud. Stops when dropped.
 #[derive(Debug)]
 pub struct LocalCloud {
     emulator: Child,
     port: u16,
     also_at: Option<Ipv4Addr>,
     log: PathBuf,
-    // Held to be removed at the end: the functions' unpacked code and all that the emulator writes.
+    // The functions' unpacked code and everything that the emulator writes; removed on drop.
     data: TempDir,
 }
 
 impl LocalCloud {
-    /// Starts the local cloud, and waits until it answers. `name` is that of its log file, under `target/local-cloud/`.
+    /// Starts the local cloud and waits until it answers. Its log is `target/local-cloud/NAME.log`.
     ///
     /// # Errors
-    /// [`CloudError`] when it cannot be started or does not answer.
-    pub async fn start(project: &Project, name: &str) -> Result<Self, CloudError> {
+    /// When it cannot be started or does not answer.
+    pub async fn start(project: &Project, name: &str) -> anyhow::Result<Self> {
         Self::start_also_at(project, name, None).await
     }
 
-    /// The same, listening at another address of this machine too, such as the one at which containers find it.
+    /// The same, listening at another address of this machine too, such as the one at which containers reach it.
     ///
     /// # Errors
     /// The same.
-    pub async fn start_also_at(project: &Project, name: &str, also_at: Option<Ipv4Addr>) -> Result<Self, CloudError> {
+    pub async fn start_also_at(project: &Project, name: &str, also_at: Option<Ipv4Addr>) -> anyhow::Result<Self> {
         let scratch = project.scratch();
-        std::fs::create_dir_all(&scratch).map_err(io("creating a folder for the local cloud"))?;
-        let data = tempfile::Builder::new()
-            .prefix("data-")
-            .tempdir_in(&scratch)
-            .map_err(io("creating a folder for the local cloud's data"))?;
+        std::fs::create_dir_all(&scratch).with_context(|| format!("creating {}", scratch.display()))?;
+        let data = tempfile::Builder::new().prefix("data-").tempdir_in(&scratch);
+        let data = data.context("creating a folder for the local cloud's data")?;
         let log = scratch.join(format!("{name}.log"));
-        let port = free_port().map_err(io("finding a free port"))?;
-        let emulator = spawn(project, port, also_at, data.path(), &log).map_err(io("starting the local cloud"))?;
+        let port = free_port().context("finding a free port")?;
+        let emulator = spawn(project, port, also_at, data.path(), &log).context("starting the local cloud")?;
         let mut cloud = Self { emulator, port, also_at, log, data };
         cloud.wait_until_it_answers().await?;
         Ok(cloud)
@@ -140,9 +121,9 @@ impl LocalCloud {
     /// Deploys the built template, as a stack of that name.
     ///
     /// # Errors
-    /// [`CloudError::Deploy`] with what `sam deploy` printed.
-    pub async fn deploy(&self, project: &Project, name: &str, parameters: Parameters) -> Result<Stack, CloudError> {
-        // The functions call this cloud, and users of the page sign in at its user pool.
+    /// What `sam deploy` printed, when it fails.
+    pub async fn deploy(&self, project: &Project, name: &str, parameters: Parameters) -> anyhow::Result<Stack> {
+        // The functions call this cloud, and users of the settings page sign in at its user pool.
         let parameters = parameters.with("LocalCloudUrl", self.endpoint());
         let output = tokio::process::Command::new(project.sam())
             .arg("deploy")
@@ -165,25 +146,26 @@ impl LocalCloud {
             .kill_on_drop(true)
             .output()
             .await
-            .map_err(io("running `sam deploy`"))?;
+            .context("running `sam deploy`")?;
         if !output.status.success() {
             let output = [output.stdout, output.stderr].concat();
-            return Err(CloudError::Deploy { output: String::from_utf8_lossy(&output).into(), log: self.log.clone() });
+            let output = String::from_utf8_lossy(&output);
+            bail!("`sam deploy` failed; the local cloud's log is {}\n{output}", self.log.display());
         }
-        Stack::open(self.sdk_config(), name, parameters).await.map_err(|problem| CloudError::Stack(problem.to_string()))
+        Stack::open(&self.sdk_config(), name, parameters).await
     }
 
-    /// The one URL of all its services.
+    /// The URL of all its services.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The same at its other address, if it has one.
+    /// Their URL at its other address, if it has one.
     pub fn other_endpoint(&self) -> String {
         format!("http://{}:{}", self.also_at.unwrap_or(Ipv4Addr::LOCALHOST), self.port)
     }
 
-    /// The emulator's own log; kept when the cloud is gone.
+    /// The emulator's log file; it is kept when the cloud is gone.
     pub fn log(&self) -> &Path {
         &self.log
     }
@@ -193,40 +175,44 @@ impl LocalCloud {
         self.emulator.id()
     }
 
-    /// What AWS clients are made from, as the account's root.
+    /// The configuration of AWS clients that act as the account's root.
     pub fn sdk_config(&self) -> SdkConfig {
         sdk_config(&self.endpoint())
     }
 
-    async fn wait_until_it_answers(&mut self) -> Result<(), CloudError> {
+    async fn wait_until_it_answers(&mut self) -> anyhow::Result<()> {
         let sqs = aws_sdk_sqs::Client::new(&self.sdk_config());
         let started = Instant::now();
-        while started.elapsed() < STARTS_WITHIN {
-            if sqs.list_queues().send().await.is_ok() {
-                return Ok(());
+        let log = self.log.display();
+        while sqs.list_queues().send().await.is_err() {
+            if let Some(status) = self.emulator.try_wait()? {
+                bail!("the local cloud ended while it was starting ({status}); its log is {log}");
             }
-            if let Some(status) = self.emulator.try_wait().map_err(io("watching the local cloud"))? {
-                return Err(CloudError::Ended { status, log: self.log.clone() });
-            }
+            let seconds = START_TIMEOUT.as_secs();
+            ensure!(
+                started.elapsed() < START_TIMEOUT,
+                "the local cloud did not answer within {seconds} s; its log is {log}"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Err(CloudError::Silent { log: self.log.clone() })
+        Ok(())
     }
 
     fn stop(&mut self) -> io::Result<()> {
         let Some(pid) = Pid::from_raw(self.emulator.id().cast_signed()) else { return Ok(()) };
         kill_process(pid, Signal::TERM)?;
-        let told = Instant::now();
-        while self.emulator.try_wait()?.is_none() && told.elapsed() < STOPS_WITHIN {
+        let asked = Instant::now();
+        while self.emulator.try_wait()?.is_none() && asked.elapsed() < STOP_TIMEOUT {
             thread::sleep(Duration::from_millis(20));
         }
-        // It leads a group of its own, so this is what it started and nothing else.
+        // It leads a process group of its own, so this ends what it started and nothing else.
         let _ = kill_process_group(pid, Signal::KILL);
         self.emulator.wait().map(drop)
     }
 }
 
 impl Drop for LocalCloud {
+    #[expect(clippy::print_stderr, reason = "there is nobody to return the error to")]
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
             eprintln!("stopping the local cloud (process {}): {error}", self.emulator.id());
@@ -234,7 +220,7 @@ impl Drop for LocalCloud {
     }
 }
 
-/// What AWS clients of the local cloud at that URL are made from, as the account's root.
+/// The configuration of AWS clients that act as the root of the account of the local cloud at that URL.
 pub fn sdk_config(endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new(ROOT_CREDENTIALS, ROOT_CREDENTIALS, None, None, "local cloud");
     SdkConfig::builder()
@@ -256,7 +242,7 @@ fn spawn(project: &Project, port: u16, also_at: Option<Ipv4Addr>, data: &Path, l
         .arg(project.root().join("tools/local_cloud.py"))
         .arg("--until-stdin-closes")
         .args(also_at.into_iter().flatten())
-        // The functions inherit the emulator's environment: nothing of this shell's may reach them.
+        // The functions inherit the emulator's environment, so nothing of this shell's may be in it.
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .env("HOME", data)
@@ -276,7 +262,7 @@ fn spawn(project: &Project, port: u16, also_at: Option<Ipv4Addr>, data: &Path, l
         .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log)
-        // A Ctrl-C in the terminal is ours to deal with, in order.
+        // Ctrl-C in the terminal is handled by this process, which then stops the emulator.
         .process_group(0)
         .spawn()
 }

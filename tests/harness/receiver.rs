@@ -1,4 +1,4 @@
-//! A customer's endpoint that fails on cue: a real HTTP server on this machine that keeps everything it was sent.
+//! A customer's endpoint that fails on request: a real HTTP server on this machine that records what it is sent.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -26,7 +26,7 @@ pub enum Answer {
         headers: Vec<(&'static str, String)>,
         body: String,
     },
-    /// A status after a while.
+    /// A status after a delay.
     Late {
         after: Duration,
         status: u16,
@@ -55,7 +55,7 @@ pub struct Arrival {
 }
 
 impl Arrival {
-    /// A header's value, or nothing when it is absent or not text.
+    /// A header's value; `None` when it is absent or not text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -63,7 +63,7 @@ impl Arrival {
 
 #[derive(Debug, Default)]
 struct Script {
-    /// Answers still to be given in turn; the last one stays.
+    /// The answers of each path that are still to be given, in order; the last one is repeated.
     answers: HashMap<String, VecDeque<Answer>>,
     arrivals: Vec<Arrival>,
 }
@@ -80,7 +80,7 @@ impl Receiver {
     /// Listens on a free port of this machine. Without a script it answers 200.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// When the system has no free port.
     pub async fn start() -> io::Result<Self> {
         Self::start_at(Ipv4Addr::LOCALHOST).await
     }
@@ -95,13 +95,13 @@ impl Receiver {
         let script = Arc::new(Mutex::new(Script::default()));
         let app = Router::new().fallback(receive).with_state(Arc::clone(&script));
         let server = tokio::spawn(async move {
-            // Ends with the task; there is nobody to tell.
+            // Ends only when the task is aborted.
             let _ = axum::serve(listener, app).await;
         });
         Ok(Self { address, script, server })
     }
 
-    /// Sets what a path answers: each of these in turn, the last one from then on.
+    /// Sets what a path answers: these answers in order, then the last one again and again.
     pub fn script(&self, path: &str, answers: impl IntoIterator<Item = Answer>) {
         self.with_script(|script| script.answers.insert(path.to_owned(), answers.into_iter().collect()));
     }
@@ -111,12 +111,12 @@ impl Receiver {
         format!("http://{}{path}", self.address)
     }
 
-    /// What has arrived so far, in order.
+    /// The requests that have arrived so far, in order.
     pub fn arrivals(&self) -> Vec<Arrival> {
         self.with_script(|script| script.arrivals.clone())
     }
 
-    /// What has arrived at a path so far.
+    /// The requests that have arrived at a path so far.
     pub fn arrivals_at(&self, path: &str) -> Vec<Arrival> {
         self.arrivals().into_iter().filter(|arrival| arrival.path == path).collect()
     }
@@ -135,35 +135,35 @@ impl Drop for Receiver {
 async fn receive(State(script): State<Arc<Mutex<Script>>>, request: Request) -> Response {
     let at = Timestamp::now();
     let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return plain(400) };
+    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return respond(400) };
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let answer = {
         let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = next(script.answers.get_mut(&path));
+        let answer = next_answer(script.answers.get_mut(&path));
         script.arrivals.push(Arrival { at, method: parts.method, path, headers: parts.headers, body });
         answer
     };
     match answer {
-        Answer::Status(status) => plain(status),
+        Answer::Status(status) => respond(status),
         Answer::Full { status, headers, body } => {
             let start = Response::builder().status(status);
             let response = headers.into_iter().fold(start, |response, (name, value)| response.header(name, value));
-            response.body(Body::from(body)).unwrap_or_else(|_| plain(500))
+            response.body(Body::from(body)).unwrap_or_else(|_| respond(500))
         }
         Answer::Late { after, status } => {
             tokio::time::sleep(after).await;
-            plain(status)
+            respond(status)
         }
         Answer::Hang => std::future::pending().await,
     }
 }
 
-fn next(answers: Option<&mut VecDeque<Answer>>) -> Answer {
+fn next_answer(answers: Option<&mut VecDeque<Answer>>) -> Answer {
     let Some(answers) = answers else { return Answer::Status(200) };
     let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
     next.unwrap_or(Answer::Status(200))
 }
 
-fn plain(status: u16) -> Response {
+fn respond(status: u16) -> Response {
     Response::builder().status(status).body(Body::empty()).unwrap_or_default()
 }

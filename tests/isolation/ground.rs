@@ -13,13 +13,13 @@ use domain::ids::OrganizationId;
 use domain::integration::Integration;
 use domain::integration::health::Health;
 use futures_util::future::try_join_all;
-use harness::local_cloud::{CloudError, LocalCloud, Parameters};
-use harness::stack::{NewIntegration, Stack, StackError};
+use harness::customer::NewIntegration;
+use harness::local_cloud::{LocalCloud, Parameters};
+use harness::stack::Stack;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use support::parts::NoSuchPart;
-use support::project::{NotBuilt, Project};
+use support::project::Project;
 use support::screen::Screen;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -85,10 +85,6 @@ impl Scale {
 /// Why an experiment could not be made, or did not end as it must.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    #[error(transparent)]
-    NoSuchExperiment(#[from] NoSuchPart),
-    #[error(transparent)]
-    NotBuilt(#[from] NotBuilt),
     #[error("the endpoints: {0}")]
     Endpoints(io::Error),
     #[error("the sample alert: {0}")]
@@ -96,9 +92,7 @@ pub enum Trouble {
     #[error("the sample alert is no JSON: {0}")]
     NoJson(#[from] serde_json::Error),
     #[error(transparent)]
-    Cloud(#[from] CloudError),
-    #[error(transparent)]
-    Stack(#[from] StackError),
+    Harness(#[from] anyhow::Error),
     #[error("{operation}: {error}")]
     Aws { operation: &'static str, error: String },
     #[error("{missing} of {sent} alerts were not accepted within {} s, such as {example}", SETTLES_WITHIN.as_secs())]
@@ -341,7 +335,7 @@ impl Ground {
         &self,
         endpoints: &[EndpointNumber],
         is_so: impl Fn(&Option<Health>) -> bool,
-    ) -> Result<bool, StackError> {
+    ) -> Result<bool, anyhow::Error> {
         for endpoint in endpoints {
             if !is_so(&self.stack.integration(&self.integrations[*endpoint]).await?.health) {
                 return Ok(false);
@@ -407,12 +401,12 @@ impl Ground {
         }
     }
 
-    async fn status(&self, sent: &Sent) -> Result<Option<Status>, StackError> {
+    async fn status(&self, sent: &Sent) -> Result<Option<Status>, anyhow::Error> {
         let key = self.stack.delivery(&self.integrations[sent.endpoint], &sent.body)?;
         Ok(self.stack.record(key).await?.map(|record| record.status))
     }
 
-    async fn describe(&self, sent: &Sent) -> Result<String, StackError> {
+    async fn describe(&self, sent: &Sent) -> Result<String, anyhow::Error> {
         let status = self.status(sent).await?.map_or("no delivery".to_owned(), |status| status.to_string());
         Ok(format!("number {} of endpoint {}, sent at {}: {status}", sent.alert, sent.endpoint, sent.at))
     }
@@ -482,11 +476,11 @@ async fn create(
     endpoints: &Endpoints,
     alone: usize,
     crowd: usize,
-) -> Result<Vec<Integration>, StackError> {
+) -> Result<Vec<Integration>, anyhow::Error> {
     let mut integrations = Vec::new();
     for endpoint in 0..alone + crowd {
         let owner = OrganizationId::new(organization(endpoint, alone));
-        let owner = owner.ok_or_else(|| StackError::Absent("organization".to_owned()))?;
+        let owner = owner.ok_or_else(|| anyhow::anyhow!("an organization's id is positive"))?;
         integrations.push(stack.create(owner, NewIntegration::to(endpoints.url(endpoint))).await?);
     }
     Ok(integrations)

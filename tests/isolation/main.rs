@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use console::style;
 use harness::local_cloud::LocalCloud;
-use support::parts::chosen;
+use support::parts::choose;
 use support::project::Project;
 
 use crate::experiment::{CROWD, ENDPOINTS};
@@ -71,7 +71,7 @@ async fn main() -> ExitCode {
 
 async fn isolation(screen: &Screen) -> Result<ExitCode, Trouble> {
     let begun = Instant::now();
-    let experiments = chosen(&Experiment::ALL, std::env::args().skip(1))?;
+    let experiments = choose(&Experiment::ALL, std::env::args().skip(1))?;
     let load_before = load();
     let project = Project::built()?;
     let cloud = screen

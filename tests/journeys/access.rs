@@ -1,8 +1,9 @@
-//! Who gets through to the API: real tokens of the stack's user pool, and every way in which one can be wrong.
+//! Access to the API: with real tokens of the stack's user pool, and with tokens that are invalid in every way.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, ensure};
 use aws::kms::vault::random;
 use aws_sdk_cognitoidentityprovider::error::ProvideErrorMetadata;
 use aws_sdk_cognitoidentityprovider::types::{
@@ -17,36 +18,38 @@ use harness::http_client;
 use harness::stack::Stack;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
-use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use support::function::Function;
 
-use crate::STAGE;
-use crate::integrations::created;
-use crate::scene::{CANARY, PATH, Scene};
+use crate::integrations::create_integration;
+use crate::testbed::{CANARY, PATH, Testbed};
+use crate::{copy_error, shared};
 
-/// How long the token is good for that is to expire.
-const BRIEFLY: Duration = Duration::from_secs(5);
+/// How long the short-lived token is valid.
+const SHORT_LIFE: Duration = Duration::from_secs(5);
 
-/// What was seen of the API before anyone else used it: later, nobody could tell whose call had started a function.
-pub struct Beforehand {
-    untouched: Result<(), Failed>,
-    brief: Result<Brief, Failed>,
+/// What was tried before anything else used the API: later, one could not tell whose call had started a function.
+pub struct UnusedApi {
+    unauthenticated: anyhow::Result<()>,
+    short_lived: anyhow::Result<ShortLived>,
 }
 
-/// A token that was accepted while it was good.
-struct Brief {
+/// A token that was accepted while it was valid.
+struct ShortLived {
     token: Token,
     expires_at: Instant,
 }
 
-/// Knocks at every guarded route without a token that is any good, then comes in with one that will soon expire.
-pub async fn try_the_unused_api(stack: &Arc<Stack>) -> Beforehand {
-    Beforehand { untouched: knock(stack).await, brief: come_in_briefly(stack).await }
+/// Calls every guarded route without a valid token, then one with a token that will soon expire.
+pub async fn try_unused_api(stack: &Arc<Stack>) -> UnusedApi {
+    UnusedApi {
+        unauthenticated: call_without_token(stack).await,
+        short_lived: call_with_short_lived_token(stack).await,
+    }
 }
 
-async fn knock(stack: &Stack) -> Result<(), Failed> {
+async fn call_without_token(stack: &Stack) -> anyhow::Result<()> {
     let anonymous = stack.anonymous_api()?;
     let stranger = anonymous.clone().with(Token::new("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"));
     let some = Target { integration: integration_id(), delivery: delivery_id() };
@@ -55,75 +58,66 @@ async fn knock(stack: &Stack) -> Result<(), Failed> {
             api.call(method.clone(), &path, content.clone()).await?.expect(StatusCode::UNAUTHORIZED)?;
         }
     }
-    // An invocation would have begun by now, and be over.
+    // An invocation would have started and ended by then.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    match (stack.workers(Function::Api)?.len(), stack.invocations(Function::Api).await?) {
-        (0, 0) => Ok(()),
-        (workers, calls) => {
-            Err(format!("{workers} processes run the function, which was invoked {calls} times").into())
-        }
-    }
-}
-
-async fn come_in_briefly(stack: &Stack) -> Result<Brief, Failed> {
-    let client = client(stack).await?;
-    let units = TokenValidityUnitsType::builder().id_token(TimeUnitsType::Seconds).build();
-    let seconds = i32::try_from(BRIEFLY.as_secs())?;
-    set_validity(stack, seconds, units).await?;
-    let signed_in = stack.sign_in_as("brief@example.com", Some("1")).await;
-    let expires_at = Instant::now() + BRIEFLY;
-    // Whatever became of that, everybody else's tokens are to last.
-    let units = client.token_validity_units.ok_or("the client says what its validities are")?;
-    set_validity(stack, client.id_token_validity.ok_or("the client has a validity")?, units).await?;
-
-    let token = signed_in?.id;
-    stack.anonymous_api()?.with(token.clone()).list().await?;
-    // The other half of the knocking: someone who is let in does start it.
-    match stack.workers(Function::Api)?.is_empty() {
-        false => Ok(Brief { token, expires_at }),
-        true => Err("no process runs the function that has just answered".into()),
-    }
-}
-
-async fn client(stack: &Stack) -> Result<UserPoolClientType, Failed> {
-    let request = stack.cognito().describe_user_pool_client();
-    let request = request.user_pool_id(stack.output("UserPoolId")?).client_id(stack.output("UserPoolClientId")?);
-    let described = request.send().await.map_err(shown)?;
-    Ok(described.user_pool_client.ok_or("there is a client")?)
-}
-
-/// Changes how long ID tokens are good for, and nothing else: here, what is left out stays as it is.
-async fn set_validity(stack: &Stack, validity: i32, units: TokenValidityUnitsType) -> Result<(), Failed> {
-    let request = stack.cognito().update_user_pool_client().user_pool_id(stack.output("UserPoolId")?);
-    let request = request.client_id(stack.output("UserPoolClientId")?).id_token_validity(validity);
-    request.token_validity_units(units).send().await.map_err(shown)?;
+    let (workers, calls) = (stack.workers(Function::Api)?.len(), stack.invocations(Function::Api).await?);
+    ensure!((workers, calls) == (0, 0), "{workers} processes run the function, which was invoked {calls} times");
     Ok(())
 }
 
-fn shown<E: std::error::Error>(error: E) -> Failed {
-    aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string().into()
+async fn call_with_short_lived_token(stack: &Stack) -> anyhow::Result<ShortLived> {
+    let client = client(stack).await?;
+    let units = TokenValidityUnitsType::builder().id_token(TimeUnitsType::Seconds).build();
+    let seconds = i32::try_from(SHORT_LIFE.as_secs())?;
+    set_validity(stack, seconds, units).await?;
+    let signed_in = stack.sign_in_as("brief@example.com", Some("1")).await;
+    let expires_at = Instant::now() + SHORT_LIFE;
+    // In any case, the tokens of other users have to last.
+    let units = client.token_validity_units.context("the client says what its validities are")?;
+    set_validity(stack, client.id_token_validity.context("the client has a validity")?, units).await?;
+
+    let token = signed_in?.id;
+    stack.anonymous_api()?.with(token.clone()).list().await?;
+    // A call with a valid token does start the function, so the check above means something.
+    ensure!(!stack.workers(Function::Api)?.is_empty(), "no process runs the function that has just answered");
+    Ok(ShortLived { token, expires_at })
 }
 
-pub async fn unauthenticated_calls_start_no_function(_: Scene) -> Result<(), Failed> {
-    STAGE.get().ok_or("the stage is set")?.beforehand.untouched.clone()
+async fn client(stack: &Stack) -> anyhow::Result<UserPoolClientType> {
+    let request = stack.cognito().describe_user_pool_client();
+    let request = request.user_pool_id(stack.output("UserPoolId")?).client_id(stack.output("UserPoolClientId")?);
+    let described = request.send().await?;
+    described.user_pool_client.context("there is a client")
 }
 
-pub async fn expired_token_is_refused(scene: Scene) -> Result<(), Failed> {
-    let brief = &STAGE.get().ok_or("the stage is set")?.beforehand.brief;
-    let Brief { token, expires_at } = brief.as_ref().map_err(Clone::clone)?;
+/// Changes how long ID tokens are good for, and nothing else: here, what is left out stays as it is.
+async fn set_validity(stack: &Stack, validity: i32, units: TokenValidityUnitsType) -> anyhow::Result<()> {
+    let request = stack.cognito().update_user_pool_client().user_pool_id(stack.output("UserPoolId")?);
+    let request = request.client_id(stack.output("UserPoolClientId")?).id_token_validity(validity);
+    request.token_validity_units(units).send().await?;
+    Ok(())
+}
+
+pub async fn unauthenticated_calls_start_no_function(_: Testbed) -> anyhow::Result<()> {
+    shared()?.unused_api.unauthenticated.as_ref().copied().map_err(copy_error)
+}
+
+pub async fn expired_token_is_refused(testbed: Testbed) -> anyhow::Result<()> {
+    let short_lived = shared()?.unused_api.short_lived.as_ref();
+    let ShortLived { token, expires_at } = short_lived.map_err(copy_error)?;
     tokio::time::sleep_until((*expires_at + Duration::from_secs(1)).into()).await;
-    refused(&scene.stack.anonymous_api()?, "expired", token.clone()).await
+    assert_refused(&testbed.stack.anonymous_api()?, "expired", token.clone()).await
 }
 
-async fn refused(anonymous: &Api, what: &str, token: Token) -> Result<(), Failed> {
+async fn assert_refused(anonymous: &Api, what: &str, token: Token) -> anyhow::Result<()> {
     let answer = anonymous.clone().with(token).call(Method::GET, "/integrations", Content::none()).await?;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{what}");
     Ok(())
 }
 
-pub async fn tampered_tokens_are_refused(scene: Scene) -> Result<(), Failed> {
-    let (stack, anonymous) = (&scene.stack, scene.stack.anonymous_api()?);
-    let token = stack.sign_in(scene.organization).await?;
+pub async fn tampered_tokens_are_refused(testbed: Testbed) -> anyhow::Result<()> {
+    let (stack, anonymous) = (&testbed.stack, testbed.stack.anonymous_api()?);
+    let token = stack.sign_in(testbed.organization).await?;
     anonymous.clone().with(token.clone()).list().await?;
 
     let [header, payload, signature] = parts(&token)?;
@@ -143,50 +137,50 @@ pub async fn tampered_tokens_are_refused(scene: Scene) -> Result<(), Failed> {
         ("another organization", format!("{header}.{claimed}.{signature}")),
         ("unsigned", format!("{unsigned}.{payload}.")),
     ] {
-        refused(&anonymous, what, Token::new(text)).await?;
+        assert_refused(&anonymous, what, Token::new(text)).await?;
     }
     Ok(())
 }
 
-pub async fn tokens_for_others_are_refused(scene: Scene) -> Result<(), Failed> {
-    let (stack, anonymous) = (&scene.stack, scene.stack.anonymous_api()?);
+pub async fn tokens_for_others_are_refused(testbed: Testbed) -> anyhow::Result<()> {
+    let (stack, anonymous) = (&testbed.stack, testbed.stack.anonymous_api()?);
     let (email, organization) =
-        (format!("elsewhere-{}@example.com", scene.organization), scene.organization.to_string());
+        (format!("elsewhere-{}@example.com", testbed.organization), testbed.organization.to_string());
     let pool = stack.output("UserPoolId")?;
     let right = stack.sign_in_as(&email, Some(&organization)).await?;
     anonymous.clone().with(right.id).list().await?;
 
     let client = another_client(stack, pool).await?;
-    refused(&anonymous, "another audience", stack.sign_in_to(pool, &client, &email).await?.id).await?;
+    assert_refused(&anonymous, "another audience", stack.sign_in_to(pool, &client, &email).await?.id).await?;
 
     let schema = SchemaAttributeType::builder().name("organization_id").attribute_data_type(AttributeDataType::String);
     let request = stack.cognito().create_user_pool().pool_name("another pool").schema(schema.build());
-    let created = request.send().await.map_err(shown)?.user_pool;
-    let pool = created.and_then(|pool| pool.id).ok_or("a pool has an id")?;
+    let created = request.send().await?.user_pool;
+    let pool = created.and_then(|pool| pool.id).context("a pool has an id")?;
     let client = another_client(stack, &pool).await?;
     stack.create_user(&pool, &email, Some(&organization)).await?;
-    refused(&anonymous, "another issuer", stack.sign_in_to(&pool, &client, &email).await?.id).await
+    assert_refused(&anonymous, "another issuer", stack.sign_in_to(&pool, &client, &email).await?.id).await
 }
 
-async fn another_client(stack: &Stack, pool: &str) -> Result<String, Failed> {
+async fn another_client(stack: &Stack, pool: &str) -> anyhow::Result<String> {
     let request = stack.cognito().create_user_pool_client().user_pool_id(pool).client_name("another application");
     let request = request.explicit_auth_flows(ExplicitAuthFlowsType::AllowAdminUserPasswordAuth);
-    let created = request.send().await.map_err(shown)?.user_pool_client;
-    Ok(created.and_then(|client| client.client_id).ok_or("a client has an id")?)
+    let created = request.send().await?.user_pool_client;
+    created.and_then(|client| client.client_id).context("a client has an id")
 }
 
-pub async fn token_without_an_organization(scene: Scene) -> Result<(), Failed> {
-    let stack = &scene.stack;
+pub async fn token_without_an_organization(testbed: Testbed) -> anyhow::Result<()> {
+    let stack = &testbed.stack;
     let nobody = stack.sign_in_as("nobody@example.com", None).await?;
     forbidden(stack, "no claim", nobody.id).await?;
     // API Gateway takes it, as it is of the right client; the claim is in ID tokens only.
-    let email = format!("access-{}@example.com", scene.organization);
-    let member = stack.sign_in_as(&email, Some(&scene.organization.to_string())).await?;
+    let email = format!("access-{}@example.com", testbed.organization);
+    let member = stack.sign_in_as(&email, Some(&testbed.organization.to_string())).await?;
     forbidden(stack, "an access token", member.access).await
 }
 
-pub async fn claim_that_is_no_canonical_integer(scene: Scene) -> Result<(), Failed> {
-    let organization = scene.organization;
+pub async fn claim_that_is_no_canonical_integer(testbed: Testbed) -> anyhow::Result<()> {
+    let organization = testbed.organization;
     let claims = [
         "0".to_owned(),
         "-1".to_owned(),
@@ -200,13 +194,13 @@ pub async fn claim_that_is_no_canonical_integer(scene: Scene) -> Result<(), Fail
         format!("[{organization}]"),
     ];
     for (number, claim) in claims.iter().enumerate() {
-        let user = scene.stack.sign_in_as(&format!("claim-{number}@example.com"), Some(claim)).await?;
-        forbidden(&scene.stack, claim, user.id).await?;
+        let user = testbed.stack.sign_in_as(&format!("claim-{number}@example.com"), Some(claim)).await?;
+        forbidden(&testbed.stack, claim, user.id).await?;
     }
     Ok(())
 }
 
-async fn forbidden(stack: &Stack, what: &str, token: Token) -> Result<(), Failed> {
+async fn forbidden(stack: &Stack, what: &str, token: Token) -> anyhow::Result<()> {
     let api = stack.anonymous_api()?.with(token);
     let some = Target { integration: integration_id(), delivery: delivery_id() };
     for (method, path, content) in some.requests() {
@@ -219,24 +213,24 @@ async fn forbidden(stack: &Stack, what: &str, token: Token) -> Result<(), Failed
     Ok(())
 }
 
-/// Another organization's integration, or delivery, and one that never was: an answer tells neither from the other.
-pub async fn another_organization_sees_nothing(scene: Scene) -> Result<(), Failed> {
-    let mine = scene.stack.api(scene.organization).await?;
+/// The answers for another organization's integration or delivery are the same as for one that does not exist.
+pub async fn another_organization_sees_nothing(testbed: Testbed) -> anyhow::Result<()> {
+    let mine = testbed.stack.api(testbed.organization).await?;
     let integration = mine
         .create(&json!({
             "name": "Mine",
-            "url": scene.receiver.url(PATH),
+            "url": testbed.receiver.url(PATH),
             "signing_secret": format!("{CANARY}-secret-of-mine"),
             "headers": { "x-api-key": format!("{CANARY}-key") },
         }))
         .await?;
-    let id = integration["id"].as_str().ok_or("an integration has an id")?;
+    let id = integration["id"].as_str().context("an integration has an id")?;
     let tested = mine.test(id).await?;
-    let delivery = tested["delivery_id"].as_str().ok_or("a test is a delivery")?;
+    let delivery = tested["delivery_id"].as_str().context("a test is a delivery")?;
     let (before, delivery_before) = (mine.read(id).await?, mine.delivery(id, delivery).await?);
-    let arrivals = scene.arrivals().len();
+    let arrivals = testbed.arrivals().len();
 
-    let others = Scene::open(&scene.stack).await?;
+    let others = Testbed::set_up(&testbed.stack).await?;
     let theirs = others.stack.api(others.organization).await?;
     let of_mine = Target { integration: id.to_owned(), delivery: delivery.to_owned() };
     let of_nobody = Target { integration: integration_id(), delivery: delivery_id() };
@@ -253,7 +247,7 @@ pub async fn another_organization_sees_nothing(scene: Scene) -> Result<(), Faile
 
     assert_eq!(mine.read(id).await?, before);
     assert_eq!(mine.delivery(id, delivery).await?, delivery_before);
-    assert_eq!(scene.arrivals().len(), arrivals, "nothing was sent");
+    assert_eq!(testbed.arrivals().len(), arrivals, "nothing was sent");
     // Each of these does something for its owner.
     for (method, path, content) in of_mine.requests() {
         let answer = mine.call(method.clone(), &path, content).await?;
@@ -262,10 +256,10 @@ pub async fn another_organization_sees_nothing(scene: Scene) -> Result<(), Faile
     Ok(())
 }
 
-/// What is served without a token is the same for everyone. A path that API Gateway takes for an open route's may still be
-/// that of a guarded one to the function, which then finds no claims of a token with it.
-pub async fn no_open_route_leads_to_a_guarded_one(scene: Scene) -> Result<(), Failed> {
-    let anonymous = scene.stack.anonymous_api()?;
+/// A path that API Gateway routes as an open one may be that of a guarded route to the function, which then finds no
+/// claims.
+pub async fn no_open_route_leads_to_a_guarded_one(testbed: Testbed) -> anyhow::Result<()> {
+    let anonymous = testbed.stack.anonymous_api()?;
     for path in [
         "/console/..%2Fintegrations",
         "/console/..%2F..%2Fintegrations",
@@ -280,10 +274,11 @@ pub async fn no_open_route_leads_to_a_guarded_one(scene: Scene) -> Result<(), Fa
     Ok(())
 }
 
-/// API Gateway decodes a path's escapes before it hands it over: what was meant for one thing must not reach another.
-pub async fn no_escape_leads_to_another_path(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let id = created(&api, &json!({"name": "Operations", "url": scene.receiver.url(PATH)})).await?;
+/// API Gateway decodes a path's escapes before it passes it on: a path must not lead to another resource because of
+/// that.
+pub async fn no_escape_leads_to_another_path(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &json!({"name": "Operations", "url": testbed.receiver.url(PATH)})).await?;
     for path in [
         format!("/integrations/{id}%23/deliveries/1"),
         format!("/integrations/{id}%23"),
@@ -298,19 +293,19 @@ pub async fn no_escape_leads_to_another_path(scene: Scene) -> Result<(), Failed>
     Ok(())
 }
 
-/// Whoever signs in on the page gets tokens that cannot change their user. Passwords are taken on that page, and from
-/// those who hold AWS credentials.
-pub async fn users_cannot_change_their_organization(scene: Scene) -> Result<(), Failed> {
-    let (stack, organization) = (&scene.stack, scene.organization.to_string());
+/// Tokens from the sign-in page cannot change their user. Passwords are accepted on that page only, and from callers
+/// with AWS credentials.
+pub async fn users_cannot_change_their_organization(testbed: Testbed) -> anyhow::Result<()> {
+    let (stack, organization) = (&testbed.stack, testbed.organization.to_string());
     let email = format!("climber-{organization}@example.com");
     stack.create_user(stack.output("UserPoolId")?, &email, Some(&organization)).await?;
     let member = sign_in_on_the_page(stack, &email).await?;
     assert_eq!(claims(&member.id)?[ORGANIZATION_CLAIM], organization.as_str());
     stack.anonymous_api()?.with(member.id.clone()).list().await?;
 
-    // The page's token may change nothing. One that was got with AWS credentials may, but not this.
+    // The page's token may change nothing. One obtained with AWS credentials may, but not this attribute.
     let by_administrator = stack.sign_in_as(&email, None).await?;
-    let attribute = AttributeType::builder().name(ORGANIZATION_CLAIM).value("1").build().map_err(shown)?;
+    let attribute = AttributeType::builder().name(ORGANIZATION_CLAIM).value("1").build()?;
     for token in [&member.access, &by_administrator.access] {
         let request = stack.cognito().update_user_attributes().access_token(token.as_str());
         let updated = request.user_attributes(attribute.clone()).send().await;
@@ -333,8 +328,8 @@ pub async fn users_cannot_change_their_organization(scene: Scene) -> Result<(), 
     Ok(())
 }
 
-/// As a browser does on the hosted page: the code flow with PKCE.
-async fn sign_in_on_the_page(stack: &Stack, email: &str) -> Result<SignedIn, Failed> {
+/// Signs in as a browser does on the hosted page, by the code flow with PKCE.
+async fn sign_in_on_the_page(stack: &Stack, email: &str) -> anyhow::Result<SignedIn> {
     let page = authorize(stack, "openid").await?;
     assert_eq!(page.status(), StatusCode::OK, "the page");
     // The page's form has the fields that it was asked with, and these two.
@@ -342,8 +337,8 @@ async fn sign_in_on_the_page(stack: &Stack, email: &str) -> Result<SignedIn, Fai
     form.extend([("username", email.to_owned()), ("password", PASSWORD.to_owned())]);
     let sent_back = post(stack, "/login", &form).await?;
     let location = sent_back.headers().get("location").and_then(|location| location.to_str().ok());
-    let location = reqwest::Url::parse(location.ok_or("the page sends back to the application")?)?;
-    let code = location.query_pairs().find(|(name, _)| name == "code").ok_or("with a code")?.1.into_owned();
+    let location = reqwest::Url::parse(location.context("the page sends back to the application")?)?;
+    let code = location.query_pairs().find(|(name, _)| name == "code").context("with a code")?.1.into_owned();
     let exchange = [
         ("grant_type", "authorization_code".to_owned()),
         ("client_id", stack.output("UserPoolClientId")?.to_owned()),
@@ -352,14 +347,14 @@ async fn sign_in_on_the_page(stack: &Stack, email: &str) -> Result<SignedIn, Fai
         ("code_verifier", VERIFIER.to_owned()),
     ];
     let tokens: Value = post(stack, "/oauth2/token", &exchange).await?.json().await?;
-    let token = |name: &str| tokens[name].as_str().map(Token::new).ok_or(format!("an {name} for the code"));
+    let token = |name: &str| tokens[name].as_str().map(Token::new).with_context(|| format!("an {name} for the code"));
     Ok(SignedIn { id: token("id_token")?, access: token("access_token")? })
 }
 
-/// A program would draw it; here, nobody is to be kept out by it.
+/// An application would draw it at random.
 const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters";
 
-fn authorization(stack: &Stack, scope: &str) -> Result<Vec<(&'static str, String)>, Failed> {
+fn authorization(stack: &Stack, scope: &str) -> anyhow::Result<Vec<(&'static str, String)>> {
     Ok(vec![
         ("client_id", stack.output("UserPoolClientId")?.to_owned()),
         ("response_type", "code".to_owned()),
@@ -371,20 +366,20 @@ fn authorization(stack: &Stack, scope: &str) -> Result<Vec<(&'static str, String
     ])
 }
 
-async fn authorize(stack: &Stack, scope: &str) -> Result<reqwest::Response, Failed> {
+async fn authorize(stack: &Stack, scope: &str) -> anyhow::Result<reqwest::Response> {
     let url = format!("{}/oauth2/authorize", stack.endpoint());
     let url = reqwest::Url::parse_with_params(&url, authorization(stack, scope)?)?;
     Ok(browser()?.get(url).send().await?)
 }
 
-async fn post(stack: &Stack, path: &str, form: &[(&str, String)]) -> Result<reqwest::Response, Failed> {
+async fn post(stack: &Stack, path: &str, form: &[(&str, String)]) -> anyhow::Result<reqwest::Response> {
     let url = reqwest::Url::parse_with_params(&format!("{}{path}", stack.endpoint()), form)?;
     let body = url.query().unwrap_or_default().to_owned();
     let request = browser()?.post(format!("{}{path}", stack.endpoint())).body(body);
     Ok(request.header("content-type", "application/x-www-form-urlencoded").send().await?)
 }
 
-fn browser() -> Result<reqwest::Client, Failed> {
+fn browser() -> anyhow::Result<reqwest::Client> {
     Ok(http_client::builder().redirect(reqwest::redirect::Policy::none()).build()?)
 }
 
@@ -417,7 +412,7 @@ impl Target {
     }
 }
 
-/// An id that nothing has.
+/// An id that no integration has.
 fn integration_id() -> String {
     IntegrationId::new(Timestamp::now(), random()).to_string()
 }
@@ -426,12 +421,12 @@ fn delivery_id() -> String {
     DeliveryId::new(Timestamp::now(), random()).to_string()
 }
 
-fn parts(token: &Token) -> Result<[&str; 3], Failed> {
+fn parts(token: &Token) -> anyhow::Result<[&str; 3]> {
     let parts: Vec<_> = token.as_str().split('.').collect();
-    parts.try_into().map_err(|_| "a token has three parts".into())
+    parts.try_into().ok().context("a token has three parts")
 }
 
-fn claims(token: &Token) -> Result<Value, Failed> {
+fn claims(token: &Token) -> anyhow::Result<Value> {
     let [_, payload, _] = parts(token)?;
     Ok(serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload)?)?)
 }

@@ -1,54 +1,54 @@
-//! Messages that nobody can do anything with: to the dead-letter queue with what is wrong, or dropped where that is the
-//! truth.
+//! Bad messages: they are sent to the dead-letter queue with what is wrong with them. A message about a delivery that
+//! does not exist is dropped.
 
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, bail};
 use aws::kms::vault::random;
 use domain::alert::event::MAX_EVENT_BYTES;
 use domain::delivery::Status;
 use domain::delivery::retry_message::RetryMessage;
 use domain::ids::{DeliveryId, IntegrationId, OrganizationId};
+use harness::dead_letters::{DeadLetter, DeadLetterQueue};
 use harness::receiver::Answer;
-use harness::stack::{DeadLetter, Graveyard};
 use jiff::Timestamp;
-use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::scene::{CANARY, INTRUDER, SOON, Scene, outcomes};
+use crate::testbed::{CANARY, INTRUDER, SOON, Testbed, outcomes};
 
-async fn buried(scene: &Scene, queue: Graveyard, body: &str) -> Result<DeadLetter, Failed> {
+async fn wait_for_dead_letter(testbed: &Testbed, queue: DeadLetterQueue, body: &str) -> anyhow::Result<DeadLetter> {
     let started = Instant::now();
     loop {
-        let letters = scene.stack.dead_letters().await?;
+        let letters = testbed.stack.dead_letters().await?;
         if let Some(letter) = letters.into_iter().find(|letter| letter.queue == queue && letter.body == body) {
             return Ok(letter);
         }
         if started.elapsed() > SOON {
             let start: String = body.chars().take(80).collect();
-            return Err(format!("not in the dead-letter queue within {} s: {start}", SOON.as_secs()).into());
+            bail!("not in the dead-letter queue within {} s: {start}", SOON.as_secs());
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
 }
 
 #[track_caller]
-fn assert_told(letter: &DeadLetter, field: &str, words: &str) {
+fn assert_attributes(letter: &DeadLetter, field: &str, words: &str) {
     let attribute = |name: &str| letter.attributes.get(name).map(String::as_str).unwrap_or_default();
     assert_eq!(attribute("field"), field, "{letter:?}");
     let error = attribute("error");
     assert!(error.contains(words) && error.ends_with('.') && error.len() < 300, "{error:?} should say {words:?}");
 }
 
-pub async fn bad_alerts(scene: Scene) -> Result<(), Failed> {
-    let integration = scene.integration_that_meets([]).await?;
+pub async fn bad_alerts(testbed: Testbed) -> anyhow::Result<()> {
+    let integration = testbed.create_with_answers([]).await?;
     let changed = |change: fn(&mut serde_json::Value)| {
-        let mut alert = scene.alert();
+        let mut alert = testbed.alert();
         change(&mut alert);
         alert.to_string()
     };
     let not_json = format!("{{\"event_type\": \"alert.triggered\", {CANARY}");
-    let no_object = format!("[\"{CANARY}\", {}]", scene.organization);
-    let mut too_large = scene.alert();
+    let no_object = format!("[\"{CANARY}\", {}]", testbed.organization);
+    let mut too_large = testbed.alert();
     too_large["padding"] = json!("x".repeat(MAX_EVENT_BYTES));
     let cases = [
         (not_json, "$", "not valid JSON"),
@@ -65,22 +65,22 @@ pub async fn bad_alerts(scene: Scene) -> Result<(), Failed> {
         (too_large.to_string(), "$", "at most 262144"),
     ];
     for (body, ..) in &cases {
-        scene.send(body).await?;
+        testbed.send(body).await?;
     }
     for (body, field, words) in &cases {
-        let letter = buried(&scene, Graveyard::Alerts, body).await?;
-        assert_told(&letter, field, words);
-        assert_eq!(letter.group, Some(scene.organization.to_string()), "it comes back to its organization's turn");
+        let letter = wait_for_dead_letter(&testbed, DeadLetterQueue::Alerts, body).await?;
+        assert_attributes(&letter, field, words);
+        assert_eq!(letter.group, Some(testbed.organization.to_string()), "it keeps its group");
     }
     // A good one beside them is delivered.
-    let good = scene.raise().await?;
-    scene.record(scene.delivery(&integration, &good)?, Status::Delivered).await?;
-    assert_eq!(scene.arrivals().len(), 1);
+    let good = testbed.send_alert().await?;
+    testbed.record(testbed.delivery(&integration, &good)?, Status::Delivered).await?;
+    assert_eq!(testbed.arrivals().len(), 1);
     Ok(())
 }
 
-pub async fn bad_retry_messages(scene: Scene) -> Result<(), Failed> {
-    let organization = scene.organization;
+pub async fn bad_retry_messages(testbed: Testbed) -> anyhow::Result<()> {
+    let organization = testbed.organization;
     let cases = [
         (format!("{INTRUDER} {organization}"), "$", "not valid JSON"),
         (
@@ -93,66 +93,70 @@ pub async fn bad_retry_messages(scene: Scene) -> Result<(), Failed> {
         ),
     ];
     for (body, field, words) in &cases {
-        scene.stack.send_due(body).await?;
-        assert_told(&buried(&scene, Graveyard::Retries, body).await?, field, words);
+        testbed.stack.send_retry_message(body).await?;
+        assert_attributes(&wait_for_dead_letter(&testbed, DeadLetterQueue::Retries, body).await?, field, words);
     }
     Ok(())
 }
 
-pub async fn message_ahead_of_its_delivery(scene: Scene) -> Result<(), Failed> {
+pub async fn message_ahead_of_its_delivery(testbed: Testbed) -> anyhow::Result<()> {
     let answers = [Answer::with_header(429, "retry-after", "7200"), Answer::Status(200)];
-    let integration = scene.integration_that_meets(answers).await?;
-    let body = scene.raise().await?;
-    let key = scene.delivery(&integration, &body)?;
-    scene.waiting_for(key, 2).await?;
+    let integration = testbed.create_with_answers(answers).await?;
+    let body = testbed.send_alert().await?;
+    let key = testbed.delivery(&integration, &body)?;
+    testbed.record_waiting_for(key, 2).await?;
     let message = RetryMessage {
-        organization_id: scene.organization,
+        organization_id: testbed.organization,
         integration_id: key.integration_id,
         delivery_id: key.delivery_id,
         attempt: 4,
     };
-    scene.stack.send_due(&message.to_json()).await?;
-    assert_told(&buried(&scene, Graveyard::Retries, &message.to_json()).await?, "attempt", "ahead");
-    // The delivery itself goes its way.
-    let record = scene.record(key, Status::Delivered).await?;
+    testbed.stack.send_retry_message(&message.to_json()).await?;
+    assert_attributes(
+        &wait_for_dead_letter(&testbed, DeadLetterQueue::Retries, &message.to_json()).await?,
+        "attempt",
+        "ahead",
+    );
+    // The delivery itself is not affected.
+    let record = testbed.record(key, Status::Delivered).await?;
     assert_eq!(outcomes(&record), [(1, "rejected", Some(429)), (2, "accepted", Some(200))]);
     Ok(())
 }
 
-pub async fn message_of_another_organization(scene: Scene) -> Result<(), Failed> {
+pub async fn message_of_another_organization(testbed: Testbed) -> anyhow::Result<()> {
     let answers = [Answer::with_header(429, "retry-after", "7200"), Answer::Status(200)];
-    let integration = scene.integration_that_meets(answers).await?;
-    let body = scene.raise().await?;
-    let key = scene.delivery(&integration, &body)?;
-    let before = scene.waiting_for(key, 2).await?;
+    let integration = testbed.create_with_answers(answers).await?;
+    let body = testbed.send_alert().await?;
+    let key = testbed.delivery(&integration, &body)?;
+    let before = testbed.record_waiting_for(key, 2).await?;
     let message = RetryMessage {
-        organization_id: OrganizationId::new(u64::MAX).ok_or("it is positive")?,
+        organization_id: OrganizationId::new(u64::MAX).context("it is positive")?,
         integration_id: key.integration_id,
         delivery_id: key.delivery_id,
         attempt: 2,
     };
-    scene.stack.send_due(&message.to_json()).await?;
-    let letter = buried(&scene, Graveyard::Retries, &message.to_json()).await?;
-    assert_told(&letter, "organization_id", "the delivery belongs to");
-    assert_eq!(scene.stack.record(key).await?, Some(before));
-    let record = scene.record(key, Status::Delivered).await?;
+    testbed.stack.send_retry_message(&message.to_json()).await?;
+    let letter = wait_for_dead_letter(&testbed, DeadLetterQueue::Retries, &message.to_json()).await?;
+    assert_attributes(&letter, "organization_id", "the delivery belongs to");
+    assert_eq!(testbed.stack.record(key).await?, Some(before));
+    let record = testbed.record(key, Status::Delivered).await?;
     assert_eq!(outcomes(&record), [(1, "rejected", Some(429)), (2, "accepted", Some(200))]);
     Ok(())
 }
 
-pub async fn unknown_delivery_is_dropped(scene: Scene) -> Result<(), Failed> {
-    let integration = scene.integration_that_meets([]).await?;
+pub async fn unknown_delivery_is_dropped(testbed: Testbed) -> anyhow::Result<()> {
+    let integration = testbed.create_with_answers([]).await?;
     let now = Timestamp::now();
     let (of_known, of_unknown) = (integration.id, IntegrationId::new(now, random()));
     for integration_id in [of_known, of_unknown] {
         let delivery_id = DeliveryId::new(now, random());
-        let message = RetryMessage { organization_id: scene.organization, integration_id, delivery_id, attempt: 2 };
-        scene.stack.send_due(&message.to_json()).await?;
+        let message = RetryMessage { organization_id: testbed.organization, integration_id, delivery_id, attempt: 2 };
+        testbed.stack.send_retry_message(&message.to_json()).await?;
         let id = delivery_id.to_string();
         let is_it = |line: &serde_json::Value| line["delivery_id"] == id.as_str();
-        let line = scene.stack.log_line_when(SOON, "the line of a dropped message", is_it).await?;
+        let line = testbed.stack.log_line_when(SOON, "the line of a dropped message", is_it).await?;
         assert!(line["message"].as_str().is_some_and(|text| text.contains("no such delivery")), "{line}");
     }
-    assert_eq!(scene.receiver.arrivals().len(), 0);
+    assert_eq!(testbed.receiver.arrivals().len(), 0);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, anyhow};
 use aws::kms::vault::{OpenSecrets, Vault};
 use domain::alert::event::EventType;
 use domain::alert::filter::Filter;
@@ -9,20 +10,19 @@ use domain::delivery::Status;
 use domain::integration::Method;
 use domain::integration::secrets::Owner;
 use domain::request::signature::{SigningSecret, SigningSecrets};
+use harness::customer::NewIntegration;
 use harness::local_cloud::sdk_config;
 use harness::receiver::{Answer, Arrival};
-use harness::stack::NewIntegration;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
-use libtest_mimic::Failed;
 use serde_json::json;
 use sha2::Sha256;
 use standardwebhooks::Webhook;
 use support::function::Function;
 
-use crate::scene::{CANARY, PATH, SOON, STANDARD_SECRET, Scene, ended_at, header, outcomes};
+use crate::testbed::{CANARY, PATH, SOON, STANDARD_SECRET, Testbed, ended_at, header, outcomes};
 
-/// What the reference page tells customers to compute, written anew: the code under test has no part in it.
+/// What the documentation tells customers to compute, implemented here independently of the code under test.
 fn roboticks_signature(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes any key");
     mac.update(body);
@@ -30,16 +30,17 @@ fn roboticks_signature(secret: &str, body: &[u8]) -> String {
     format!("sha256={}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-fn verified_by_standard_webhooks(webhook: &Webhook, arrival: &Arrival) -> Result<(), Failed> {
-    webhook.verify(&arrival.body, &arrival.headers).map_err(|refused| format!("standardwebhooks: {refused}").into())
+fn verified_by_standard_webhooks(webhook: &Webhook, arrival: &Arrival) -> anyhow::Result<()> {
+    webhook.verify(&arrival.body, &arrival.headers).map_err(|refused| anyhow!("standardwebhooks: {refused}"))
 }
 
-pub async fn once(scene: Scene) -> Result<(), Failed> {
-    let integration =
-        scene.create(NewIntegration { signing_secret: Some(STANDARD_SECRET.to_owned()), ..scene.here() }).await?;
-    let body = scene.raise().await?;
-    let key = scene.delivery(&integration, &body)?;
-    let record = scene.record(key, Status::Delivered).await?;
+pub async fn once(testbed: Testbed) -> anyhow::Result<()> {
+    let integration = testbed
+        .create(NewIntegration { signing_secret: Some(STANDARD_SECRET.to_owned()), ..testbed.new_integration() })
+        .await?;
+    let body = testbed.send_alert().await?;
+    let key = testbed.delivery(&integration, &body)?;
+    let record = testbed.record(key, Status::Delivered).await?;
 
     assert_eq!(outcomes(&record), [(1, "accepted", Some(200))]);
     let attempt = &record.attempts[0];
@@ -52,7 +53,7 @@ pub async fn once(scene: Scene) -> Result<(), Failed> {
         "an ended delivery waits for nothing"
     );
 
-    let arrivals = scene.arrivals();
+    let arrivals = testbed.arrivals();
     assert_eq!(arrivals.len(), 1);
     let arrival = &arrivals[0];
     let delivery_id = key.delivery_id.to_string();
@@ -72,7 +73,7 @@ pub async fn once(scene: Scene) -> Result<(), Failed> {
     assert_eq!(arrival.header("x-roboticks-signature-previous"), None);
     verified_by_standard_webhooks(&Webhook::new(STANDARD_SECRET)?, arrival)?;
 
-    let line = scene
+    let line = testbed
         .stack
         .log_line_when(SOON, "the attempt's line", |line| line["delivery_id"] == delivery_id.as_str())
         .await?;
@@ -85,35 +86,35 @@ pub async fn once(scene: Scene) -> Result<(), Failed> {
     Ok(())
 }
 
-pub async fn same_event_twice_is_one_delivery(scene: Scene) -> Result<(), Failed> {
-    let integration = scene.integration_that_meets([]).await?;
-    let body = scene.raise().await?;
-    scene.send(&body).await?;
-    let key = scene.delivery(&integration, &body)?;
-    scene.record(key, Status::Delivered).await?;
+pub async fn same_event_twice_is_one_delivery(testbed: Testbed) -> anyhow::Result<()> {
+    let integration = testbed.create_with_answers([]).await?;
+    let body = testbed.send_alert().await?;
+    testbed.send(&body).await?;
+    let key = testbed.delivery(&integration, &body)?;
+    testbed.record(key, Status::Delivered).await?;
 
-    // One that comes after the delivery has ended, and one more to know that the former has been dealt with.
-    scene.send(&body).await?;
-    let last = scene.raise().await?;
-    scene.record(scene.delivery(&integration, &last)?, Status::Delivered).await?;
-    scene.and_nothing_more().await;
+    // One comes after the delivery has ended, and another shows that the former has been handled.
+    testbed.send(&body).await?;
+    let last = testbed.send_alert().await?;
+    testbed.record(testbed.delivery(&integration, &last)?, Status::Delivered).await?;
+    testbed.wait_a_moment().await;
 
-    let record = scene.record(key, Status::Delivered).await?;
+    let record = testbed.record(key, Status::Delivered).await?;
     assert_eq!(outcomes(&record), [(1, "accepted", Some(200))]);
-    let of_the_first = scene.arrivals().iter().filter(|arrival| arrival.body == body.as_bytes()).count();
+    let of_the_first = testbed.arrivals().iter().filter(|arrival| arrival.body == body.as_bytes()).count();
     assert_eq!(of_the_first, 1);
     Ok(())
 }
 
-pub async fn put_and_patch(scene: Scene) -> Result<(), Failed> {
+pub async fn put_and_patch(testbed: Testbed) -> anyhow::Result<()> {
     for (method, path, expected) in
         [(Method::Put, "/put", http::Method::PUT), (Method::Patch, "/patch", http::Method::PATCH)]
     {
         let integration =
-            scene.create(NewIntegration { method, ..NewIntegration::to(scene.receiver.url(path)) }).await?;
-        let body = scene.raise().await?;
-        scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
-        let arrived = scene.receiver.arrivals_at(path);
+            testbed.create(NewIntegration { method, ..NewIntegration::to(testbed.receiver.url(path)) }).await?;
+        let body = testbed.send_alert().await?;
+        testbed.record(testbed.delivery(&integration, &body)?, Status::Delivered).await?;
+        let arrived = testbed.receiver.arrivals_at(path);
         assert!(
             arrived.iter().any(|arrival| arrival.method == expected && arrival.body == body.as_bytes()),
             "{method}"
@@ -122,15 +123,15 @@ pub async fn put_and_patch(scene: Scene) -> Result<(), Failed> {
     Ok(())
 }
 
-pub async fn custom_headers(scene: Scene) -> Result<(), Failed> {
+pub async fn custom_headers(testbed: Testbed) -> anyhow::Result<()> {
     let values = [("Authorization", "Bearer canary-token"), ("X-Team", "canary, robots; v=\"2\"")];
     let headers = values.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    let integration = scene.create(NewIntegration { headers, ..scene.here() }).await?;
-    scene.receiver.script(PATH, [Answer::Status(500), Answer::Status(200)]);
-    let body = scene.raise().await?;
-    scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
+    let integration = testbed.create(NewIntegration { headers, ..testbed.new_integration() }).await?;
+    testbed.receiver.script(PATH, [Answer::Status(500), Answer::Status(200)]);
+    let body = testbed.send_alert().await?;
+    testbed.record(testbed.delivery(&integration, &body)?, Status::Delivered).await?;
 
-    let arrivals = scene.arrivals();
+    let arrivals = testbed.arrivals();
     assert_eq!(arrivals.len(), 2, "the first attempt and a retry");
     for arrival in &arrivals {
         for (name, value) in values {
@@ -141,10 +142,10 @@ pub async fn custom_headers(scene: Scene) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Unknown fields, numbers beyond any machine type, escapes, key order, white space, text of several scripts: whoever
-/// parses and writes JSON anew changes one of these, and with it the signature.
-pub async fn byte_for_byte(scene: Scene) -> Result<(), Failed> {
-    let organization = scene.organization;
+/// Unknown fields, numbers beyond any machine type, escapes, key order, white space, several scripts: parsing JSON and
+/// serializing it again would change one of these, and with it the signature.
+pub async fn byte_for_byte(testbed: Testbed) -> anyhow::Result<()> {
+    let organization = testbed.organization;
     let timestamp = Timestamp::now();
     let body = format!(
         "{{\r\n\t\"zeta\" : 1.0, \"big\": 123456789012345678901234567890, \"exact\": 0.1000, \"exponent\": -1E+400,\n\
@@ -155,15 +156,16 @@ pub async fn byte_for_byte(scene: Scene) -> Result<(), Failed> {
          \"timestamp\": \"{timestamp}\" ,\"event_type\":\"alert.resolved\"}}\n  "
     );
     let secret = "a-plain-canary-secret";
-    // The severity filter must read the escape, the endpoint must get it.
+    // The severity filter has to decode the escape, and the endpoint has to receive it as it is.
     let filter = Filter { severities: vec!["critical".to_owned()], ..Filter::default() };
-    let integration =
-        scene.create(NewIntegration { signing_secret: Some(secret.to_owned()), filter, ..scene.here() }).await?;
-    scene.receiver.script(PATH, [Answer::Status(500), Answer::Status(200)]);
-    scene.send(&body).await?;
-    scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
+    let integration = testbed
+        .create(NewIntegration { signing_secret: Some(secret.to_owned()), filter, ..testbed.new_integration() })
+        .await?;
+    testbed.receiver.script(PATH, [Answer::Status(500), Answer::Status(200)]);
+    testbed.send(&body).await?;
+    testbed.record(testbed.delivery(&integration, &body)?, Status::Delivered).await?;
 
-    let arrivals = scene.arrivals();
+    let arrivals = testbed.arrivals();
     assert_eq!(arrivals.len(), 2, "from the message, then from the ledger");
     for arrival in &arrivals {
         assert_eq!(arrival.body, body.as_bytes());
@@ -173,61 +175,62 @@ pub async fn byte_for_byte(scene: Scene) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Beyond what fits beside the delivery, deflated or not: it has an item of its own.
-pub async fn large_payload(scene: Scene) -> Result<(), Failed> {
-    let mut alert = scene.alert();
+/// A payload that does not fit into its delivery's item, even compressed, has an item of its own.
+pub async fn large_payload(testbed: Testbed) -> anyhow::Result<()> {
+    let mut alert = testbed.alert();
     let incompressible: String =
         (0..200 * 1024 / 8u32).map(|n| format!("{:08x}", n.wrapping_mul(0x9e37_79b1))).collect();
     alert["attachment"] = json!(incompressible);
     let body = alert.to_string();
     assert!(body.len() > 200 * 1024);
-    let integration = scene.integration_that_meets([Answer::Status(502), Answer::Status(200)]).await?;
-    scene.send(&body).await?;
-    let record = scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
+    let integration = testbed.create_with_answers([Answer::Status(502), Answer::Status(200)]).await?;
+    testbed.send(&body).await?;
+    let record = testbed.record(testbed.delivery(&integration, &body)?, Status::Delivered).await?;
 
     assert_eq!(record.payload, None, "kept in an item of its own");
-    let arrivals = scene.arrivals();
+    let arrivals = testbed.arrivals();
     assert_eq!(arrivals.len(), 2, "from the message, then from the ledger");
     assert!(arrivals.iter().all(|arrival| arrival.body == body.as_bytes()));
     Ok(())
 }
 
-pub async fn plain_secret(scene: Scene) -> Result<(), Failed> {
+pub async fn plain_secret(testbed: Testbed) -> anyhow::Result<()> {
     let secret = "my-canary-signing-secret";
-    let integration = scene.create(NewIntegration { signing_secret: Some(secret.to_owned()), ..scene.here() }).await?;
-    let body = scene.raise().await?;
-    scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
-    let arrival = &scene.arrivals()[0];
+    let integration =
+        testbed.create(NewIntegration { signing_secret: Some(secret.to_owned()), ..testbed.new_integration() }).await?;
+    let body = testbed.send_alert().await?;
+    testbed.record(testbed.delivery(&integration, &body)?, Status::Delivered).await?;
+    let arrival = &testbed.arrivals()[0];
     assert_eq!(header(arrival, "x-roboticks-signature"), roboticks_signature(secret, body.as_bytes()));
     verified_by_standard_webhooks(&Webhook::from_bytes(secret.as_bytes().to_vec())?, arrival)
 }
 
-/// What could be set once and can no longer be signs on, whatever else is changed of its integration.
-pub async fn secrets_of_older_rules(scene: Scene) -> Result<(), Failed> {
-    let key = scene.stack.environment(Function::Api).await?.remove("SECRETS_KEY_ARN").ok_or("no key")?;
-    let vault = Vault::new(aws_sdk_kms::Client::new(&sdk_config(scene.stack.endpoint())));
+/// Secrets that could be set under older rules go on signing, whatever else is changed.
+pub async fn secrets_of_older_rules(testbed: Testbed) -> anyhow::Result<()> {
+    let key = testbed.stack.environment(Function::Api).await?.remove("SECRETS_KEY_ARN").context("no key")?;
+    let vault = Vault::new(aws_sdk_kms::Client::new(&sdk_config(testbed.stack.endpoint())));
     let mut stored = Vec::new();
     for (path, text) in [("/short", "canary-8"), ("/key", "whsec_AA=="), ("/blank", "eine canary, blaß\n")] {
-        let integration = scene.create(NewIntegration::to(scene.receiver.url(path))).await?;
-        let owner = Owner { organization: scene.organization, integration: integration.id };
-        let current = SigningSecret::parse_stored(text).ok_or("it is not read")?;
+        let integration = testbed.create(NewIntegration::to(testbed.receiver.url(path))).await?;
+        let owner = Owner { organization: testbed.organization, integration: integration.id };
+        let current = SigningSecret::parse_stored(text).context("it is not read")?;
         let secrets =
             OpenSecrets { signing: Some(SigningSecrets { current, previous: None }), ..OpenSecrets::default() };
         let sealed = vault.seal(&key, &owner, &secrets).await?;
-        stored.push((path, text, scene.stack.overwrite(&integration, |item| item.secrets = sealed).await?));
+        stored.push((path, text, testbed.stack.overwrite(&integration, |item| item.secrets = sealed).await?));
     }
-    let body = scene.raise().await?;
-    let api = scene.api().await?;
+    let body = testbed.send_alert().await?;
+    let api = testbed.api().await?;
     for (path, text, integration) in &stored {
-        scene.record(scene.delivery(integration, &body)?, Status::Delivered).await?;
+        testbed.record(testbed.delivery(integration, &body)?, Status::Delivered).await?;
         let id = integration.id.to_string();
-        // Seals it anew.
+        // Encrypts it again.
         api.change(&id, &json!({"headers": {"X-Tenant": "canary"}})).await?;
         api.test(&id).await?;
         api.rotate(&id, &json!({})).await?;
         api.test(&id).await?;
 
-        let arrivals = scene.receiver.arrivals_at(path);
+        let arrivals = testbed.receiver.arrivals_at(path);
         let signatures = ["x-roboticks-signature", "x-roboticks-signature", "x-roboticks-signature-previous"];
         assert_eq!(arrivals.len(), signatures.len(), "{text:?}");
         for (arrival, name) in arrivals.iter().zip(signatures) {
@@ -237,11 +240,11 @@ pub async fn secrets_of_older_rules(scene: Scene) -> Result<(), Failed> {
     Ok(())
 }
 
-pub async fn without_secret(scene: Scene) -> Result<(), Failed> {
-    let integration = scene.integration_that_meets([]).await?;
-    let body = scene.raise().await?;
-    scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
-    let arrival = &scene.arrivals()[0];
+pub async fn without_secret(testbed: Testbed) -> anyhow::Result<()> {
+    let integration = testbed.create_with_answers([]).await?;
+    let body = testbed.send_alert().await?;
+    testbed.record(testbed.delivery(&integration, &body)?, Status::Delivered).await?;
+    let arrival = &testbed.arrivals()[0];
     for name in [
         "x-roboticks-signature",
         "x-roboticks-signature-previous",
@@ -254,21 +257,22 @@ pub async fn without_secret(scene: Scene) -> Result<(), Failed> {
     Ok(())
 }
 
-pub async fn both_secrets_sign_during_a_rotation(scene: Scene) -> Result<(), Failed> {
+pub async fn both_secrets_sign_during_a_rotation(testbed: Testbed) -> anyhow::Result<()> {
     let (old, new) = (STANDARD_SECRET, "whsec_Y2FuYXJ5LW51bWJlci10d28tMDEyMzQ1Njc4OTA=");
-    let integration = scene.create(NewIntegration { signing_secret: Some(old.to_owned()), ..scene.here() }).await?;
-    let before = scene.raise().await?;
-    scene.record(scene.delivery(&integration, &before)?, Status::Delivered).await?;
+    let integration =
+        testbed.create(NewIntegration { signing_secret: Some(old.to_owned()), ..testbed.new_integration() }).await?;
+    let before = testbed.send_alert().await?;
+    testbed.record(testbed.delivery(&integration, &before)?, Status::Delivered).await?;
 
-    // The function has the old version in memory by now.
+    // The function has cached the old version by now.
     let id = integration.id.to_string();
-    scene.api().await?.rotate(&id, &json!({"signing_secret": new, "overlap_seconds": 3_600})).await?;
-    let rotated = scene.stack.integration(&integration).await?;
-    let during = scene.raise().await?;
-    scene.record(scene.delivery(&integration, &during)?, Status::Delivered).await?;
+    testbed.api().await?.rotate(&id, &json!({"signing_secret": new, "overlap_seconds": 3_600})).await?;
+    let rotated = testbed.stack.integration(&integration).await?;
+    let during = testbed.send_alert().await?;
+    testbed.record(testbed.delivery(&integration, &during)?, Status::Delivered).await?;
 
     let a_second_ago = Timestamp::now() - Duration::from_secs(1);
-    let over = scene
+    let over = testbed
         .stack
         .overwrite(&rotated, |integration| {
             if let Some(secrets) = &mut integration.secrets {
@@ -276,11 +280,11 @@ pub async fn both_secrets_sign_during_a_rotation(scene: Scene) -> Result<(), Fai
             }
         })
         .await?;
-    let after = scene.raise().await?;
-    scene.record(scene.delivery(&over, &after)?, Status::Delivered).await?;
+    let after = testbed.send_alert().await?;
+    testbed.record(testbed.delivery(&over, &after)?, Status::Delivered).await?;
 
-    let arrivals = scene.arrivals();
-    let signed = |body: &str| arrivals.iter().find(|arrival| arrival.body == body.as_bytes()).ok_or("no arrival");
+    let arrivals = testbed.arrivals();
+    let signed = |body: &str| arrivals.iter().find(|arrival| arrival.body == body.as_bytes()).context("no arrival");
     let (with_old, with_new) = (Webhook::new(old)?, Webhook::new(new)?);
 
     let arrival = signed(&before)?;
@@ -299,15 +303,15 @@ pub async fn both_secrets_sign_during_a_rotation(scene: Scene) -> Result<(), Fai
     Ok(())
 }
 
-pub async fn failing_neighbour_delays_nobody(scene: Scene) -> Result<(), Failed> {
-    // Created first, it is also first in the organization's list: one after the other, it would be in the way.
-    scene.receiver.script("/hangs", [Answer::Hang]);
-    let hanging = scene.create(NewIntegration::to(scene.receiver.url("/hangs"))).await?;
-    let healthy = scene.integration_that_meets([]).await?;
-    let body = scene.raise().await?;
-    let delivered = scene.record(scene.delivery(&healthy, &body)?, Status::Delivered).await?;
-    let failing = scene.waiting_for(scene.delivery(&hanging, &body)?, 2).await?;
-    scene.stack.delete(&hanging).await?;
+pub async fn failing_endpoint_delays_no_other(testbed: Testbed) -> anyhow::Result<()> {
+    // It was created first, so it is first in the organization's list and would delay the others in a sequential loop.
+    testbed.receiver.script("/hangs", [Answer::Hang]);
+    let hanging = testbed.create(NewIntegration::to(testbed.receiver.url("/hangs"))).await?;
+    let healthy = testbed.create_with_answers([]).await?;
+    let body = testbed.send_alert().await?;
+    let delivered = testbed.record(testbed.delivery(&healthy, &body)?, Status::Delivered).await?;
+    let failing = testbed.record_waiting_for(testbed.delivery(&hanging, &body)?, 2).await?;
+    testbed.stack.delete(&hanging).await?;
 
     assert_eq!(outcomes(&delivered), [(1, "accepted", Some(200))]);
     assert_eq!(outcomes(&failing), [(1, "timed_out", None)]);
@@ -316,7 +320,7 @@ pub async fn failing_neighbour_delays_nobody(scene: Scene) -> Result<(), Failed>
     Ok(())
 }
 
-pub async fn filters_hold_back(scene: Scene) -> Result<(), Failed> {
+pub async fn filters_apply(testbed: Testbed) -> anyhow::Result<()> {
     let wants = |event_types: &[EventType], severities: &[&str], project_ids: &[u64]| Filter {
         event_types: event_types.to_vec(),
         severities: severities.iter().map(|severity| (*severity).to_owned()).collect(),
@@ -336,34 +340,34 @@ pub async fn filters_hold_back(scene: Scene) -> Result<(), Failed> {
     ];
     let mut integrations = Vec::new();
     for (path, filter, passes) in cases {
-        let new = NewIntegration { filter, ..NewIntegration::to(scene.receiver.url(path)) };
-        integrations.push((path, scene.create(new).await?, passes));
+        let new = NewIntegration { filter, ..NewIntegration::to(testbed.receiver.url(path)) };
+        integrations.push((path, testbed.create(new).await?, passes));
     }
-    let body = scene.raise().await?;
+    let body = testbed.send_alert().await?;
     for (_, integration, _) in integrations.iter().filter(|(_, _, passes)| *passes) {
-        scene.record(scene.delivery(integration, &body)?, Status::Delivered).await?;
+        testbed.record(testbed.delivery(integration, &body)?, Status::Delivered).await?;
     }
-    scene.and_nothing_more().await;
+    testbed.wait_a_moment().await;
     for (path, integration, passes) in &integrations {
-        let record = scene.stack.record(scene.delivery(integration, &body)?).await?;
+        let record = testbed.stack.record(testbed.delivery(integration, &body)?).await?;
         assert_eq!(record.is_some(), *passes, "{path}");
-        assert_eq!(scene.receiver.arrivals_at(path).len(), usize::from(*passes), "{path}");
+        assert_eq!(testbed.receiver.arrivals_at(path).len(), usize::from(*passes), "{path}");
     }
     Ok(())
 }
 
-pub async fn disabled_integration_gets_nothing(scene: Scene) -> Result<(), Failed> {
+pub async fn disabled_integration_gets_nothing(testbed: Testbed) -> anyhow::Result<()> {
     let disabled =
-        scene.create(NewIntegration { enabled: false, ..NewIntegration::to(scene.receiver.url("/off")) }).await?;
-    let deleted = scene.create(NewIntegration::to(scene.receiver.url("/deleted"))).await?;
-    scene.stack.delete(&deleted).await?;
-    let enabled = scene.integration_that_meets([]).await?;
-    let body = scene.raise().await?;
-    scene.record(scene.delivery(&enabled, &body)?, Status::Delivered).await?;
-    scene.and_nothing_more().await;
+        testbed.create(NewIntegration { enabled: false, ..NewIntegration::to(testbed.receiver.url("/off")) }).await?;
+    let deleted = testbed.create(NewIntegration::to(testbed.receiver.url("/deleted"))).await?;
+    testbed.stack.delete(&deleted).await?;
+    let enabled = testbed.create_with_answers([]).await?;
+    let body = testbed.send_alert().await?;
+    testbed.record(testbed.delivery(&enabled, &body)?, Status::Delivered).await?;
+    testbed.wait_a_moment().await;
     for (path, integration) in [("/off", &disabled), ("/deleted", &deleted)] {
-        assert_eq!(scene.stack.record(scene.delivery(integration, &body)?).await?, None, "{path}");
-        assert_eq!(scene.receiver.arrivals_at(path).len(), 0, "{path}");
+        assert_eq!(testbed.stack.record(testbed.delivery(integration, &body)?).await?, None, "{path}");
+        assert_eq!(testbed.receiver.arrivals_at(path).len(), 0, "{path}");
     }
     Ok(())
 }

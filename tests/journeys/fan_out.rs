@@ -1,56 +1,55 @@
-//! One alert event, more integrations than one invocation should hold.
+//! One alert event that matches more integrations than one invocation should handle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use domain::delivery::Status;
-use harness::stack::NewIntegration;
-use libtest_mimic::Failed;
+use harness::customer::NewIntegration;
 use serde_json::json;
 use support::function::Function;
 
-use crate::scene::{CANARY, SOON, Scene, header, outcomes};
+use crate::testbed::{CANARY, SOON, Testbed, header, outcomes};
 
 const INTEGRATIONS: usize = 120;
 
-/// What one invocation of the deliver function makes itself at most.
+/// How many attempts one invocation of the deliver function makes at most.
 const INLINE: usize = 100;
 
-pub async fn every_one_of_120_integrations_exactly_once(scene: Scene) -> Result<(), Failed> {
+pub async fn every_one_of_120_integrations_exactly_once(testbed: Testbed) -> anyhow::Result<()> {
     let mut integrations = Vec::with_capacity(INTEGRATIONS);
     for number in 0..INTEGRATIONS {
         let name = format!("Integration {number}");
-        let url = scene.receiver.url(&format!("/{CANARY}/{number}"));
-        integrations.push(scene.create(NewIntegration { name, ..NewIntegration::to(url) }).await?);
+        let url = testbed.receiver.url(&format!("/{CANARY}/{number}"));
+        integrations.push(testbed.create(NewIntegration { name, ..NewIntegration::to(url) }).await?);
     }
-    let body = scene.raise().await?;
+    let body = testbed.send_alert().await?;
     for integration in &integrations {
-        let record = scene.record_within(scene.delivery(integration, &body)?, Status::Delivered, SOON * 2).await?;
+        let record = testbed.record_within(testbed.delivery(integration, &body)?, Status::Delivered, SOON * 2).await?;
         assert_eq!(outcomes(&record), [(1, "accepted", Some(200))]);
     }
-    let arrivals = scene.receiver.arrivals();
+    let arrivals = testbed.receiver.arrivals();
     let paths: BTreeSet<_> = arrivals.iter().map(|arrival| arrival.path.as_str()).collect();
     let deliveries: BTreeSet<_> = arrivals.iter().map(|arrival| header(arrival, "x-roboticks-delivery")).collect();
     assert_eq!((arrivals.len(), paths.len(), deliveries.len()), (INTEGRATIONS, INTEGRATIONS, INTEGRATIONS));
 
-    // Who made the attempts stands in the log: the rest was handed off, and nobody made one twice.
-    let (by_deliver, by_retry) = who_made(&scene, INTEGRATIONS).await?;
+    // The log says who made the attempts: the rest was handed off, and none was made twice.
+    let (by_deliver, by_retry) = who_made(&testbed, INTEGRATIONS).await?;
     assert_eq!(by_deliver.len() + by_retry.len(), INTEGRATIONS);
     assert!(by_deliver.len() <= INLINE, "{} of at most {INLINE} at once", by_deliver.len());
     assert!(by_deliver.values().chain(by_retry.values()).all(|attempts| *attempts == 1));
     Ok(())
 }
 
-/// A full batch, whose alerts match ten integrations each, needs nobody else.
-pub async fn a_full_batch_of_ten_each_is_made_inline(scene: Scene) -> Result<(), Failed> {
+/// A full batch whose alerts match ten integrations each is delivered without handing anything off.
+pub async fn a_full_batch_of_ten_each_is_made_inline(testbed: Testbed) -> anyhow::Result<()> {
     for number in 0..10 {
-        scene.create(NewIntegration::to(scene.receiver.url(&format!("/{CANARY}/{number}")))).await?;
+        testbed.create(NewIntegration::to(testbed.receiver.url(&format!("/{CANARY}/{number}")))).await?;
     }
     let records: Vec<_> = (0..10)
         .map(|number| {
             json!({
                 "messageId": format!("5a2f2b5e-0000-4000-8000-00000000010{number}"),
-                "body": scene.alert().to_string(),
+                "body": testbed.alert().to_string(),
                 "attributes": { "ApproximateReceiveCount": "1" },
                 "messageAttributes": {},
                 "eventSource": "aws:sqs",
@@ -59,21 +58,21 @@ pub async fn a_full_batch_of_ten_each_is_made_inline(scene: Scene) -> Result<(),
             })
         })
         .collect();
-    let answer = scene.stack.invoke(Function::Deliver, &json!({ "Records": records })).await?;
+    let answer = testbed.stack.invoke(Function::Deliver, &json!({ "Records": records })).await?;
     assert_eq!(answer, json!({ "batchItemFailures": [] }));
-    assert_eq!(scene.receiver.arrivals().len(), 100, "all of them when the invocation is over");
-    let (by_deliver, by_retry) = who_made(&scene, 100).await?;
+    assert_eq!(testbed.receiver.arrivals().len(), 100, "all of them when the invocation is over");
+    let (by_deliver, by_retry) = who_made(&testbed, 100).await?;
     assert_eq!((by_deliver.len(), by_retry.len()), (100, 0));
     Ok(())
 }
 
 type Made = BTreeMap<String, usize>;
 
-/// What `deliver` and what `retry` made, when they have logged that many attempts.
-async fn who_made(scene: &Scene, attempts: usize) -> Result<(Made, Made), Failed> {
+/// The attempts that `deliver` and `retry` made, once they have logged that many.
+async fn who_made(testbed: &Testbed, attempts: usize) -> anyhow::Result<(Made, Made)> {
     let started = Instant::now();
     loop {
-        let made = (attempts_by(scene, Function::Deliver).await?, attempts_by(scene, Function::Retry).await?);
+        let made = (attempts_by(testbed, Function::Deliver).await?, attempts_by(testbed, Function::Retry).await?);
         if made.0.len() + made.1.len() >= attempts || started.elapsed() > SOON {
             return Ok(made);
         }
@@ -82,11 +81,11 @@ async fn who_made(scene: &Scene, attempts: usize) -> Result<(Made, Made), Failed
 }
 
 /// How many attempts a function has logged, for each delivery of this organization.
-async fn attempts_by(scene: &Scene, function: Function) -> Result<Made, Failed> {
+async fn attempts_by(testbed: &Testbed, function: Function) -> anyhow::Result<Made> {
     let mut attempts = BTreeMap::new();
-    for line in scene.stack.log_lines(function).await? {
+    for line in testbed.stack.log_lines(function).await? {
         let Ok(line) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
-        if line["organization_id"] == scene.organization.get() && line["outcome"] == "accepted" {
+        if line["organization_id"] == testbed.organization.get() && line["outcome"] == "accepted" {
             *attempts.entry(line["delivery_id"].to_string()).or_default() += 1;
         }
     }

@@ -1,4 +1,4 @@
-//! One batch in which nine of ten endpoints mean harm, each in its own way.
+//! One batch in which nine of ten endpoints are hostile, each in another way.
 
 #[allow(dead_code, reason = "the sender's own tests use all of it")]
 #[path = "../../shared/sender/tests/hostile_endpoints/endpoint.rs"]
@@ -6,15 +6,15 @@ mod endpoint;
 
 use std::io::{self, Read};
 
+use anyhow::Context;
 use domain::delivery::Status;
-use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use support::function::Function;
 
 use self::endpoint::{Behaviour, Endpoint, Wire};
-use crate::scene::{SOON, Scene, ended_at, outcomes};
+use crate::testbed::{SOON, Testbed, ended_at, outcomes};
 
-/// An endpoint that means harm: where it is, what it does there, and the code of what that is to the sender.
+/// A hostile endpoint: the scheme of its URL, its behaviour, and the error code that results.
 struct Hostile {
     scheme: &'static str,
     behaviour: Behaviour,
@@ -32,7 +32,7 @@ const HOSTILE: [Hostile; 8] = [
     Hostile { scheme: "https", behaviour: speaks_plainly, code: "tls_not_spoken" },
 ];
 
-/// Where cloud machines keep their credentials: the ninth.
+/// The metadata service of cloud machines, which returns credentials: the ninth endpoint.
 const METADATA: (&str, &str) = ("http://169.254.169.254/", "blocked_address");
 
 fn drips(wire: &mut Wire) -> io::Result<()> {
@@ -70,56 +70,56 @@ fn speaks_plainly(wire: &mut Wire) -> io::Result<()> {
     wire.hold()
 }
 
-pub async fn nine_of_a_batch_mean_harm(scene: Scene) -> Result<(), Failed> {
+pub async fn nine_of_ten_endpoints_are_hostile(testbed: Testbed) -> anyhow::Result<()> {
     let endpoints: Vec<_> = HOSTILE.iter().map(|hostile| Endpoint::start(hostile.behaviour)).collect();
     let urls = HOSTILE.iter().zip(&endpoints).map(|(hostile, endpoint)| {
         (format!("{}://{}/hooks/canary", hostile.scheme, endpoint.address), Some(hostile.code))
     });
-    let here = (scene.here().url, None);
+    let here = (testbed.new_integration().url, None);
     let all = urls.chain([(METADATA.0.to_owned(), Some(METADATA.1)), here]);
 
-    // Each integration wants an alert of its own, told by the severity.
+    // Each integration wants alerts of its own severity.
     let (mut records, mut deliveries) = (Vec::new(), Vec::new());
     for (number, (url, code)) in all.enumerate() {
         let severity = format!("severity-{number}");
-        let mut new = scene.here();
+        let mut new = testbed.new_integration();
         new.filter.severities = vec![severity.clone()];
-        let created = scene.create(new).await?;
+        let created = testbed.create(new).await?;
         // Past the API, which refuses one of them.
-        let integration = scene.stack.overwrite(&created, |integration| integration.url = url).await?;
-        let mut alert = scene.alert();
+        let integration = testbed.stack.overwrite(&created, |integration| integration.url = url).await?;
+        let mut alert = testbed.alert();
         alert["alert"]["severity"] = json!(severity);
         let body = alert.to_string();
-        deliveries.push((scene.delivery(&integration, &body)?, integration, code));
+        deliveries.push((testbed.delivery(&integration, &body)?, integration, code));
         records.push(record(number, &body));
     }
-    let answer = scene.stack.invoke(Function::Deliver, &json!({ "Records": records })).await?;
+    let answer = testbed.stack.invoke(Function::Deliver, &json!({ "Records": records })).await?;
     assert_eq!(answer, json!({ "batchItemFailures": [] }));
 
     let mut slowest = None;
     for (key, _, code) in &deliveries {
         let Some(code) = code else { continue };
         let tried = |record: &domain::delivery::Record| !record.attempts.is_empty();
-        let record = scene.stack.record_when(*key, SOON, "a delivery that was tried", tried).await?;
-        let attempt = record.attempts.first().ok_or("it was tried")?;
+        let record = testbed.stack.record_when(*key, SOON, "a delivery that was tried", tried).await?;
+        let attempt = record.attempts.first().context("it was tried")?;
         assert_eq!(attempt.error.as_ref().map(|error| error.code.as_str()), Some(*code), "{record:?}");
         slowest = slowest.max(Some(ended_at(attempt)));
     }
-    let (healthy, ..) = deliveries.last().ok_or("the last one is healthy")?;
-    let record = scene.record(*healthy, Status::Delivered).await?;
+    let (healthy, ..) = deliveries.last().context("the last one is healthy")?;
+    let record = testbed.record(*healthy, Status::Delivered).await?;
     assert_eq!(outcomes(&record), [(1, "accepted", Some(200))]);
-    let arrivals = scene.arrivals();
+    let arrivals = testbed.arrivals();
     assert_eq!(arrivals.len(), 1);
     assert!(Some(arrivals[0].at) < slowest, "it did not wait for the others: {} and {slowest:?}", arrivals[0].at);
 
-    // Not all of their attempts: they cost this machine, which others use too.
+    // Their further attempts would slow down the other journeys.
     for (_, integration, _) in &deliveries {
-        scene.stack.delete(integration).await?;
+        testbed.stack.delete(integration).await?;
     }
     Ok(())
 }
 
-/// A message as Lambda gets it.
+/// An SQS message as Lambda passes it on.
 fn record(number: usize, body: &str) -> Value {
     json!({
         "messageId": format!("message-{number}"),

@@ -1,7 +1,8 @@
-//! A customer's settings: creating, reading, changing and deleting integrations, and what is said to bad input.
+//! A customer's settings: creating, reading, changing and deleting integrations, and the answers to invalid input.
 
 use std::io::Read;
 
+use anyhow::{Context, anyhow};
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::delivery::Status;
 use domain::integration::{DisabledReason, Integration};
@@ -12,28 +13,27 @@ use harness::local_cloud::sdk_config;
 use harness::receiver::{Answer, Receiver};
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use support::function::Function;
 
-use crate::at_hand::{ApiAtHand, Link, Weather};
-use crate::scene::{CANARY, PATH, STANDARD_SECRET, Scene, header};
+use crate::in_process_api::{FaultyLink, InProcessApi, LinkFault};
+use crate::testbed::{CANARY, PATH, STANDARD_SECRET, Testbed, header};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IF_MATCH: HeaderName = http::header::IF_MATCH;
 
-/// A value whose last four characters may be shown, and no more of it.
+/// A header value, of which only the last four characters may be shown.
 const LONG_VALUE: &str = "Bearer canary-0123456789-wxyz";
 
-pub async fn from_creation_to_deletion(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
+pub async fn from_creation_to_deletion(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
     assert_eq!(api.list().await?, json!({"items": [], "next_cursor": null}));
 
     let answer = post(
         &api,
         &json!({
-            "name": " Pager ", "url": scene.receiver.url(PATH), "method": "PUT", "signing_secret": STANDARD_SECRET,
+            "name": " Pager ", "url": testbed.receiver.url(PATH), "method": "PUT", "signing_secret": STANDARD_SECRET,
             "headers": {"Authorization": LONG_VALUE, "X-Short": "canary"}, "event_types": ["alert.triggered"],
             "severities": ["critical"], "project_ids": [10],
         }),
@@ -41,14 +41,14 @@ pub async fn from_creation_to_deletion(scene: Scene) -> Result<(), Failed> {
     .await?
     .expect(StatusCode::CREATED)?;
     let created = answer.json()?;
-    let id = created["id"].as_str().ok_or("no id")?.to_owned();
+    let id = created["id"].as_str().context("no id")?.to_owned();
     assert_eq!(answer.header("location"), Some(format!("/integrations/{id}").as_str()));
     assert_eq!(answer.header("etag"), Some("\"1\""));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(
         created,
         json!({
-            "id": id, "name": "Pager", "url": scene.receiver.url(PATH), "method": "PUT", "enabled": true,
+            "id": id, "name": "Pager", "url": testbed.receiver.url(PATH), "method": "PUT", "enabled": true,
             "headers": {"authorization": {"last4": "wxyz"}, "x-short": {"last4": null}},
             "has_signing_secret": true, "signing_secret_last4": STANDARD_SECRET[STANDARD_SECRET.len() - 4..],
             "signing_secret_format": "whsec",
@@ -62,10 +62,10 @@ pub async fn from_creation_to_deletion(scene: Scene) -> Result<(), Failed> {
     assert_eq!(api.read(&id).await?, created);
     assert_eq!(api.list().await?["items"], json!([created]));
 
-    let body = scene.raise().await?;
-    let integration = scene.stack.find_integration(scene.organization, &id).await?;
-    scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
-    let arrivals = scene.arrivals();
+    let body = testbed.send_alert().await?;
+    let integration = testbed.stack.find_integration(testbed.organization, &id).await?;
+    testbed.record(testbed.delivery(&integration, &body)?, Status::Delivered).await?;
+    let arrivals = testbed.arrivals();
     assert_eq!((arrivals.len(), &arrivals[0].method), (1, &Method::PUT));
     assert_eq!((header(&arrivals[0], "authorization"), header(&arrivals[0], "x-short")), (LONG_VALUE, "canary"));
     assert_eq!(api.read(&id).await?["health"]["state"], "healthy");
@@ -83,12 +83,12 @@ pub async fn from_creation_to_deletion(scene: Scene) -> Result<(), Failed> {
     Ok(())
 }
 
-pub async fn a_patch_keeps_what_it_does_not_name(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let id = created(
+pub async fn a_patch_keeps_what_it_does_not_name(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let id = create_integration(
         &api,
         &json!({
-            "name": "Pager", "url": scene.receiver.url(PATH), "signing_secret": STANDARD_SECRET,
+            "name": "Pager", "url": testbed.receiver.url(PATH), "signing_secret": STANDARD_SECRET,
             "headers": {"Authorization": LONG_VALUE, "X-Tenant": "canary-tenant-0001"},
         }),
     )
@@ -100,10 +100,10 @@ pub async fn a_patch_keeps_what_it_does_not_name(scene: Scene) -> Result<(), Fai
     assert_eq!(changed["headers"], json!({"authorization": {"last4": "wxyz"}, "x-new": {"last4": "wxyz"}}));
     assert_eq!(changed["has_signing_secret"], true);
 
-    let integration = scene.stack.find_integration(scene.organization, &id).await?;
-    let body = scene.raise().await?;
-    scene.record(scene.delivery(&integration, &body)?, Status::Delivered).await?;
-    let arrival = &scene.arrivals()[0];
+    let integration = testbed.stack.find_integration(testbed.organization, &id).await?;
+    let body = testbed.send_alert().await?;
+    testbed.record(testbed.delivery(&integration, &body)?, Status::Delivered).await?;
+    let arrival = &testbed.arrivals()[0];
     assert_eq!((header(arrival, "authorization"), header(arrival, "x-new")), (LONG_VALUE, LONG_VALUE));
     assert_eq!(arrival.header("x-tenant"), None);
     assert!(arrival.header("x-roboticks-signature").is_some());
@@ -120,9 +120,9 @@ pub async fn a_patch_keeps_what_it_does_not_name(scene: Scene) -> Result<(), Fai
     Ok(())
 }
 
-pub async fn an_update_is_not_lost(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
+pub async fn an_update_is_not_lost(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH)})).await?;
     let path = format!("/integrations/{id}");
     let patch = |name: &str, tag: &'static str| {
         let content = Content::json(&json!({ "name": name })).with(IF_MATCH, HeaderValue::from_static(tag));
@@ -138,7 +138,7 @@ pub async fn an_update_is_not_lost(scene: Scene) -> Result<(), Failed> {
     assert_eq!(api.read(&id).await?["name"], "First");
     patch("Whichever", "*").await?.expect(StatusCode::OK)?;
 
-    // Without a precondition nobody's change is lost either: each is made to what the others have made of it.
+    // Without a precondition no change is lost either: each is applied to the result of the others.
     let (severities, projects) = (json!({"severities": ["critical"]}), json!({"project_ids": [1]}));
     let (one, other) = tokio::join!(api.change(&id, &severities), api.change(&id, &projects));
     one?;
@@ -146,7 +146,7 @@ pub async fn an_update_is_not_lost(scene: Scene) -> Result<(), Failed> {
     let both = api.read(&id).await?;
     assert_eq!((&both["severities"], &both["project_ids"]), (&json!(["critical"]), &json!([1])));
 
-    // Many at once are too many for some perhaps, and that is no failure of ours.
+    // When many changes come at once, some may be refused with 409 and `Retry-After`.
     let renamed = |number| {
         let content = Content::json(&json!({"name": format!("Name {number}")}));
         call(&api, Method::PATCH, &path, content)
@@ -156,40 +156,40 @@ pub async fn an_update_is_not_lost(scene: Scene) -> Result<(), Failed> {
         match answer.status {
             StatusCode::OK => {}
             StatusCode::CONFLICT => assert_eq!(answer.header("retry-after"), Some("1"), "{}", answer.text()),
-            other => return Err(format!("{other}: {}", answer.text()).into()),
+            other => return Err(anyhow!("{other}: {}", answer.text())),
         }
     }
     Ok(())
 }
 
-/// As often as it is said: neither the version nor the time of the last change moves, and nothing is sealed anew.
-pub async fn what_changes_nothing_makes_no_version(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
+/// However often it is repeated: the version and the time of the last change stay, and nothing is encrypted again.
+pub async fn what_changes_nothing_makes_no_version(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
     let body = json!({
-        "name": "Pager", "url": scene.receiver.url(PATH), "signing_secret": STANDARD_SECRET,
+        "name": "Pager", "url": testbed.receiver.url(PATH), "signing_secret": STANDARD_SECRET,
         "headers": {"Authorization": LONG_VALUE, "X-Tenant": "canary-tenant-0001"}, "severities": ["critical"],
     });
-    let id = created(&api, &body).await?;
-    let before = scene.stack.find_integration(scene.organization, &id).await?;
+    let id = create_integration(&api, &body).await?;
+    let before = testbed.stack.find_integration(testbed.organization, &id).await?;
     for patch in [json!({}), json!({"headers": {"X-Tenant": "canary-tenant-0001", "X-Gone": null}}), body] {
         let answer = call(&api, Method::PATCH, &format!("/integrations/{id}"), Content::json(&patch)).await?;
         assert_eq!(answer.expect(StatusCode::OK)?.header("etag"), Some("\"1\""));
     }
-    assert_eq!(scene.stack.find_integration(scene.organization, &id).await?, before);
+    assert_eq!(testbed.stack.find_integration(testbed.organization, &id).await?, before);
     Ok(())
 }
 
-/// Whoever switched it off; and what is known of its endpoint outlives that.
-pub async fn off_says_since_when_and_why(scene: Scene) -> Result<(), Failed> {
-    scene.receiver.script(PATH, [Answer::with_header(503, "retry-after", "4"), Answer::Status(410)]);
-    let api = scene.api().await?;
-    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
-    let integration = scene.stack.find_integration(scene.organization, &id).await?;
-    let body = scene.raise().await?;
-    let key = scene.delivery(&integration, &body)?;
-    scene.waiting_for(key, 2).await?;
+/// It does not matter who switched it off, and the health of its endpoint is remembered.
+pub async fn disabled_says_since_when_and_why(testbed: Testbed) -> anyhow::Result<()> {
+    testbed.receiver.script(PATH, [Answer::with_header(503, "retry-after", "4"), Answer::Status(410)]);
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH)})).await?;
+    let integration = testbed.stack.find_integration(testbed.organization, &id).await?;
+    let body = testbed.send_alert().await?;
+    let key = testbed.delivery(&integration, &body)?;
+    testbed.record_waiting_for(key, 2).await?;
     let failed = api.delivery(&id, &key.delivery_id.to_string()).await?;
-    scene.record(key, Status::Failed).await?;
+    testbed.record(key, Status::Failed).await?;
 
     let gone = api.read(&id).await?;
     let off = |since: &Value, code: &str, health: &Value| {
@@ -209,28 +209,27 @@ pub async fn off_says_since_when_and_why(scene: Scene) -> Result<(), Failed> {
     off(&by_hand["updated_at"], "by_hand", &by_hand["health"]);
     assert_eq!(api.change(&id, &json!({"enabled": true})).await?["health"], on["health"]);
 
-    let born_off = json!({"name": "Later", "url": scene.receiver.url(PATH), "enabled": false});
+    let born_off = json!({"name": "Later", "url": testbed.receiver.url(PATH), "enabled": false});
     let born_off = api.create(&born_off).await?;
     off(&born_off["created_at"], "by_hand", &born_off["health"]);
 
-    // Switched off before its time was kept.
-    let integration = scene.stack.find_integration(scene.organization, &id).await?;
+    // One that was switched off before the time of that was stored.
+    let integration = testbed.stack.find_integration(testbed.organization, &id).await?;
     let edit = |integration: &mut Integration| {
         (integration.enabled, integration.disabled_reason) = (false, Some(DisabledReason::Gone));
     };
-    scene.stack.overwrite(&integration, edit).await?;
+    testbed.stack.overwrite(&integration, edit).await?;
     off(&Value::Null, "gone", &api.read(&id).await?["health"]);
     Ok(())
 }
 
-/// Each in its own words: what is large and compressed is another representation, with another entity tag.
-pub async fn compressed_for_whoever_takes_that(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH)});
-    let small = created(&api, &body).await?;
-    let large =
-        json!({"name": "Pager", "url": scene.receiver.url(PATH), "project_ids": Vec::from_iter(1_000_000..1_000_100)});
-    let large = created(&api, &large).await?;
+/// A large compressed answer is another representation, with another entity tag.
+pub async fn large_answers_are_compressed_on_request(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let body = json!({"name": "Pager", "url": testbed.receiver.url(PATH)});
+    let small = create_integration(&api, &body).await?;
+    let large = json!({"name": "Pager", "url": testbed.receiver.url(PATH), "project_ids": Vec::from_iter(1_000_000..1_000_100)});
+    let large = create_integration(&api, &large).await?;
     let [small, large] = [small, large].map(|id| format!("/integrations/{id}"));
     let accepting = |path, coding| {
         call(&api, Method::GET, path, Content::none().with(ACCEPT_ENCODING, HeaderValue::from_static(coding)))
@@ -260,16 +259,18 @@ pub async fn compressed_for_whoever_takes_that(scene: Scene) -> Result<(), Faile
     assert_problem(&renamed().await?, StatusCode::PRECONDITION_FAILED, &["If-Match"])
 }
 
-/// What one user of an organization wrote for one endpoint, another cannot have sent to an endpoint of theirs.
-pub async fn stored_header_values_stay_home(scene: Scene) -> Result<(), Failed> {
+/// One user's header values for an endpoint must not be sent to an endpoint that another user sets.
+pub async fn stored_header_values_go_to_no_other_origin(testbed: Testbed) -> anyhow::Result<()> {
     let elsewhere = Receiver::start().await?;
-    let (home, away) = (scene.receiver.url(PATH), elsewhere.url(PATH));
-    let api = scene.api().await?;
+    let (home, away) = (testbed.receiver.url(PATH), elsewhere.url(PATH));
+    let api = testbed.api().await?;
     let headers = json!({"Authorization": LONG_VALUE, "X-Tenant": "canary-tenant"});
-    let id =
-        created(&api, &json!({"name": "Pager", "url": home, "signing_secret": STANDARD_SECRET, "headers": headers}))
-            .await?;
-    let before = scene.stack.find_integration(scene.organization, &id).await?;
+    let id = create_integration(
+        &api,
+        &json!({"name": "Pager", "url": home, "signing_secret": STANDARD_SECRET, "headers": headers}),
+    )
+    .await?;
+    let before = testbed.stack.find_integration(testbed.organization, &id).await?;
     let path = format!("/integrations/{id}");
     let patch = |body: Value| call(&api, Method::PATCH, &path, Content::json(&body));
 
@@ -290,15 +291,15 @@ pub async fn stored_header_values_stay_home(scene: Scene) -> Result<(), Failed> 
         let place = away.trim_end_matches(PATH);
         assert!(refused.text().contains(&format!("write it again for {place},")), "{}", refused.text());
     }
-    assert_eq!(scene.stack.find_integration(scene.organization, &id).await?, before, "nothing is changed");
+    assert_eq!(testbed.stack.find_integration(testbed.organization, &id).await?, before, "nothing is changed");
     api.test(&id).await?;
     assert_eq!(elsewhere.arrivals().len(), 0);
 
-    // The same place by another path, and written otherwise.
-    let elsewhere_here = scene.receiver.url("/other/canary").replace("http://127.0.0.1", "HTTP://127.1");
+    // The same origin, with another path and in another spelling.
+    let elsewhere_here = testbed.receiver.url("/other/canary").replace("http://127.0.0.1", "HTTP://127.1");
     patch(json!({ "url": elsewhere_here })).await?.expect(StatusCode::OK)?;
     api.test(&id).await?;
-    let arrivals = scene.receiver.arrivals();
+    let arrivals = testbed.receiver.arrivals();
     assert_eq!(arrivals.iter().map(|arrival| arrival.path.as_str()).collect::<Vec<_>>(), [PATH, "/other/canary"]);
     for arrival in &arrivals {
         assert_eq!((header(arrival, "authorization"), header(arrival, "x-tenant")), (LONG_VALUE, "canary-tenant"));
@@ -312,26 +313,27 @@ pub async fn stored_header_values_stay_home(scene: Scene) -> Result<(), Failed> 
     assert_eq!(arrivals.len(), 1);
     assert_eq!(header(&arrivals[0], "authorization"), "canary-2");
     assert_eq!(arrivals[0].header("x-tenant"), None);
-    // It is never sent, so it may stay.
+    // The signing secret is never sent, so it may stay.
     Webhook::new(STANDARD_SECRET)?.verify(&arrivals[0].body, &arrivals[0].headers)?;
     Ok(())
 }
 
-/// Whoever moves the URL has read the integration before a header was added to it: the value does not go along.
-pub async fn a_value_that_comes_while_the_url_moves_stays_home(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let link = Link::to(scene.stack.endpoint(), Weather::DelaysReads).await?;
-    let slow = ApiAtHand::open(&scene, &[], &link.url()).await?;
-    let (home, away) = (scene.receiver.url(PATH), json!({"url": "http://127.0.0.1:1024/canary"}));
-    let round = async || -> Result<Option<StatusCode>, Failed> {
-        let id = created(&api, &json!({"name": "Pager", "url": home})).await?;
+/// The URL is changed by a request that read the integration before a header was added: the new value must not be sent
+/// to the new URL.
+pub async fn a_header_added_while_the_url_changes_is_not_sent_elsewhere(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let link = FaultyLink::start(testbed.stack.endpoint(), LinkFault::DelayReads).await?;
+    let slow = InProcessApi::new(&testbed, &[], &link.url()).await?;
+    let (home, away) = (testbed.receiver.url(PATH), json!({"url": "http://127.0.0.1:1024/canary"}));
+    let round = async || -> anyhow::Result<Option<StatusCode>> {
+        let id = create_integration(&api, &json!({"name": "Pager", "url": home})).await?;
         let path = format!("/integrations/{id}");
         let added = Content::json(&json!({"headers": {"Authorization": LONG_VALUE}}));
         let (moved, added) =
             tokio::join!(slow.call(Method::PATCH, &path, &[], Some(&away)), call(&api, Method::PATCH, &path, added));
         let (moved, is_first) = (moved?, added?.expect(StatusCode::OK)?.header("etag") == Some("\"2\""));
         assert_eq!(api.read(&id).await?["url"] == home, moved.status == StatusCode::UNPROCESSABLE_ENTITY);
-        // Where the URL had moved before, the value was given for where it leads.
+        // If the URL was changed first, the value was given for the new URL.
         Ok(is_first.then_some(moved.status))
     };
     let refused: Vec<_> = join_all((0..6).map(|_| round())).await.into_iter().collect::<Result<_, _>>()?;
@@ -339,17 +341,17 @@ pub async fn a_value_that_comes_while_the_url_moves_stays_home(scene: Scene) -> 
     assert!(!refused.is_empty(), "of six reads that are slow, one is slower than a write");
     assert!(refused.iter().all(|&status| status == StatusCode::UNPROCESSABLE_ENTITY), "{refused:?}");
 
-    // Who names the version that was read is told that it is gone, and not of a header that was not there.
-    let id = created(&api, &json!({"name": "Pager", "url": home})).await?;
+    // A request with If-Match is told that the version is outdated, rather than about a header.
+    let id = create_integration(&api, &json!({"name": "Pager", "url": home})).await?;
     api.change(&id, &json!({"headers": {"Authorization": LONG_VALUE}})).await?;
     let late = slow.call(Method::PATCH, &format!("/integrations/{id}"), &[("if-match", "\"1\"")], Some(&away)).await?;
     assert_eq!(late.status, StatusCode::PRECONDITION_FAILED, "{}", late.body);
     Ok(())
 }
 
-/// Here, what the names of this machine lead to is allowed: the API is told that it is not.
-pub async fn a_host_is_looked_up_when_it_is_set_or_switched_on(scene: Scene) -> Result<(), Failed> {
-    let strict = ApiAtHand::open(&scene, &[("ALLOW_PRIVATE_NETWORKS", "")], scene.stack.endpoint()).await?;
+/// The stack allows this machine's addresses; this API is configured not to.
+pub async fn a_host_is_looked_up_when_it_is_set_or_switched_on(testbed: Testbed) -> anyhow::Result<()> {
+    let strict = InProcessApi::new(&testbed, &[("ALLOW_PRIVATE_NETWORKS", "")], testbed.stack.endpoint()).await?;
     let here = json!({"name": "Pager", "url": "http://localhost:1024/canary"});
     let refused = strict.call(Method::POST, "/integrations", &[], Some(&here)).await?;
     assert_eq!(
@@ -357,9 +359,9 @@ pub async fn a_host_is_looked_up_when_it_is_set_or_switched_on(scene: Scene) -> 
         (StatusCode::UNPROCESSABLE_ENTITY, &json!("url"))
     );
 
-    // The name has come to lead here since it was set.
-    let api = scene.api().await?;
-    let id = created(&api, &here).await?;
+    // As if the name had been changed in DNS to this machine's address since it was set.
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &here).await?;
     api.change(&id, &json!({"enabled": false})).await?;
     let path = format!("/integrations/{id}");
     for (patch, status) in [
@@ -376,14 +378,14 @@ pub async fn a_host_is_looked_up_when_it_is_set_or_switched_on(scene: Scene) -> 
     Ok(())
 }
 
-pub async fn an_unreadable_one_hides_no_other(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH)});
-    let (broken, sound) = (created(&api, &body).await?, created(&api, &body).await?);
-    aws_sdk_dynamodb::Client::new(&sdk_config(scene.stack.endpoint()))
+pub async fn an_unreadable_integration_hides_no_other(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let body = json!({"name": "Pager", "url": testbed.receiver.url(PATH)});
+    let (broken, sound) = (create_integration(&api, &body).await?, create_integration(&api, &body).await?);
+    aws_sdk_dynamodb::Client::new(&sdk_config(testbed.stack.endpoint()))
         .update_item()
-        .table_name(scene.stack.output("IntegrationsTableName")?)
-        .key("organization_id", AttributeValue::N(scene.organization.to_string()))
+        .table_name(testbed.stack.output("IntegrationsTableName")?)
+        .key("organization_id", AttributeValue::N(testbed.organization.to_string()))
         .key("integration_id", AttributeValue::S(broken))
         .update_expression("SET version = :broken")
         .expression_attribute_values(":broken", AttributeValue::S("broken".to_owned()))
@@ -392,23 +394,23 @@ pub async fn an_unreadable_one_hides_no_other(scene: Scene) -> Result<(), Failed
     let listed = api.list().await?;
     let ids: Vec<_> = listed["items"].as_array().into_iter().flatten().map(|item| &item["id"]).collect();
     assert_eq!(ids, [&json!(sound)]);
-    let told = scene.stack.log_lines(Function::Api).await?.into_iter().any(|line| {
-        line.contains("left out of a list") && line.contains(&format!("\"organization_id\":{},", scene.organization))
+    let told = testbed.stack.log_lines(Function::Api).await?.into_iter().any(|line| {
+        line.contains("left out of a list") && line.contains(&format!("\"organization_id\":{},", testbed.organization))
     });
     assert!(told, "an operator is told");
     Ok(())
 }
 
-/// Many at once, so that some find neither the others' answer nor what they created when they look.
-pub async fn asking_often_creates_once(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH), "generate_signing_secret": true});
+/// Many at once, so that some find neither the others' answer nor the integration that these created.
+pub async fn repeated_requests_create_once(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let body = json!({"name": "Pager", "url": testbed.receiver.url(PATH), "generate_signing_secret": true});
     let key = HeaderValue::from_static("5f0c2c9e-6f2e-4d8f-9d3a-0a1b2c3d4e5f");
     let ask = || call(&api, Method::POST, "/integrations", Content::json(&body).with(IDEMPOTENCY_KEY, key.clone()));
-    let link = Link::to(scene.stack.endpoint(), Weather::DelaysReads).await?;
-    let at_hand = ApiAtHand::open(&scene, &[], &link.url()).await?;
+    let link = FaultyLink::start(testbed.stack.endpoint(), LinkFault::DelayReads).await?;
+    let in_process_api = InProcessApi::new(&testbed, &[], &link.url()).await?;
     let named = [("idempotency-key", "5f0c2c9e-6f2e-4d8f-9d3a-0a1b2c3d4e5f")];
-    let many = (0..16).map(|_| at_hand.call(Method::POST, "/integrations", &named, Some(&body)));
+    let many = (0..16).map(|_| in_process_api.call(Method::POST, "/integrations", &named, Some(&body)));
     let answers = join_all(many).await.into_iter().collect::<Result<Vec<_>, _>>()?;
     let one = &answers[0];
     for other in &answers {
@@ -420,7 +422,7 @@ pub async fn asking_often_creates_once(scene: Scene) -> Result<(), Failed> {
     assert!(secret.starts_with("whsec_"), "a secret of ours");
     assert_eq!(api.list().await?["items"].as_array().map(Vec::len), Some(1));
 
-    let other_body = Content::json(&json!({"name": "Other", "url": scene.receiver.url(PATH)}));
+    let other_body = Content::json(&json!({"name": "Other", "url": testbed.receiver.url(PATH)}));
     let refused = call(&api, Method::POST, "/integrations", other_body.with(IDEMPOTENCY_KEY, key.clone())).await?;
     assert_problem(&refused, StatusCode::UNPROCESSABLE_ENTITY, &["Idempotency-Key"])?;
 
@@ -437,15 +439,15 @@ pub async fn asking_often_creates_once(scene: Scene) -> Result<(), Failed> {
     )
 }
 
-/// The most that the journeys' stack lets an organization have: see `parameters` in `main.rs`.
-pub async fn an_organization_has_only_so_many(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let most: usize = scene.stack.parameters().get("MaxIntegrations").ok_or("not set")?.parse()?;
-    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH)});
+/// The limit of the journeys' stack: see `parameters` in `main.rs`.
+pub async fn an_organization_has_a_limit(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let most: usize = testbed.stack.parameters().get("MaxIntegrations").context("not set")?.parse()?;
+    let body = json!({"name": "Pager", "url": testbed.receiver.url(PATH)});
     for _ in 0..most - 2 {
-        created(&api, &body).await?;
+        create_integration(&api, &body).await?;
     }
-    // Two places are left, and four ask at once.
+    // Two more are allowed, and four are requested at once.
     let asking = [post(&api, &body), post(&api, &body), post(&api, &body), post(&api, &body)];
     let answers = join_all(asking).await.into_iter().collect::<Result<Vec<_>, _>>()?;
     let with = |status| answers.iter().filter(|answer| answer.status == status).count();
@@ -454,9 +456,9 @@ pub async fn an_organization_has_only_so_many(scene: Scene) -> Result<(), Failed
     Ok(())
 }
 
-pub async fn bad_input_is_told_by_field(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
+pub async fn bad_input_is_reported_by_field(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH)})).await?;
     let good = |changes: Value| {
         let mut body = json!({"name": "Pager", "url": "https://example.com/canary"});
         if let (Some(body), Some(changes)) = (body.as_object_mut(), changes.as_object()) {
@@ -560,8 +562,8 @@ pub async fn bad_input_is_told_by_field(scene: Scene) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A problem document with these fields at fault; whatever canary the input held is not in it.
-pub fn assert_problem(answer: &Response, status: StatusCode, fields: &[&str]) -> Result<(), Failed> {
+/// Checks that an answer is a problem document about these fields, without any canary of the input.
+pub fn assert_problem(answer: &Response, status: StatusCode, fields: &[&str]) -> anyhow::Result<()> {
     assert_eq!(answer.status, status, "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
@@ -579,19 +581,19 @@ pub fn assert_problem(answer: &Response, status: StatusCode, fields: &[&str]) ->
     Ok(())
 }
 
-pub async fn created(api: &Api, integration: &Value) -> Result<String, Failed> {
+pub async fn create_integration(api: &Api, integration: &Value) -> anyhow::Result<String> {
     let created = api.create(integration).await?;
-    Ok(created["id"].as_str().ok_or("no id")?.to_owned())
+    Ok(created["id"].as_str().context("no id")?.to_owned())
 }
 
-async fn post(api: &Api, body: &Value) -> Result<Response, Failed> {
+async fn post(api: &Api, body: &Value) -> anyhow::Result<Response> {
     call(api, Method::POST, "/integrations", Content::json(body)).await
 }
 
-async fn get(api: &Api, path: &str) -> Result<Response, Failed> {
+async fn get(api: &Api, path: &str) -> anyhow::Result<Response> {
     call(api, Method::GET, path, Content::none()).await
 }
 
-async fn call(api: &Api, method: Method, path: &str, content: Content) -> Result<Response, Failed> {
-    Ok(api.call(method, path, content).await?)
+async fn call(api: &Api, method: Method, path: &str, content: Content) -> anyhow::Result<Response> {
+    api.call(method, path, content).await
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use domain::alert::event::EventType;
 use domain::delivery::ledger::{End, State};
 use domain::delivery::{Identity, Record, Status};
@@ -13,28 +14,27 @@ use harness::receiver::{Answer, Arrival};
 use http::header::IF_MATCH;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
-use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use support::function::Function;
 
-use crate::at_hand::{ApiAtHand, Link, Weather};
-use crate::integrations::{assert_problem, created};
-use crate::scene::{PATH, SOON, STANDARD_SECRET, Scene, header};
+use crate::in_process_api::{FaultyLink, InProcessApi, LinkFault};
+use crate::integrations::{assert_problem, create_integration};
+use crate::testbed::{PATH, SOON, STANDARD_SECRET, Testbed, header};
 
-pub async fn pages_and_filters(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
-    let integration = scene.stack.find_integration(scene.organization, &id).await?;
+pub async fn pages_and_filters(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH)})).await?;
+    let integration = testbed.stack.find_integration(testbed.organization, &id).await?;
     let mut sent = Vec::new();
     for number in 0..7 {
-        let mut alert = scene.alert();
+        let mut alert = testbed.alert();
         if number % 2 == 1 {
             alert["event_type"] = json!("alert.resolved");
         }
         let body = alert.to_string();
-        scene.send(&body).await?;
-        let key = scene.delivery(&integration, &body)?;
-        scene.record(key, Status::Delivered).await?;
+        testbed.send(&body).await?;
+        let key = testbed.delivery(&integration, &body)?;
+        testbed.record(key, Status::Delivered).await?;
         sent.push((key.delivery_id.to_string(), alert));
     }
     let newest_first: Vec<_> = sent.iter().rev().map(|(id, _)| id.clone()).collect();
@@ -51,7 +51,7 @@ pub async fn pages_and_filters(scene: Scene) -> Result<(), Failed> {
     assert_eq!(ids(api.all_deliveries(&id, "status=delivered").await?).len(), 7);
 
     let third = api.delivery(&id, &sent[2].0).await?;
-    let received = third["created_at"].as_str().ok_or("no time")?;
+    let received = third["created_at"].as_str().context("no time")?;
     assert_eq!(ids(api.all_deliveries(&id, &format!("to={received}")).await?), &newest_first[4..]);
     assert_eq!(ids(api.all_deliveries(&id, &format!("from={received}")).await?), &newest_first[..5]);
     Ok(())
@@ -61,16 +61,16 @@ fn ids(items: Vec<Value>) -> Vec<String> {
     items.iter().filter_map(|item| item["id"].as_str().map(str::to_owned)).collect()
 }
 
-pub async fn a_delivery_explains_itself(scene: Scene) -> Result<(), Failed> {
-    scene.receiver.script(PATH, [Answer::Status(500), Answer::Hang]);
-    let api = scene.api().await?;
-    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
-    let integration = scene.stack.find_integration(scene.organization, &id).await?;
-    // Numbers that a parser would round, and an order that it might change.
-    let body = scene.alert().to_string().replacen('{', r#"{ "zzz": 12345678901234567890.10, "aaa": 1,"#, 1);
-    scene.send(&body).await?;
-    let key = scene.delivery(&integration, &body)?;
-    let record = scene.waiting_for(key, 3).await?;
+pub async fn a_delivery_shows_its_attempts(testbed: Testbed) -> anyhow::Result<()> {
+    testbed.receiver.script(PATH, [Answer::Status(500), Answer::Hang]);
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH)})).await?;
+    let integration = testbed.stack.find_integration(testbed.organization, &id).await?;
+    // Numbers that a parser would round, and an order of keys that it might change.
+    let body = testbed.alert().to_string().replacen('{', r#"{ "zzz": 12345678901234567890.10, "aaa": 1,"#, 1);
+    testbed.send(&body).await?;
+    let key = testbed.delivery(&integration, &body)?;
+    let record = testbed.record_waiting_for(key, 3).await?;
 
     let path = format!("/integrations/{id}/deliveries/{}", key.delivery_id);
     let answer = api.call(Method::GET, &path, Content::none()).await?.expect(StatusCode::OK)?;
@@ -94,14 +94,14 @@ pub async fn a_delivery_explains_itself(scene: Scene) -> Result<(), Failed> {
     Ok(())
 }
 
-pub async fn sent_again_by_hand(scene: Scene) -> Result<(), Failed> {
-    scene.receiver.script(PATH, [Answer::Status(410), Answer::Status(500), Answer::Status(200)]);
-    let api = scene.api().await?;
-    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
-    let integration = scene.stack.find_integration(scene.organization, &id).await?;
-    let body = scene.raise().await?;
-    let key = scene.delivery(&integration, &body)?;
-    scene.record(key, Status::Failed).await?;
+pub async fn sent_again_by_hand(testbed: Testbed) -> anyhow::Result<()> {
+    testbed.receiver.script(PATH, [Answer::Status(410), Answer::Status(500), Answer::Status(200)]);
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH)})).await?;
+    let integration = testbed.stack.find_integration(testbed.organization, &id).await?;
+    let body = testbed.send_alert().await?;
+    let key = testbed.delivery(&integration, &body)?;
+    testbed.record(key, Status::Failed).await?;
     let read = api.read(&id).await?;
     assert_eq!((&read["enabled"], &read["health"]["reason"]["code"]), (&json!(false), &json!("gone")));
 
@@ -112,56 +112,56 @@ pub async fn sent_again_by_hand(scene: Scene) -> Result<(), Failed> {
 
     let answer = redeliver().await?.expect(StatusCode::ACCEPTED)?.json()?;
     assert_eq!((&answer["status"], &answer["redeliveries_left"]), (&json!("waiting"), &json!(3)));
-    let record = scene.record(key, Status::Delivered).await?;
+    let record = testbed.record(key, Status::Delivered).await?;
     let made: Vec<_> = record.attempts.iter().map(|attempt| (attempt.number, attempt.status_code)).collect();
     assert_eq!(made, [(1, Some(410)), (2, Some(500)), (3, Some(200))], "a round has its own retries");
     assert_eq!((record.round_start, record.rounds), (2, 2));
     let attempts: Vec<_> =
-        scene.arrivals().iter().map(|arrival| header(arrival, "x-roboticks-attempt").to_owned()).collect();
+        testbed.arrivals().iter().map(|arrival| header(arrival, "x-roboticks-attempt").to_owned()).collect();
     assert_eq!(attempts, ["1", "2", "3"]);
 
     for left in [2, 1, 0] {
         assert_eq!(redeliver().await?.expect(StatusCode::ACCEPTED)?.json()?["redeliveries_left"], left);
-        scene.record(key, Status::Delivered).await?;
+        testbed.record(key, Status::Delivered).await?;
     }
     assert_problem(&redeliver().await?, StatusCode::CONFLICT, &[])?;
-    assert_eq!(scene.arrivals().len(), 6);
+    assert_eq!(testbed.arrivals().len(), 6);
     Ok(())
 }
 
-pub async fn a_large_payload_is_sent_again_too(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
-    let integration = scene.stack.find_integration(scene.organization, &id).await?;
-    let mut alert = scene.alert();
+pub async fn a_large_payload_is_sent_again_too(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH)})).await?;
+    let integration = testbed.stack.find_integration(testbed.organization, &id).await?;
+    let mut alert = testbed.alert();
     let noise: String = (1_u64..400).map(|n| format!("{:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
     alert["noise"] = json!(noise);
     let body = alert.to_string();
-    scene.send(&body).await?;
-    let key = scene.delivery(&integration, &body)?;
-    let record = scene.record(key, Status::Delivered).await?;
+    testbed.send(&body).await?;
+    let key = testbed.delivery(&integration, &body)?;
+    let record = testbed.record(key, Status::Delivered).await?;
     assert!(record.payload.is_none(), "it has an item of its own");
     api.redeliver(&id, &key.delivery_id.to_string()).await?;
     let again = |record: &domain::delivery::Record| record.status == Status::Delivered && record.rounds == 2;
-    scene.stack.record_when(key, SOON, "a second round that is delivered", again).await?;
-    assert!(scene.arrivals().iter().all(|arrival| arrival.body == body.as_bytes()));
-    assert_eq!(scene.arrivals().len(), 2);
+    testbed.stack.record_when(key, SOON, "a second round that is delivered", again).await?;
+    assert!(testbed.arrivals().iter().all(|arrival| arrival.body == body.as_bytes()));
+    assert_eq!(testbed.arrivals().len(), 2);
     Ok(())
 }
 
-pub async fn rotated_secrets_sign_for_the_overlap(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH), "signing_secret": STANDARD_SECRET});
-    let id = created(&api, &body).await?;
+pub async fn rotated_secrets_sign_for_the_overlap(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let body = json!({"name": "Pager", "url": testbed.receiver.url(PATH), "signing_secret": STANDARD_SECRET});
+    let id = create_integration(&api, &body).await?;
     let rotated = api.rotate(&id, &json!({"overlap_seconds": 3})).await?;
-    let new = rotated["signing_secret"].as_str().ok_or("no generated secret")?.to_owned();
+    let new = rotated["signing_secret"].as_str().context("no generated secret")?.to_owned();
     assert!(rotated["previous_secret_valid_until"].is_string());
     api.test(&id).await?;
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     api.test(&id).await?;
 
-    let arrivals = scene.arrivals();
-    let verifies = |secret: &str, index: usize| -> Result<bool, Failed> {
+    let arrivals = testbed.arrivals();
+    let verifies = |secret: &str, index: usize| -> anyhow::Result<bool> {
         let webhook = standardwebhooks::Webhook::new(secret)?;
         Ok(webhook.verify(&arrivals[index].body, &arrivals[index].headers).is_ok())
     };
@@ -170,16 +170,16 @@ pub async fn rotated_secrets_sign_for_the_overlap(scene: Scene) -> Result<(), Fa
     assert!(arrivals[0].header("x-roboticks-signature-previous").is_some());
     assert!(arrivals[1].header("x-roboticks-signature-previous").is_none());
     assert_eq!(api.read(&id).await?["previous_secret_valid_until"], Value::Null);
-    let shown = scene.stack.log_lines(Function::Api).await?;
+    let shown = testbed.stack.log_lines(Function::Api).await?;
     assert!(!shown.iter().any(|line| line.contains(&new)));
     Ok(())
 }
 
-/// The secret whose overlap was promised signs on, unless its owner says otherwise.
-pub async fn a_promised_overlap_is_kept(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH), "signing_secret": STANDARD_SECRET});
-    let id = created(&api, &body).await?;
+/// A secret signs as long as promised, unless its owner ends that.
+pub async fn a_promised_overlap_is_kept(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let body = json!({"name": "Pager", "url": testbed.receiver.url(PATH), "signing_secret": STANDARD_SECRET});
+    let id = create_integration(&api, &body).await?;
     let path = format!("/integrations/{id}/rotate-secret");
     let rotate = |body: Value, tag: &'static str| {
         let content = Content::json(&body).with(IF_MATCH, HeaderValue::from_static(tag));
@@ -187,7 +187,7 @@ pub async fn a_promised_overlap_is_kept(scene: Scene) -> Result<(), Failed> {
     };
     let second =
         rotate(json!({"signing_secret": "canary-the-second"}), "\"1\"").await?.expect(StatusCode::OK)?.json()?;
-    let until = second["previous_secret_valid_until"].as_str().ok_or("no overlap")?;
+    let until = second["previous_secret_valid_until"].as_str().context("no overlap")?;
 
     let refused = rotate(json!({}), "*").await?;
     assert_problem(&refused, StatusCode::CONFLICT, &[])?;
@@ -200,7 +200,7 @@ pub async fn a_promised_overlap_is_kept(scene: Scene) -> Result<(), Failed> {
     assert_problem(&rotate(replacing(), "\"1\"").await?, StatusCode::PRECONDITION_FAILED, &["If-Match"])?;
     rotate(replacing(), "\"2\"").await?.expect(StatusCode::OK)?;
     api.test(&id).await?;
-    // At once, without any overlap.
+    // Immediately, without an overlap.
     let last = json!({"signing_secret": "canary-the-fourth", "replace_previous": true, "overlap_seconds": 0});
     let last = api.rotate(&id, &last).await?;
     assert_eq!((&last["previous_secret_valid_until"], &last["signing_secret_format"]), (&Value::Null, &json!("raw")));
@@ -215,30 +215,30 @@ pub async fn a_promised_overlap_is_kept(scene: Scene) -> Result<(), Failed> {
         };
         secrets.into_iter().filter(signs).collect()
     };
-    let arrivals = scene.arrivals();
+    let arrivals = testbed.arrivals();
     assert_eq!(signed_by(&arrivals[0]), [STANDARD_SECRET, "canary-the-second"]);
     assert_eq!(signed_by(&arrivals[1]), ["canary-the-second", "canary-the-third"]);
     assert_eq!(signed_by(&arrivals[2]), ["canary-the-fourth"]);
     Ok(())
 }
 
-/// Many at once, so that some find neither the others' answer nor what they rotated when they look.
-pub async fn asking_often_rotates_once(scene: Scene) -> Result<(), Failed> {
+/// Many at once, so that some find neither the others' answer nor the secret that these set.
+pub async fn repeated_requests_rotate_once(testbed: Testbed) -> anyhow::Result<()> {
     const KEY: &str = "a1f0c2c9-6f2e-4d8f-9d3a-0a1b2c3d4e5f";
-    let api = scene.api().await?;
-    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH), "signing_secret": STANDARD_SECRET});
-    let (id, other) = (created(&api, &body).await?, created(&api, &body).await?);
+    let api = testbed.api().await?;
+    let body = json!({"name": "Pager", "url": testbed.receiver.url(PATH), "signing_secret": STANDARD_SECRET});
+    let (id, other) = (create_integration(&api, &body).await?, create_integration(&api, &body).await?);
     let ask = |id: &str, body: Value| {
         let key = HeaderValue::from_static(KEY);
         let content = Content::json(&body).with(HeaderName::from_static("idempotency-key"), key);
         let (api, path) = (api.clone(), format!("/integrations/{id}/rotate-secret"));
         async move { api.call(Method::POST, &path, content).await }
     };
-    let link = Link::to(scene.stack.endpoint(), Weather::DelaysReads).await?;
-    let at_hand = ApiAtHand::open(&scene, &[], &link.url()).await?;
+    let link = FaultyLink::start(testbed.stack.endpoint(), LinkFault::DelayReads).await?;
+    let in_process_api = InProcessApi::new(&testbed, &[], &link.url()).await?;
     let (path, named) = (format!("/integrations/{id}/rotate-secret"), [("idempotency-key", KEY)]);
     let (nothing, many) = (json!({}), 0..8);
-    let many = many.map(|_| at_hand.call(Method::POST, &path, &named, Some(&nothing)));
+    let many = many.map(|_| in_process_api.call(Method::POST, &path, &named, Some(&nothing)));
     let answers = join_all(many).await.into_iter().collect::<Result<Vec<_>, _>>()?;
     let one = ask(&id, json!({})).await?.expect(StatusCode::OK)?;
     assert!(one.json()?["signing_secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")));
@@ -249,40 +249,40 @@ pub async fn asking_often_rotates_once(scene: Scene) -> Result<(), Failed> {
     for different in [ask(&id, json!({"overlap_seconds": 0})).await?, ask(&other, json!({})).await?] {
         assert_problem(&different, StatusCode::UNPROCESSABLE_ENTITY, &["Idempotency-Key"])?;
     }
-    // Once it has changed, its secret may be another.
+    // After another change the integration may have another secret.
     api.change(&id, &json!({"name": "On-call"})).await?;
     let later = ask(&id, json!({})).await?.expect(StatusCode::OK)?.json()?;
     assert_eq!((&later["name"], later.get("signing_secret")), (&json!("On-call"), None));
     Ok(())
 }
 
-/// The log is sorted by the events' own times, `from` and `to` are about their receipt.
-pub async fn a_time_range_ends_the_search(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
-    let integration = scene.stack.find_integration(scene.organization, &id).await?;
+/// The log is sorted by the time of the events; `from` and `to` are times of receipt.
+pub async fn a_time_range_ends_the_search(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH)})).await?;
+    let integration = testbed.stack.find_integration(testbed.organization, &id).await?;
     let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
     let now = Timestamp::now();
     let mut put = Vec::new();
     // An event of each age, all received now.
     for age in [0, 14, 16] {
-        let body = scene.alert().to_string();
+        let body = testbed.alert().to_string();
         let event_at = now - days(age);
-        let delivery_id = DeliveryId::of_alert(scene.organization, integration.id, event_at, body.as_bytes());
+        let delivery_id = DeliveryId::of_alert(testbed.organization, integration.id, event_at, body.as_bytes());
         let identity = Identity {
             integration_id: integration.id,
             delivery_id,
-            organization_id: scene.organization,
+            organization_id: testbed.organization,
             event_type: EventType::Triggered,
             alert_id: age,
             created_at: now,
         };
         let state = State::Ended { attempt: 1, round_start: 1, end: End::Delivered };
-        scene.stack.put_record(Record::new(identity, &state, now + days(1))).await?;
+        testbed.stack.put_record(Record::new(identity, &state, now + days(1))).await?;
         put.push(delivery_id.to_string());
     }
     let found =
-        async |query: String| -> Result<Vec<String>, Failed> { Ok(ids(api.all_deliveries(&id, &query).await?)) };
+        async |query: String| -> anyhow::Result<Vec<String>> { Ok(ids(api.all_deliveries(&id, &query).await?)) };
     let hour = Duration::from_secs(3_600);
     assert_eq!(found(String::new()).await?, put);
     assert_eq!(found(format!("from={}", now - hour)).await?, put[..2], "two weeks late, and no later");
@@ -290,7 +290,7 @@ pub async fn a_time_range_ends_the_search(scene: Scene) -> Result<(), Failed> {
     assert_eq!(found(format!("to={}", now - days(15))).await?, [""; 0]);
 
     let page = api.deliveries(&id, "limit=1").await?;
-    let cursor = page["next_cursor"].as_str().ok_or("there is more")?;
+    let cursor = page["next_cursor"].as_str().context("there is more")?;
     for filters in ["status=delivered", "status=failed", "alert_id=0", "to=2025-01-10T10:00:00Z"] {
         let path = format!("/integrations/{id}/deliveries?{filters}&cursor={cursor}");
         let refused = api.call(Method::GET, &path, Content::none()).await?;

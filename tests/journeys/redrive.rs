@@ -1,19 +1,19 @@
-//! `tools/redrive.py`, on queues of its own: every message is met once, however many there are, and keeps its group.
+//! `tools/redrive.py`, on queues of its own: it finds every message once, however many there are, and keeps its group.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, bail};
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use harness::local_cloud::{REGION, ROOT_CREDENTIALS, sdk_config};
-use libtest_mimic::Failed;
 use serde_json::json;
 use support::project::Project;
 use tokio::process::Command;
 
-use crate::STAGE;
-use crate::scene::{SOON, Scene};
+use crate::shared;
+use crate::testbed::{SOON, Testbed};
 
 /// The tool, on the local cloud at that URL.
 pub struct Redrive<'a> {
@@ -22,8 +22,8 @@ pub struct Redrive<'a> {
 }
 
 impl Redrive<'_> {
-    /// What it prints.
-    pub async fn run(&self, arguments: &[&str]) -> Result<String, Failed> {
+    /// Runs it, and returns what it prints.
+    pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = Command::new(self.project.cloud_python())
             .arg(self.project.root().join("tools/redrive.py"))
             .args(arguments)
@@ -36,21 +36,21 @@ impl Redrive<'_> {
             .output()
             .await?;
         if !output.status.success() {
-            return Err(format!("redrive.py: {}", String::from_utf8_lossy(&output.stderr)).into());
+            bail!("redrive.py: {}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Looks until there is exactly one message, and returns what is said of it.
-    pub async fn look_until_one_is_there(&self, queue: &str, folder: &Path) -> Result<String, Failed> {
+    /// Looks until there is exactly one message, and returns what is printed about it.
+    pub async fn look_for_one(&self, queue: &str, folder: &Path) -> anyhow::Result<String> {
         let started = Instant::now();
         loop {
-            let said = self.run(&["look", queue, &text(folder)]).await?;
-            if said.ends_with("\n1 message\n") {
-                return Ok(said);
+            let printed = self.run(&["look", queue, &text(folder)]).await?;
+            if printed.ends_with("\n1 message\n") {
+                return Ok(printed);
             }
             if started.elapsed() > SOON {
-                return Err(format!("nothing was buried within {} s: {said}", SOON.as_secs()).into());
+                bail!("not one message within {} s: {printed}", SOON.as_secs());
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
@@ -61,19 +61,21 @@ pub fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// More than SQS gives at a time, and than would be gone through in one go.
+/// More than SQS returns at a time.
 const MESSAGES: usize = 23;
-const STAYERS: usize = 5;
 
-pub async fn each_message_once_and_its_group_kept(scene: Scene) -> Result<(), Failed> {
-    let project = &STAGE.get().ok_or("the stage is set")?.project;
-    let sqs = aws_sdk_sqs::Client::new(&sdk_config(scene.stack.endpoint()));
-    let queue = async |name: &str| -> Result<String, Failed> {
-        let created = sqs.create_queue().queue_name(format!("{name}-{}", scene.organization)).send().await?;
-        Ok(created.queue_url.ok_or("a queue has a URL")?)
+/// How many of them are left in the queue.
+const LEFT: usize = 5;
+
+pub async fn each_message_once_and_its_group_kept(testbed: Testbed) -> anyhow::Result<()> {
+    let project = &shared()?.project;
+    let sqs = aws_sdk_sqs::Client::new(&sdk_config(testbed.stack.endpoint()));
+    let queue = async |name: &str| -> anyhow::Result<String> {
+        let created = sqs.create_queue().queue_name(format!("{name}-{}", testbed.organization)).send().await?;
+        created.queue_url.context("a queue has a URL")
     };
     let (dead, alive) = (queue("dead").await?, queue("alive").await?);
-    // Of those with a group, its number; of those without, the organization that their body names.
+    // Some have a group; the others get the organization in their body as their group, if there is one.
     for number in 0..MESSAGES {
         let body = match number {
             0 => json!({ "organization": { "id": 7 } }),
@@ -87,27 +89,27 @@ pub async fn each_message_once_and_its_group_kept(scene: Scene) -> Result<(), Fa
     }
 
     let folder = tempfile::tempdir_in(project.scratch())?;
-    let redrive = Redrive { project, endpoint: scene.stack.endpoint() };
+    let redrive = Redrive { project, endpoint: testbed.stack.endpoint() };
     let path = text(folder.path());
     for _ in 0..2 {
-        // Again: what was looked at is there for whoever looks next.
-        let said = redrive.run(&["look", &dead, &path]).await?;
-        assert!(said.ends_with(&format!("\n{MESSAGES} messages\n")), "{said}");
+        // Twice, because looking does not hide messages.
+        let printed = redrive.run(&["look", &dead, &path]).await?;
+        assert!(printed.ends_with(&format!("\n{MESSAGES} messages\n")), "{printed}");
     }
     let files: Vec<_> = fs::read_dir(folder.path())?.collect::<Result<_, _>>()?;
     assert_eq!(files.len(), MESSAGES);
     let numbered = |file: &&fs::DirEntry| fs::read_to_string(file.path()).is_ok_and(|body| body.contains("number"));
-    for file in files.iter().filter(numbered).take(STAYERS) {
+    for file in files.iter().filter(numbered).take(LEFT) {
         fs::remove_file(file.path())?;
     }
     let moved = redrive.run(&["move", &dead, &alive, &path]).await?;
-    assert_eq!(moved, format!("{} messages moved, {STAYERS} left where they were\n", MESSAGES - STAYERS));
+    assert_eq!(moved, format!("{} messages moved, {LEFT} left where they were\n", MESSAGES - LEFT));
     assert_eq!(fs::read_dir(folder.path())?.count(), 0, "the files of what was moved are gone");
     let left = redrive.run(&["look", &dead, &path]).await?;
-    assert!(left.ends_with(&format!("\n{STAYERS} messages\n")), "{left}");
+    assert!(left.ends_with(&format!("\n{LEFT} messages\n")), "{left}");
 
     let mut groups = HashMap::new();
-    while groups.len() < MESSAGES - STAYERS {
+    while groups.len() < MESSAGES - LEFT {
         let received = sqs.receive_message().queue_url(&alive).max_number_of_messages(10);
         let received =
             received.message_system_attribute_names(MessageSystemAttributeName::MessageGroupId).send().await?;

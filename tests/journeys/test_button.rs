@@ -1,28 +1,28 @@
-//! The Test button: what a customer learns by pressing it.
+//! The Test button: what a customer sees after pressing it.
 
+use anyhow::Context;
 use harness::api::Content;
 use harness::receiver::Answer;
 use http::{Method, StatusCode};
-use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use crate::integrations::{assert_problem, created};
-use crate::scene::{PATH, STANDARD_SECRET, Scene, header};
+use crate::integrations::{assert_problem, create_integration};
+use crate::testbed::{PATH, STANDARD_SECRET, Testbed, header};
 
-pub async fn shows_what_was_sent_and_what_came_back(scene: Scene) -> Result<(), Failed> {
-    scene.receiver.script(PATH, [Answer::Full { status: 200, headers: Vec::new(), body: "thanks".to_owned() }]);
-    let api = scene.api().await?;
-    let id = created(
+pub async fn shows_what_was_sent_and_what_came_back(testbed: Testbed) -> anyhow::Result<()> {
+    testbed.receiver.script(PATH, [Answer::Full { status: 200, headers: Vec::new(), body: "thanks".to_owned() }]);
+    let api = testbed.api().await?;
+    let id = create_integration(
         &api,
         &json!({
-            "name": "Pager", "url": scene.receiver.url(PATH), "method": "PATCH", "signing_secret": STANDARD_SECRET,
+            "name": "Pager", "url": testbed.receiver.url(PATH), "method": "PATCH", "signing_secret": STANDARD_SECRET,
             "headers": {"Authorization": "Bearer canary-0123456789"}, "event_types": ["alert.resolved"], "enabled": false,
         }),
     )
     .await?;
     let shown = api.test(&id).await?;
 
-    let arrivals = scene.arrivals();
+    let arrivals = testbed.arrivals();
     assert_eq!(arrivals.len(), 1, "whatever the filters, and though it is switched off");
     let arrival = &arrivals[0];
     let sample = include_str!("../../events/alert-triggered.json").trim_end();
@@ -39,7 +39,7 @@ pub async fn shows_what_was_sent_and_what_came_back(scene: Scene) -> Result<(), 
     ] {
         assert_eq!(shown["request"]["headers"][name], header(arrival, name), "{name}");
     }
-    let shown_headers = shown["request"]["headers"].as_object().ok_or("no headers")?;
+    let shown_headers = shown["request"]["headers"].as_object().context("no headers")?;
     assert_eq!(arrival.headers.len(), shown_headers.len(), "{shown_headers:?}");
     assert_eq!(header(arrival, "authorization"), "Bearer canary-0123456789");
     assert_eq!(shown["request"]["headers"]["Authorization"], "••••");
@@ -59,12 +59,13 @@ pub async fn shows_what_was_sent_and_what_came_back(scene: Scene) -> Result<(), 
     Ok(())
 }
 
-pub async fn explains_a_failure_and_tries_once(scene: Scene) -> Result<(), Failed> {
+pub async fn explains_a_failure_and_tries_once(testbed: Testbed) -> anyhow::Result<()> {
     let answer = Answer::Full { status: 401, headers: Vec::new(), body: "no canary-0123456789 here".to_owned() };
-    scene.receiver.script(PATH, [answer]);
-    let api = scene.api().await?;
+    testbed.receiver.script(PATH, [answer]);
+    let api = testbed.api().await?;
     let headers = json!({"Authorization": "canary-0123456789"});
-    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH), "headers": headers})).await?;
+    let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH), "headers": headers}))
+        .await?;
     let shown = api.test(&id).await?;
     assert_eq!((&shown["outcome"], &shown["error"]["code"]), (&json!("rejected"), &json!("unauthorized")));
     assert!(shown["error"]["message"].as_str().is_some_and(|advice| advice.contains("signing secret")), "{shown}");
@@ -74,8 +75,8 @@ pub async fn explains_a_failure_and_tries_once(scene: Scene) -> Result<(), Faile
         "an echoed header value is cut out: {excerpt:?}"
     );
 
-    scene.and_nothing_more().await;
-    assert_eq!(scene.arrivals().len(), 1, "a test is not retried");
+    testbed.wait_a_moment().await;
+    assert_eq!(testbed.arrivals().len(), 1, "a test is not retried");
     let logged = api.deliveries(&id, "status=failed").await?;
     assert_eq!(logged["items"][0]["id"], shown["delivery_id"]);
     assert_eq!(api.recover(&id, &json!({"dry_run": true})).await?["count"], 0, "nor recovered");
@@ -86,32 +87,32 @@ pub async fn explains_a_failure_and_tries_once(scene: Scene) -> Result<(), Faile
     Ok(())
 }
 
-pub async fn gone_switches_nothing_off(scene: Scene) -> Result<(), Failed> {
-    scene.receiver.script(PATH, [Answer::Status(410)]);
-    let api = scene.api().await?;
-    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
+pub async fn gone_switches_nothing_off(testbed: Testbed) -> anyhow::Result<()> {
+    testbed.receiver.script(PATH, [Answer::Status(410)]);
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH)})).await?;
     assert_eq!(api.test(&id).await?["error"]["code"], "gone");
     assert_eq!(api.read(&id).await?["enabled"], true);
     Ok(())
 }
 
-pub async fn a_test_is_not_sent_again(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let id = created(&api, &json!({"name": "Pager", "url": scene.receiver.url(PATH)})).await?;
-    let tested = api.test(&id).await?["delivery_id"].as_str().ok_or("no delivery")?.to_owned();
+pub async fn a_test_is_not_sent_again(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH)})).await?;
+    let tested = api.test(&id).await?["delivery_id"].as_str().context("no delivery")?.to_owned();
     let path = format!("/integrations/{id}/deliveries/{tested}/redeliver");
     let refused = api.call(Method::POST, &path, Content::none()).await?;
     assert_problem(&refused, StatusCode::CONFLICT, &[])?;
     assert!(refused.json()?["detail"].as_str().is_some_and(|detail| detail.contains("press Test again")));
     assert_eq!(api.delivery(&id, &tested).await?["redeliveries_left"], 0);
-    assert_eq!(scene.arrivals().len(), 1);
+    assert_eq!(testbed.arrivals().len(), 1);
     Ok(())
 }
 
-pub async fn ten_a_minute(scene: Scene) -> Result<(), Failed> {
-    let api = scene.api().await?;
-    let body = json!({"name": "Pager", "url": scene.receiver.url(PATH)});
-    let ids = [created(&api, &body).await?, created(&api, &body).await?];
+pub async fn ten_a_minute(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let body = json!({"name": "Pager", "url": testbed.receiver.url(PATH)});
+    let ids = [create_integration(&api, &body).await?, create_integration(&api, &body).await?];
     let press = |id: &String| {
         let path = format!("/integrations/{id}/test");
         let api = &api;
@@ -122,8 +123,8 @@ pub async fn ten_a_minute(scene: Scene) -> Result<(), Failed> {
     }
     let refused = press(&ids[0]).await?;
     assert_problem(&refused, StatusCode::TOO_MANY_REQUESTS, &[])?;
-    let seconds: u64 = refused.header("retry-after").ok_or("no Retry-After")?.parse()?;
+    let seconds: u64 = refused.header("retry-after").context("no Retry-After")?.parse()?;
     assert!((1..=60).contains(&seconds), "{seconds}");
-    assert_eq!(scene.arrivals().len(), 10);
+    assert_eq!(testbed.arrivals().len(), 10);
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::ground::Ground;
 use crate::trouble::Trouble;
 use crate::worker::Program;
 
-/// The baselines, as `tools/bench.sh` installs them.
+/// The baselines, as `tools/install_bench.sh` installs them.
 ///
 /// # Errors
 /// When they are not installed.

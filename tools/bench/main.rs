@@ -17,7 +17,7 @@ use bench::worker::Worker;
 use console::style;
 use support::function::Function;
 use support::interrupt::run;
-use support::parts::chosen;
+use support::parts::choose;
 use support::screen::Screen;
 
 // One thread: the other processor is for what is measured.
@@ -54,7 +54,7 @@ impl Part {
 
 async fn bench(screen: &Screen) -> Result<ExitCode, Trouble> {
     let begun = Instant::now();
-    let parts = chosen(&Part::ALL, std::env::args().skip(1))?;
+    let parts = choose(&Part::ALL, std::env::args().skip(1))?;
     let mut ground = Ground::prepare().await?;
     let mut report = Report::default();
     for part in parts {

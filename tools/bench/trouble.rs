@@ -6,13 +6,11 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     #[error(transparent)]
-    NotBuilt(#[from] support::project::NotBuilt),
+    Support(#[from] anyhow::Error),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    #[error(transparent)]
-    NoSuchPart(#[from] support::parts::NoSuchPart),
     #[error("an alert of the benchmark's own: {0}")]
     Alert(#[from] domain::json::InvalidField),
     #[error("an integration in the table: {0}")]

@@ -1,4 +1,4 @@
-//! The customers' endpoints: each fails in the way of its fate, and remembers everything that it was sent.
+//! The customers' endpoints, which behave as planned and record every request.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,13 +16,13 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::plan::{Fate, PAYLOAD_CANARY, Plan};
+use crate::plan::{Behaviour, PAYLOAD_CANARY, Plan};
 
-/// Where cloud machines keep their credentials. No setting opens it.
+/// The metadata service of cloud machines, which returns credentials. No setting allows it.
 const METADATA: &str = "http://169.254.169.254";
 
-/// A name that nobody can have (RFC 2606).
-const NO_NAME: &str = "http://nowhere.invalid";
+/// A name that never resolves (RFC 2606).
+const UNKNOWN_HOST: &str = "http://nowhere.invalid";
 
 /// A request as it arrived, and what it was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub(crate) struct Arrival {
     pub(crate) at: Timestamp,
     /// The answer, if there was one.
     pub(crate) answered: Option<Answered>,
-    /// When whoever sent it hung up before there was an answer.
-    pub(crate) cut_off_at: Option<Timestamp>,
+    /// When the sender closed the connection before there was an answer.
+    pub(crate) interrupted_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +48,9 @@ pub(crate) struct Answered {
 }
 
 #[derive(Debug)]
-struct Book {
+struct Recorder {
     plan: Plan,
-    /// By integration.
+    /// How many requests each integration's endpoint has had.
     requests: Mutex<Vec<usize>>,
     arrivals: Mutex<Vec<Arrival>>,
 }
@@ -59,110 +59,110 @@ struct Book {
 #[derive(Debug)]
 pub(crate) struct Endpoints {
     address: SocketAddr,
-    /// Reads requests, and closes or talks nonsense.
-    rude: SocketAddr,
-    /// Taken, and not listened at.
+    /// Reads requests, and closes the connection or answers in another protocol.
+    not_http: SocketAddr,
+    /// A port that is reserved, and not listened on.
     refusing: TcpSocket,
-    book: Arc<Book>,
+    recorder: Arc<Recorder>,
     _servers: JoinSet<()>,
 }
 
 impl Endpoints {
     /// # Errors
-    /// When no port can be had.
+    /// When the system has no free port.
     pub(crate) async fn start(plan: Plan) -> io::Result<Self> {
         let refusing = TcpSocket::new_v4()?;
         refusing.bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let rude_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let (address, rude) = (listener.local_addr()?, rude_listener.local_addr()?);
-        let requests = Mutex::new(vec![0; plan.organizations * Fate::ALL.len()]);
-        let book = Arc::new(Book { plan, requests, arrivals: Mutex::default() });
-        let app = Router::new().route("/{integration}", axum::routing::any(receive)).with_state(Arc::clone(&book));
+        let not_http_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (address, not_http) = (listener.local_addr()?, not_http_listener.local_addr()?);
+        let requests = Mutex::new(vec![0; plan.organizations * Behaviour::ALL.len()]);
+        let recorder = Arc::new(Recorder { plan, requests, arrivals: Mutex::default() });
+        let app = Router::new().route("/{integration}", axum::routing::any(receive)).with_state(Arc::clone(&recorder));
         let mut servers = JoinSet::new();
         servers.spawn(async move {
-            // Ends with the task; there is nobody to tell.
+            // Ends only when the task is aborted.
             let _ = axum::serve(listener, app).await;
         });
-        servers.spawn(be_rude(rude_listener, Arc::clone(&book)));
-        Ok(Self { address, rude, refusing, book, _servers: servers })
+        servers.spawn(serve_not_http(not_http_listener, Arc::clone(&recorder)));
+        Ok(Self { address, not_http, refusing, recorder, _servers: servers })
     }
 
-    /// The URL of an integration, which are numbered organization by organization.
+    /// The URL of an integration. Integrations are numbered organization by organization.
     ///
     /// # Errors
-    /// When the system has forgotten a port.
+    /// When the system does not tell a socket's port.
     pub(crate) fn url(&self, integration: usize) -> io::Result<String> {
-        let origin = match fate_of(integration) {
-            Fate::Refuses => format!("http://{}", self.refusing.local_addr()?),
-            Fate::ClosesEarly | Fate::IsNotHttp => format!("http://{}", self.rude),
-            Fate::HasNoTls => format!("https://{}", self.address),
-            Fate::IsForbidden => METADATA.to_owned(),
-            Fate::HasNoName => NO_NAME.to_owned(),
+        let origin = match behaviour_of(integration) {
+            Behaviour::RefusesConnections => format!("http://{}", self.refusing.local_addr()?),
+            Behaviour::ClosesEarly | Behaviour::NotHttp => format!("http://{}", self.not_http),
+            Behaviour::NoTls => format!("https://{}", self.address),
+            Behaviour::BlockedAddress => METADATA.to_owned(),
+            Behaviour::UnknownHost => UNKNOWN_HOST.to_owned(),
             _ => format!("http://{}", self.address),
         };
         Ok(format!("{origin}/{integration}?{PAYLOAD_CANARY}"))
     }
 
-    /// The URL that the API is given for it: it refuses one that leads to a forbidden address.
+    /// The URL to create the integration with: the API refuses one with a blocked address.
     ///
     /// # Errors
-    /// When the system has forgotten a port.
-    pub(crate) fn url_at_first(&self, integration: usize) -> io::Result<String> {
-        match fate_of(integration) {
-            Fate::IsForbidden => Ok(format!("http://{}/{integration}", self.address)),
+    /// When the system does not tell a socket's port.
+    pub(crate) fn first_url(&self, integration: usize) -> io::Result<String> {
+        match behaviour_of(integration) {
+            Behaviour::BlockedAddress => Ok(format!("http://{}/{integration}", self.address)),
             _ => self.url(integration),
         }
     }
 
-    /// Everything that has arrived so far.
+    /// The requests that have arrived so far.
     pub(crate) fn arrivals(&self) -> Vec<Arrival> {
-        self.book.arrivals().clone()
+        self.recorder.arrivals().clone()
     }
 
-    /// How much has arrived so far.
+    /// How many requests have arrived so far.
     pub(crate) fn count(&self) -> usize {
-        self.book.arrivals().len()
+        self.recorder.arrivals().len()
     }
 }
 
-/// The fate of an integration's endpoint: an organization has one of each.
-pub(crate) fn fate_of(integration: usize) -> Fate {
-    Fate::ALL[integration % Fate::ALL.len()]
+/// How an integration's endpoint behaves: an organization has one of each.
+pub(crate) fn behaviour_of(integration: usize) -> Behaviour {
+    Behaviour::ALL[integration % Behaviour::ALL.len()]
 }
 
-async fn receive(State(book): State<Arc<Book>>, Path(integration): Path<usize>, request: Request) -> Response {
+async fn receive(State(recorder): State<Arc<Recorder>>, Path(integration): Path<usize>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    // A worker that dies while it sends has not sent a request.
+    // A request that its worker died before sending completely does not count.
     let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return status(400) };
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let attempt = header("x-roboticks-attempt").parse().unwrap_or_default();
-    let answer = book.answer(integration, attempt, &body);
-    let open = book.note(integration, header("x-roboticks-delivery"), attempt, body);
+    let answer = recorder.answer(integration, attempt, &body);
+    let pending = recorder.record(integration, header("x-roboticks-delivery"), attempt, body);
     match answer {
-        Answer::Status(code) => open.answer(status(code)),
+        Answer::Status(code) => pending.answer(status(code)),
         Answer::Full { status: code, headers, .. } => {
             let start = Response::builder().status(code);
             let response = headers.into_iter().fold(start, |response, (name, value)| response.header(name, value));
-            open.answer(response.body(Body::empty()).unwrap_or_else(|_| status(500)))
+            pending.answer(response.body(Body::empty()).unwrap_or_else(|_| status(500)))
         }
         Answer::Late { after, status: code } => {
             tokio::time::sleep(after).await;
-            open.answer(status(code))
+            pending.answer(status(code))
         }
         Answer::Hang => std::future::pending().await,
     }
 }
 
-async fn be_rude(listener: TcpListener, book: Arc<Book>) {
+async fn serve_not_http(listener: TcpListener, recorder: Arc<Recorder>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    let book = Arc::clone(&book);
-                    // That the sender hung up is its own affair.
-                    connections.spawn(async move { drop(answer_rudely(stream, &book).await) });
+                    let recorder = Arc::clone(&recorder);
+                    // It is no error when the sender closes the connection.
+                    connections.spawn(async move { drop(answer_not_http(stream, &recorder).await) });
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -170,8 +170,8 @@ async fn be_rude(listener: TcpListener, book: Arc<Book>) {
     }
 }
 
-/// Reads one request, and closes, or says what no HTTP server says.
-async fn answer_rudely(stream: TcpStream, book: &Book) -> io::Result<()> {
+/// Reads one request, and closes the connection or answers as a mail server.
+async fn answer_not_http(stream: TcpStream, recorder: &Recorder) -> io::Result<()> {
     let mut stream = BufStream::new(stream);
     let (mut line, mut integration, mut delivery, mut attempt, mut length) = (String::new(), 0, String::new(), 0, 0);
     while stream.read_line(&mut line).await? > 2 {
@@ -190,15 +190,15 @@ async fn answer_rudely(stream: TcpStream, book: &Book) -> io::Result<()> {
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
-    book.note(integration, &delivery, attempt, body.into()).say_nothing();
-    if fate_of(integration) == Fate::IsNotHttp {
+    recorder.record(integration, &delivery, attempt, body.into()).end_without_answer();
+    if behaviour_of(integration) == Behaviour::NotHttp {
         stream.write_all(b"220 mail.example.com ESMTP\r\n").await?;
         stream.flush().await?;
     }
     Ok(())
 }
 
-impl Book {
+impl Recorder {
     fn arrivals(&self) -> MutexGuard<'_, Vec<Arrival>> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,44 +210,44 @@ impl Book {
             std::mem::replace(count, *count + 1)
         };
         let alert = serde_json::from_slice::<Value>(body).ok().and_then(|body| body["alert"]["id"].as_u64());
-        let dice = self.plan.dice_of(integration, alert.unwrap_or_default());
-        fate_of(integration).answer(attempt, before, dice)
+        let rng = self.plan.answer_rng(integration, alert.unwrap_or_default());
+        behaviour_of(integration).answer(attempt, before, rng)
     }
 
-    fn note(&self, integration: usize, delivery: &str, attempt: u32, body: Bytes) -> Open<'_> {
+    fn record(&self, integration: usize, delivery: &str, attempt: u32, body: Bytes) -> PendingRequest<'_> {
         let (delivery, at) = (delivery.to_owned(), Timestamp::now());
-        let arrival = Arrival { integration, delivery, attempt, body, at, answered: None, cut_off_at: None };
+        let arrival = Arrival { integration, delivery, attempt, body, at, answered: None, interrupted_at: None };
         let mut arrivals = self.arrivals();
         arrivals.push(arrival);
-        Open { book: self, index: arrivals.len() - 1, is_over: false }
+        PendingRequest { recorder: self, index: arrivals.len() - 1, has_ended: false }
     }
 }
 
-/// A request that has not been answered yet. Dropped before it is, it was cut off.
-struct Open<'a> {
-    book: &'a Book,
-    /// Of its arrival.
+/// A request that has not been answered yet. When it is dropped before that, the sender has interrupted it.
+struct PendingRequest<'a> {
+    recorder: &'a Recorder,
+    /// The index of its arrival.
     index: usize,
-    is_over: bool,
+    has_ended: bool,
 }
 
-impl Open<'_> {
+impl PendingRequest<'_> {
     fn answer(mut self, response: Response) -> Response {
         let answered = Answered { status: response.status().as_u16(), at: Timestamp::now() };
-        self.book.arrivals()[self.index].answered = Some(answered);
-        self.is_over = true;
+        self.recorder.arrivals()[self.index].answered = Some(answered);
+        self.has_ended = true;
         response
     }
 
-    fn say_nothing(mut self) {
-        self.is_over = true;
+    fn end_without_answer(mut self) {
+        self.has_ended = true;
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for PendingRequest<'_> {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.book.arrivals()[self.index].cut_off_at = Some(Timestamp::now());
+        if !self.has_ended {
+            self.recorder.arrivals()[self.index].interrupted_at = Some(Timestamp::now());
         }
     }
 }

@@ -1,194 +1,200 @@
-//! `make chaos`: the deployed template under everything that can go wrong, and the reckoning afterwards.
+//! `make chaos`: runs the deployed template while everything around it fails, then checks what became of every
+//! delivery.
 //!
-//! Between the functions and the local cloud stands a proxy through which calls fail in all their ways. Workers are killed
-//! at random, messages are doubled, the table is throttled for a while, and the endpoints fail as endpoints do. Then all
-//! is left alone until nothing moves any more, and every delivery of the ledger is compared with what the endpoints saw.
+//! A proxy between the functions and the local cloud injects faults into calls. Workers are killed at random, messages
+//! are sent twice, DynamoDB is down for a while, and endpoints fail in every way that endpoints do. Then the faults
+//! end, and once nothing changes any more, every delivery in the ledger is compared with what the endpoints received.
 //!
-//! `make chaos SEED=7 DELIVERIES=500` chooses the run; without, the seed is drawn and printed. Exits with 0 only if every
-//! promise was kept.
+//! `make chaos SEED=7 DELIVERIES=500` chooses the run; without a seed, one is drawn and printed. Exits with 0 only if
+//! every guarantee held.
 
 mod endpoints;
-mod ledger;
+mod injection;
 mod plan;
+mod progress;
 mod reconcile;
 mod report;
-mod stage;
-mod turmoil;
+mod testbed;
 
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use console::style;
-
-use crate::ledger::Standing;
-use crate::plan::{DELIVERIES, PAYLOAD_CANARY, Plan, SECRET_CANARY};
-use crate::reconcile::{Evidence, reconcile};
-use crate::report::Report;
-use crate::stage::{Stage, Trouble, VISIBILITY_TIMEOUT_IN_PRODUCTION, VISIBILITY_TIMEOUT_SECONDS};
-use crate::turmoil::{Done, Phase, make};
-use harness::leaks::{Leak, Secrets, Shown};
+use harness::leaks::{Leak, Secrets, VisibleText};
 use support::interrupt::run;
 use support::screen::Screen;
 
-/// How long nothing may move before waiting is given up: a message that met six faults in a row is hidden for 160 s, one that met
-/// seven for 320 s.
-const PATIENCE: Duration = Duration::from_secs(400);
+use crate::injection::{Injected, Phase, inject};
+use crate::plan::{DELIVERIES, PAYLOAD_CANARY, Plan, SECRET_CANARY};
+use crate::progress::Progress;
+use crate::reconcile::{Evidence, reconcile};
+use crate::report::Report;
+use crate::testbed::{PRODUCTION_VISIBILITY_TIMEOUT_SECONDS, Testbed, VISIBILITY_TIMEOUT_SECONDS};
 
-/// How long everything must have been settled: what must not happen has then had its chance.
-const AFTERMATH: Duration = Duration::from_secs(3);
+/// How long nothing may change before the run is given up: a message that met six faults in a row is hidden for 160 s,
+/// one that met seven for 320 s.
+const STALL_TIMEOUT: Duration = Duration::from_secs(400);
 
-/// How often to look at the ledger. Looking costs the local cloud.
-const LOOKS_EVERY: Duration = Duration::from_millis(1_500);
+/// How long to go on observing when everything is complete, so that a request too many would be seen.
+const GRACE_PERIOD: Duration = Duration::from_secs(3);
 
-const REDRAWS_EVERY: Duration = Duration::from_millis(200);
+/// How often to look at the ledger, which costs the local cloud time.
+const POLL_INTERVAL: Duration = Duration::from_millis(1_500);
 
-/// How often to say how far it is, where there is no line to redraw.
-const SAYS_EVERY: Duration = Duration::from_secs(15);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often to write a line about the progress, which is all that is seen without a terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(15);
 
 // One thread is enough, and leaves the processors to the local cloud.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let screen = Screen::new();
-    screen.say(format!("\n  {}\n", style("Roboticks Custom Webhooks, while everything goes wrong").bold()));
+    screen.say(format!("\n  {}\n", style("Roboticks Custom Webhooks: fault injection").bold()));
     run(&screen, chaos(&screen)).await
 }
 
-async fn chaos(screen: &Screen) -> Result<ExitCode, Trouble> {
+async fn chaos(screen: &Screen) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    let seed = setting("SEED")?.unwrap_or_else(|| fastrand::u64(..1_000_000));
-    let deliveries = setting("DELIVERIES")?.unwrap_or(DELIVERIES);
+    let seed = read_setting("SEED")?.unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let deliveries = read_setting("DELIVERIES")?.unwrap_or(DELIVERIES);
     let plan = Plan::draw(seed, deliveries);
-    screen.say(format!("  seed {seed}: `make chaos SEED={seed} DELIVERIES={deliveries}` draws the same run again\n"));
+    screen.say(format!("  Seed {seed}: `make chaos SEED={seed} DELIVERIES={deliveries}` repeats this run.\n"));
 
-    let stage = Stage::set(screen, &plan).await?;
-    let done = Done::default();
-    screen.say(format!(
-        "\n  For {} s now calls fail, workers die, and {} alerts come that {} deliveries follow from, if no integration is\n  \
-         switched off before. In the middle of that DynamoDB refuses everything for {} s. A message whose worker died comes back\n  \
-         after {} s here and {} s in production; one that was given back, after the same times as there.\n",
-        plan.turmoil.as_secs(),
-        plan.alerts.len(),
-        plan.deliveries(),
-        plan.outage.as_secs(),
-        VISIBILITY_TIMEOUT_SECONDS,
-        VISIBILITY_TIMEOUT_IN_PRODUCTION,
-    ));
-    let turmoil = make(&stage, &plan, &done);
+    let testbed = Testbed::set_up(screen, &plan).await?;
+    explain(screen, &plan);
+    let injected = Injected::default();
     let left = tokio::select! {
         biased;
-        left = watch(screen, &stage, &done) => left?,
-        trouble = async { make_until_calm(turmoil).await } => return Err(trouble),
+        left = watch(screen, &testbed, &injected) => left?,
+        error = fail_or_wait(inject(&testbed, &plan, &injected)) => return Err(error),
     };
 
-    let reckoning = reconcile(Evidence {
-        wanted: stage.wanted(&plan)?,
-        records: stage.records().await?,
-        arrivals: stage.endpoints.arrivals(),
-        concerns: stage.proxy.concerns(),
-        switched_off: done.switched_off.take(),
+    let records = testbed.stack.all_records().await?;
+    let reconciliation = reconcile(Evidence {
+        expected: testbed.expected_deliveries(&plan)?,
+        records: records.into_iter().map(|record| (record.identity.key(), record)).collect(),
+        arrivals: testbed.endpoints.arrivals(),
+        item_uses: testbed.proxy.item_uses(),
+        switched_off: injected.switched_off.take(),
     });
-    let (injected, calls) = stage.proxy.with_faults(|faults| (faults.injected().clone(), faults.calls()));
+    let (faults, calls) = {
+        let injector = testbed.proxy.injector();
+        (injector.injected().clone(), injector.calls())
+    };
     let report = Report {
         seed,
         calls,
-        injected: &injected,
-        workers_killed: done.workers_killed.get(),
-        alerts: done.alerts.get(),
-        alerts_sent_again: done.alerts_sent_again.get(),
+        faults: &faults,
+        workers_killed: injected.workers_killed.get(),
+        alerts: injected.alerts.get(),
+        alerts_sent_twice: injected.alerts_sent_twice.get(),
         outage_seconds: plan.outage.as_secs(),
-        asked_for: plan.asked_for,
+        min_deliveries: plan.min_deliveries,
         is_full: plan.is_full(),
-        announced: stage.announced().await?,
-        dead_letters: stage.stack.dead_letters().await?.len(),
-        left_over: left.under_way + left.messages,
-        leaks: &leaks(&stage).await?,
-        reckoning: &reckoning,
+        logged_failures: testbed.logged_failures().await?,
+        dead_letters: testbed.stack.dead_letters().await?.len(),
+        left_over: left.open + left.messages,
+        leaks: &find_leaks(&testbed).await?,
+        reconciliation: &reconciliation,
     };
     screen.clear();
     for line in report.lines() {
         screen.say(line);
     }
     screen.say("");
-    if report.is_as_it_must_be() {
-        let took = format!("({:.0}s in all)", begun.elapsed().as_secs_f64());
-        screen.say(format!("  {} {}\n", style("Every promise was kept.").green().bold(), style(took).dim()));
+    if report.is_pass() {
+        let took = format!("({:.0} s in all)", begun.elapsed().as_secs_f64());
+        screen.say(format!("  {} {}\n", style("Every guarantee held.").green().bold(), style(took).dim()));
         return Ok(ExitCode::SUCCESS);
     }
-    let log = stage.cloud.log().display();
-    screen.say(format!("  {}", style("Not every promise was kept.").red().bold()));
-    screen.say(format!("  The local cloud's log, with what the functions said: {log}\n"));
+    screen.say(format!("  {}", style("Not every guarantee held.").red().bold()));
+    screen.say(format!("  The functions' logs are in the local cloud's log: {}\n", testbed.cloud.log().display()));
     Ok(ExitCode::FAILURE)
 }
 
-/// Where secrets or payloads are that must not be there: in the functions' calls, in what is shown to others, in what the
-/// functions wrote into the local cloud's log.
-async fn leaks(stage: &Stage) -> Result<Vec<Leak>, Trouble> {
-    let log = std::fs::read_to_string(stage.cloud.log())?;
-    let log = log.lines().map(|line| Shown::new("the local cloud's log", line));
-    let shown = stage.stack.shown().await?.into_iter().chain(log);
-    let secrets = Secrets::new([SECRET_CANARY, PAYLOAD_CANARY]);
-    Ok([stage.proxy.leaks(), secrets.leaks(shown)].concat())
+fn explain(screen: &Screen, plan: &Plan) {
+    screen.say(format!(
+        "\n  For {} s, calls to AWS fail, workers are killed, and {} alerts are sent, which become {} deliveries\
+         \n  (fewer, as some integrations are switched off). In the middle, DynamoDB is down for {} s. A message\
+         \n  whose worker died comes back after {VISIBILITY_TIMEOUT_SECONDS} s here, and after \
+         {PRODUCTION_VISIBILITY_TIMEOUT_SECONDS} s in production.\n",
+        plan.fault_time.as_secs(),
+        plan.alerts.len(),
+        plan.deliveries(),
+        plan.outage.as_secs(),
+    ));
 }
 
-/// Ends only in trouble: when the turmoil is over, watching goes on.
-async fn make_until_calm(turmoil: impl Future<Output = Result<(), Trouble>>) -> Trouble {
-    match turmoil.await {
+/// Secrets and payloads where they must not be: in the functions' calls, in what others may see, in the local cloud's
+/// log.
+async fn find_leaks(testbed: &Testbed) -> anyhow::Result<Vec<Leak>> {
+    let log = std::fs::read_to_string(testbed.cloud.log()).context("reading the local cloud's log")?;
+    let log = log.lines().map(|line| VisibleText::new("the local cloud's log", line));
+    let texts = testbed.stack.visible_texts().await?.into_iter().chain(log);
+    let secrets = Secrets::new([SECRET_CANARY, PAYLOAD_CANARY]);
+    Ok([testbed.proxy.leaks(), secrets.find_in(texts)].concat())
+}
+
+/// Returns an error at once. After success it waits for ever: the run ends when watching it does.
+async fn fail_or_wait(injection: impl Future<Output = anyhow::Result<()>>) -> anyhow::Error {
+    match injection.await {
         Ok(()) => std::future::pending().await,
-        Err(trouble) => trouble,
+        Err(error) => error,
     }
 }
 
-/// Tells how far it is until nothing is left to be done, or nothing moves any more. Returns what is left.
-async fn watch(screen: &Screen, stage: &Stage, done: &Done) -> Result<Standing, Trouble> {
+/// Shows the progress until the run is complete, or nothing has changed for too long. Returns the last progress.
+async fn watch(screen: &Screen, testbed: &Testbed, injected: &Injected) -> anyhow::Result<Progress> {
     let begun = Instant::now();
-    let (mut looked, mut said, mut moved) = (begun, begun, begun);
-    let mut settled: Option<Instant> = None;
-    let mut phase = Phase::Turmoil;
-    let mut last = (Standing::default(), 0);
+    let (mut polled, mut written, mut changed) = (begun, begun, begun);
+    let mut completed: Option<Instant> = None;
+    let mut phase = Phase::Faults;
+    let mut last = (Progress::default(), 0);
     loop {
-        if looked.elapsed() >= LOOKS_EVERY {
-            let now = (stage.standing().await?, stage.endpoints.count());
-            looked = Instant::now();
+        if polled.elapsed() >= POLL_INTERVAL {
+            let now = (testbed.progress().await?, testbed.endpoints.count());
+            polled = Instant::now();
             if now != last {
-                moved = Instant::now();
+                changed = Instant::now();
                 last = now;
             }
         }
-        let (standing, arrivals) = &last;
-        if done.phase.get() != Phase::Calm || !standing.is_settled() {
-            settled = None;
+        let (progress, arrivals) = last;
+        if injected.phase.get() != Phase::Recovery || !progress.is_complete() {
+            completed = None;
         } else {
-            settled.get_or_insert_with(Instant::now);
+            completed.get_or_insert_with(Instant::now);
         }
-        if settled.is_some_and(|at| at.elapsed() > AFTERMATH) || moved.elapsed() > PATIENCE {
+        if completed.is_some_and(|at| at.elapsed() > GRACE_PERIOD) || changed.elapsed() > STALL_TIMEOUT {
             screen.clear();
-            return Ok(standing.clone());
+            return Ok(progress);
         }
-        let progress = progress(stage, done, standing, *arrivals);
-        if done.phase.get() != phase || said.elapsed() > SAYS_EVERY {
-            phase = done.phase.get();
-            said = Instant::now();
-            screen.say(format!("  {:>4}s  {progress}", begun.elapsed().as_secs()));
+        let status = describe(testbed, injected, progress, arrivals);
+        if injected.phase.get() != phase || written.elapsed() > LINE_INTERVAL {
+            phase = injected.phase.get();
+            written = Instant::now();
+            screen.say(format!("  {:>4}s  {status}", begun.elapsed().as_secs()));
         }
-        screen.wait_for(&progress);
-        tokio::time::sleep(REDRAWS_EVERY).await;
+        screen.show_status(&status);
+        tokio::time::sleep(REDRAW_INTERVAL).await;
     }
 }
 
-fn progress(stage: &Stage, done: &Done, standing: &Standing, arrivals: usize) -> String {
-    let faults: usize = stage.proxy.with_faults(|faults| faults.injected().values().sum());
+fn describe(testbed: &Testbed, injected: &Injected, progress: Progress, arrivals: usize) -> String {
+    let faults: usize = testbed.proxy.injector().injected().values().sum();
+    let (phase, killed) = (injected.phase.get().name(), injected.workers_killed.get());
+    let Progress { ended, open, messages } = progress;
     format!(
-        "{}: {} ended, {} under way, {} messages · {arrivals} requests · {faults} faults · {} workers killed",
-        done.phase.get().words(),
-        standing.ended,
-        standing.under_way,
-        standing.messages,
-        done.workers_killed.get(),
+        "{phase}: deliveries {ended} ended, {open} open · {messages} messages in queues · {arrivals} requests · \
+         {faults} faults · {killed} workers killed"
     )
 }
 
-fn setting<T: FromStr>(name: &'static str) -> Result<Option<T>, Trouble> {
+/// An environment variable, if it is set.
+fn read_setting<T: FromStr>(name: &'static str) -> anyhow::Result<Option<T>> {
     let Ok(value) = std::env::var(name) else { return Ok(None) };
-    value.parse().map(Some).map_err(|_| Trouble::Setting { name, value })
+    value.parse().map(Some).ok().with_context(|| format!("{name} has to be a whole number, not {value:?}"))
 }

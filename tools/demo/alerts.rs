@@ -1,20 +1,11 @@
-//! What the demo puts on the alerts queue: the files of `events/`, stamped with the time of sending, and one alert that is
-//! not valid.
+//! What the demo sends to the alerts queue: the files of `events/` with the current time, and one invalid alert.
 
+use anyhow::Context;
 use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
 use support::project::Project;
 
 const FILES: [&str; 3] = ["alert-triggered.json", "alert-acknowledged.json", "alert-resolved.json"];
-
-/// Why a file of `events/` cannot be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum BadEvent {
-    #[error("{file}: {error}")]
-    Unreadable { file: &'static str, error: std::io::Error },
-    #[error("{file}: must be a JSON object that has a `timestamp`")]
-    NotAnEvent { file: &'static str },
-}
 
 /// The messages to send.
 #[derive(Clone, Debug)]
@@ -24,33 +15,32 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// Reads the files, as if each alert were of now.
+    /// Reads the files, and sets the time of each alert.
     ///
     /// # Errors
-    /// [`BadEvent`] for a file that cannot be read or is no event.
-    pub fn read(project: &Project, now: Timestamp) -> Result<Self, BadEvent> {
+    /// When a file cannot be read or is not an alert event.
+    pub fn read(project: &Project, now: Timestamp) -> anyhow::Result<Self> {
         let read = |file| {
-            let text = std::fs::read_to_string(project.event(file));
-            let text = text.map_err(|error| BadEvent::Unreadable { file, error })?;
-            stamped(&text, now).ok_or(BadEvent::NotAnEvent { file })
+            let text = std::fs::read_to_string(project.event(file)).context(file)?;
+            set_timestamp(&text, now).with_context(|| format!("{file} has to be a JSON object with a `timestamp`"))
         };
-        let valid = FILES.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let invalid = spoiled(&valid[0]);
+        let valid = FILES.into_iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+        let invalid = make_invalid(&valid[0]);
         Ok(Self { valid, invalid })
     }
 }
 
-/// The same bytes but for the event's own `timestamp`, in whole seconds as producers write it.
-fn stamped(event: &str, now: Timestamp) -> Option<String> {
+/// Replaces the event's own `timestamp`, in whole seconds as producers write it, and no other byte.
+fn set_timestamp(event: &str, now: Timestamp) -> Option<String> {
     let value: Value = serde_json::from_str(event).ok()?;
     let old = value.get("timestamp")?.as_str()?;
     let now = now.round(Unit::Second).ok()?;
-    let stamped = event.replacen(&format!("\"timestamp\": \"{old}\""), &format!("\"timestamp\": \"{now}\""), 1);
-    (stamped != event).then_some(stamped)
+    let changed = event.replacen(&format!("\"timestamp\": \"{old}\""), &format!("\"timestamp\": \"{now}\""), 1);
+    (changed != event).then_some(changed)
 }
 
-/// An alert with a producer's usual mistake: a number sent as text.
-fn spoiled(event: &str) -> String {
+/// Makes a mistake that producers often make: a number becomes a string.
+fn make_invalid(event: &str) -> String {
     let mut value: Value = serde_json::from_str(event).unwrap_or_default();
     if let Some(id) = value.pointer_mut("/organization/id") {
         *id = json!("acme");
@@ -66,23 +56,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_timestamp_is_new() {
+    fn only_the_timestamp_changes() {
         let event =
             r#"{ "timestamp": "2025-01-10T10:23:45Z", "alert": {"triggered_at":"2025-01-10T10:23:45Z", "n": 1.0} }"#;
         let now = "2026-02-03T04:05:06.400Z".parse().unwrap();
         let expected = event.replacen("2025-01-10T10:23:45Z", "2026-02-03T04:05:06Z", 1);
-        assert_eq!(stamped(event, now), Some(expected));
+        assert_eq!(set_timestamp(event, now), Some(expected));
     }
 
     #[test]
-    fn what_is_no_event_is_refused() {
+    fn a_text_without_a_timestamp_is_refused() {
         for text in ["", "[]", "{}", r#"{"timestamp": 7}"#] {
-            assert_eq!(stamped(text, Timestamp::UNIX_EPOCH), None, "{text}");
+            assert_eq!(set_timestamp(text, Timestamp::UNIX_EPOCH), None, "{text}");
         }
     }
 
     #[test]
-    fn the_projects_events_are_valid_and_the_spoiled_one_is_not() {
+    fn the_sample_events_are_valid_and_the_invalid_one_is_not() {
         let alerts = Alerts::read(&Project::source(), Timestamp::now()).unwrap();
         for alert in &alerts.valid {
             AlertEvent::parse(alert).unwrap();

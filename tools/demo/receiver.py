@@ -1,10 +1,11 @@
 """A webhook receiver as a customer would write it, with Flask and waitress.
 
-It verifies every request over the raw body, in both ways there are: by `X-Roboticks-Signature`, and by the Standard
-Webhooks headers with that project's own library. Either is enough in production; the second also refuses replays.
-What does not verify gets 401. Each route then answers as its endpoint in the demo should.
+It verifies the raw body of every request in two ways: by `X-Roboticks-Signature`, and by the Standard Webhooks
+headers with that project's own library. Either is enough in production; the second also rejects replays. An invalid
+signature is answered with 401, a valid one as the route's endpoint in the demo should.
 
-The signing secret comes in WEBHOOK_SECRET, the address to listen at in RECEIVER_HOST. Standard output gets JSON lines: first the port, then every arrival.
+WEBHOOK_SECRET is the signing secret, RECEIVER_HOST the address to listen at. JSON lines go to standard output: first
+the port, then one for each request.
 """
 
 import hashlib
@@ -38,13 +39,13 @@ def standard_webhooks_are_valid(payload: bytes, headers: dict[str, str]) -> bool
 
 def receive(answer: int) -> tuple[str, int]:
     """Verifies the request, reports it, and answers with that status."""
-    payload = request.get_data()  # the raw bytes: parsed and written again, they would not verify
+    payload = request.get_data()  # the raw bytes: JSON that was parsed and serialized again would not verify
     roboticks = roboticks_signature_is_valid(payload, request.headers.get("X-Roboticks-Signature", ""))
     standard = standard_webhooks_are_valid(payload, dict(request.headers))
     status = answer if roboticks and standard else 401
     report(
         path=request.path,
-        delivery=request.headers.get("X-Roboticks-Delivery"),  # the same in every attempt: know duplicates by it
+        delivery=request.headers.get("X-Roboticks-Delivery"),  # the same in every attempt: recognize duplicates by it
         attempt=attempt(),
         event=request.headers.get("X-Roboticks-Event"),
         roboticks_signature=roboticks,
@@ -66,7 +67,7 @@ def always_works():
 
 @app.route("/recovers", methods=["POST", "PUT", "PATCH"])
 def recovers():
-    """Is down for two attempts, in two ways, and then well."""
+    """Fails two attempts in different ways, then works."""
     return receive({1: 500, 2: 503}.get(attempt(), 200))
 
 
@@ -77,7 +78,7 @@ def always_fails():
 
 @app.route("/switched-off", methods=["POST", "PUT", "PATCH"])
 def switched_off():
-    """Its integration is disabled, so nobody should ever call."""
+    """Never called, because its integration is switched off."""
     return receive(200)
 
 
@@ -90,4 +91,4 @@ if __name__ == "__main__":
     server = create_server(app, host=os.environ["RECEIVER_HOST"], port=0)
     report(port=int(server.effective_port))
     threading.Thread(target=server.run, daemon=True).start()
-    sys.stdin.read()  # serves until whoever started it is gone
+    sys.stdin.read()  # serves until the process that started it ends

@@ -1,19 +1,19 @@
-//! Runs the customer's side, `receiver.py`, and listens to what it reports.
+//! Runs the customer's receiver, `receiver.py`, and collects what it reports.
 
 use std::fs::File;
-use std::io;
 use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
 use serde::Deserialize;
 use support::project::Project;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::seen::Arrival;
+use crate::observations::Arrival;
 
-/// The receiver's process. Ends when dropped; should this process die first, its standard input closes, and it ends.
+/// The receiver's process. It ends when dropped, and when this process dies, because its standard input closes then.
 #[derive(Debug)]
 pub struct Receiver {
     _process: Child,
@@ -32,8 +32,8 @@ impl Receiver {
     /// Starts it with that signing secret at an address of this machine, and waits until it listens.
     ///
     /// # Errors
-    /// When it does not start; what it said about that is in its log.
-    pub async fn start(project: &Project, secret: &str, address: Ipv4Addr) -> io::Result<Self> {
+    /// When it does not start; its log says why.
+    pub async fn start(project: &Project, secret: &str, address: Ipv4Addr) -> anyhow::Result<Self> {
         std::fs::create_dir_all(project.scratch())?;
         let log = project.scratch().join("receiver.log");
         let mut process = Command::new(project.cloud_python())
@@ -44,15 +44,16 @@ impl Receiver {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&log)?)
-            // A Ctrl-C in the terminal is ours to deal with.
+            // Ctrl-C in the terminal is handled by this process.
             .process_group(0)
             .kill_on_drop(true)
-            .spawn()?;
-        let output = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+            .spawn()
+            .context("starting the receiver")?;
+        let output = process.stdout.take().context("the receiver has no standard output")?;
         let mut lines = BufReader::new(output).lines();
         let first = lines.next_line().await?.unwrap_or_default();
         let Listening { port } = serde_json::from_str(&first)
-            .map_err(|_| io::Error::other(format!("the receiver did not start; its log is {}", log.display())))?;
+            .with_context(|| format!("the receiver did not start; its log is {}", log.display()))?;
 
         let arrivals = Arc::default();
         tokio::spawn(collect(lines, Arc::clone(&arrivals)));
@@ -64,7 +65,7 @@ impl Receiver {
         format!("http://{}:{}{path}", self.address, self.port)
     }
 
-    /// What has arrived so far.
+    /// The requests that have arrived so far.
     pub fn arrivals(&self) -> Vec<Arrival> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,11 +1,10 @@
-//! The endpoints that the demo sends to: one organization with five integrations, as a customer would have them.
-//!
-//! Every alert finds all five; filters, the switch and the endpoints make the difference.
+//! The integrations that the demo sends to: five of one organization, which differ in their endpoints, their filters,
+//! and whether they are switched on.
 
 use domain::alert::event::EventType;
 
-/// The delays between attempts. SQS delays run in real time in the local cloud, so the two that SQS can hold are short;
-/// the two that need the state machine are the documented ones, whose time is scaled: 30 m take 3.6 s, 2 h 14.4 s.
+/// The delays between attempts. SQS delays are not scaled in the local cloud, so the two that SQS waits for are short.
+/// The state machine waits for the other two, as long as in production but scaled: 30 m take 3.6 s, 2 h take 14.4 s.
 pub const RETRY_SCHEDULE: &str = "1s,3s,30m,2h";
 
 /// An endpoint and how it behaves.
@@ -21,9 +20,9 @@ pub enum Scenario {
 /// Where an integration's requests go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// To that path of the receiver.
+    /// A path of the receiver.
     Receiver(&'static str),
-    /// To that URL.
+    /// Another URL.
     Elsewhere(&'static str),
 }
 
@@ -47,13 +46,13 @@ impl Scenario {
             Self::AlwaysWorks => Endpoint::Receiver("/always-works"),
             Self::Recovers => Endpoint::Receiver("/recovers"),
             Self::AlwaysFails => Endpoint::Receiver("/always-fails"),
-            // Where cloud machines keep their credentials. No setting opens it.
+            // The metadata service of cloud machines, which returns credentials. No setting allows it.
             Self::BlockedAddress => Endpoint::Elsewhere("http://169.254.169.254/"),
             Self::SwitchedOff => Endpoint::Receiver("/switched-off"),
         }
     }
 
-    /// The event types that the integration wants; none means all.
+    /// The event types that the integration wants; empty means all.
     pub fn event_types(self) -> &'static [EventType] {
         match self {
             Self::AlwaysWorks | Self::SwitchedOff => &[],

@@ -1,4 +1,4 @@
-//! What happened, told line by line while it happens.
+//! The timeline: a line for each attempt and each dead letter, printed as it happens.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,48 +10,48 @@ use domain::delivery::{Record, Status};
 use domain::ids::DeliveryId;
 use jiff::Timestamp;
 
-use crate::seen::{Arrival, Delivery, Seen};
+use harness::dead_letters::DeadLetter;
 use harness::local_cloud::WAIT_SCALE;
-use harness::stack::DeadLetter;
 
-/// What an alert that is not valid is called, where deliveries have their integration's name.
-pub const NOT_AN_ALERT: &str = "not an alert";
+use crate::observations::{Arrival, Delivery, Observations};
+
+/// The name of the invalid alert, in the column of the integrations' names.
+pub const INVALID_ALERT: &str = "invalid alert";
 
 /// How wide a line may be.
 const WIDTH: usize = 100;
 
-/// Where what happened begins, behind the time and the name.
+/// The column after the time and the name.
 const INDENT: usize = 27;
 
-/// Tells what was seen, each thing once. Times are counted from `start`.
+/// Writes a line for everything that is observed, once. Times are counted from `start`.
 #[derive(Debug)]
 pub struct Timeline {
     start: Timestamp,
-    attempts_told: HashMap<DeliveryId, usize>,
-    dead_letters_told: usize,
+    attempts_written: HashMap<DeliveryId, usize>,
+    dead_letters_written: usize,
 }
 
 impl Timeline {
     pub fn new(start: Timestamp) -> Self {
-        Self { start, attempts_told: HashMap::new(), dead_letters_told: 0 }
+        Self { start, attempts_written: HashMap::new(), dead_letters_written: 0 }
     }
 
-    /// What has happened since the last call, in the order in which it happened.
-    pub fn news(&mut self, seen: &Seen) -> Vec<String> {
+    /// The lines for what has happened since the last call, in order of time.
+    pub fn new_lines(&mut self, observations: &Observations) -> Vec<String> {
         let mut lines = Vec::new();
-        for delivery in &seen.deliveries {
+        for delivery in &observations.deliveries {
             let record = &delivery.record;
-            let told = self.attempts_told.entry(record.identity.delivery_id).or_default();
-            for attempt in record.attempts.iter().skip(*told) {
-                let ended_at = ended_at(attempt);
-                lines.push((ended_at, attempt_line(delivery, attempt, &seen.arrivals)));
+            let written = self.attempts_written.entry(record.identity.delivery_id).or_default();
+            for attempt in record.attempts.iter().skip(*written) {
+                lines.push((ended_at(attempt), attempt_line(delivery, attempt, &observations.arrivals)));
             }
-            *told = record.attempts.len();
+            *written = record.attempts.len();
         }
-        for (seen_at, letter) in seen.dead_letters.iter().skip(self.dead_letters_told) {
+        for (seen_at, letter) in observations.dead_letters.iter().skip(self.dead_letters_written) {
             lines.push((*seen_at, dead_letter_line(letter)));
         }
-        self.dead_letters_told = seen.dead_letters.len();
+        self.dead_letters_written = observations.dead_letters.len();
         lines.sort_by_key(|(at, _)| *at);
         lines.into_iter().map(|(at, line)| format!("{:>8}  {line}", self.since_start(at))).collect()
     }
@@ -62,41 +62,30 @@ impl Timeline {
     }
 }
 
-/// What is being waited for now, in a line that changes with every second; `None` when nothing is.
-pub fn waits(deliveries: &[Delivery], now: Timestamp) -> Option<String> {
-    let waits: Vec<_> =
-        deliveries.iter().filter_map(|delivery| Some((delivery, real_wait(&delivery.record, now)?))).collect();
-    if waits.is_empty() {
-        return None;
-    }
-    let words = waits.iter().map(|(Delivery { scenario, record }, left)| {
-        let place = match how_it_waits(record) {
-            Some((_, Wait::InExecution)) => "state machine",
-            _ => "queue",
-        };
-        format!("{} attempt {} in {}s ({place})", scenario.name(), record.attempt, left.as_secs_f64().ceil())
-    });
-    Some(words.collect::<Vec<_>>().join(" · "))
+/// The retries that are waited for now, for the status line; `None` when there is none.
+pub fn describe_waits(deliveries: &[Delivery], now: Timestamp) -> Option<String> {
+    let waits: Vec<_> = deliveries.iter().filter_map(|delivery| describe_wait(delivery, now)).collect();
+    (!waits.is_empty()).then(|| waits.join(" · "))
 }
 
-/// How long a waiting delivery has yet to wait here, where the state machine's time is scaled.
-fn real_wait(record: &Record, now: Timestamp) -> Option<Duration> {
-    let (delay, wait) = how_it_waits(record)?;
-    let here = match wait {
-        Wait::OnQueue { .. } => delay,
-        Wait::InExecution => scaled(delay),
+fn describe_wait(Delivery { scenario, record }: &Delivery, now: Timestamp) -> Option<String> {
+    let (delay, wait) = retry_delay(record)?;
+    let (delay, place) = match wait {
+        Wait::OnQueue { .. } => (delay, "queue"),
+        Wait::InExecution => (scale(delay), "state machine"),
     };
     let since = now.duration_since(ended_at(record.attempts.last()?));
-    Some(here.saturating_sub(since.try_into().unwrap_or_default()))
+    let left = delay.saturating_sub(since.try_into().unwrap_or_default()).as_secs_f64().ceil();
+    Some(format!("{}: attempt {} in {left}s ({place})", scenario.name(), record.attempt))
 }
 
 /// How long the local cloud's state machine takes for a wait.
-pub fn scaled(wait: Duration) -> Duration {
+pub fn scale(wait: Duration) -> Duration {
     wait.mul_f64(WAIT_SCALE.parse().unwrap_or(1.0))
 }
 
-/// The delay that a waiting delivery was given after its last attempt, and where it waits.
-fn how_it_waits(record: &Record) -> Option<(Duration, Wait)> {
+/// The delay of a waiting delivery's next attempt, counted from the end of the last one, and where it waits.
+fn retry_delay(record: &Record) -> Option<(Duration, Wait)> {
     let (due_at, last) = (record.due_at?, record.attempts.last()?);
     let delay = due_at.duration_since(ended_at(last)).try_into().unwrap_or_default();
     Some((delay, wait_until(due_at, ended_at(last))))
@@ -110,9 +99,9 @@ fn ended_at(attempt: &Attempt) -> Timestamp {
 fn attempt_line(delivery: &Delivery, attempt: &Attempt, arrivals: &[Arrival]) -> String {
     let record = &delivery.record;
     let event = record.identity.event_type.as_str().trim_start_matches("alert.");
-    let (result, result_style) = result(record.identity.delivery_id, attempt, arrivals);
+    let (result, result_style) = describe_result(record.identity.delivery_id, attempt, arrivals);
     let is_last = record.attempts.last() == Some(attempt);
-    let (next, next_style) = if is_last { next(record) } else { (String::new(), Style::new()) };
+    let (next, next_style) = if is_last { describe_next_step(record) } else { (String::new(), Style::new()) };
     format!(
         "{}  {event:<12}  attempt {}  {}  {}",
         style(format!("{:<15}", delivery.scenario.name())).bold(),
@@ -122,7 +111,7 @@ fn attempt_line(delivery: &Delivery, attempt: &Attempt, arrivals: &[Arrival]) ->
     )
 }
 
-fn result(delivery: DeliveryId, attempt: &Attempt, arrivals: &[Arrival]) -> (String, Style) {
+fn describe_result(delivery: DeliveryId, attempt: &Attempt, arrivals: &[Arrival]) -> (String, Style) {
     let arrival = arrivals.iter().find(|it| it.delivery == Some(delivery) && it.attempt == attempt.number);
     match (attempt.status_code, arrival) {
         (Some(status @ 200..=299), Some(arrival)) if arrival.is_verified() => {
@@ -132,38 +121,38 @@ fn result(delivery: DeliveryId, attempt: &Attempt, arrivals: &[Arrival]) -> (Str
             (format!("{status}, verified"), Style::new().yellow())
         }
         (Some(status), Some(_)) => (format!("{status}, NOT VERIFIED"), Style::new().red()),
-        (Some(status), None) => (format!("{status}, not seen"), Style::new().red()),
+        (Some(status), None) => (format!("{status}, NOT ARRIVED"), Style::new().red()),
         (None, _) if attempt.outcome == "blocked" => ("blocked, not sent".to_owned(), Style::new().yellow()),
         (None, _) => (attempt.outcome.replace('_', " "), Style::new().yellow()),
     }
 }
 
-fn next(record: &Record) -> (String, Style) {
-    match (record.status, how_it_waits(record)) {
+fn describe_next_step(record: &Record) -> (String, Style) {
+    match (record.status, retry_delay(record)) {
         (Status::Delivered, _) => ("delivered".to_owned(), Style::new().green().bold()),
         (Status::Failed, _) => ("failed, no attempt left".to_owned(), Style::new().red().bold()),
         (Status::Cancelled, _) => ("cancelled".to_owned(), Style::new().red()),
         (Status::Waiting, Some((delay, Wait::OnQueue { .. }))) => {
-            (format!("next in {}, on the queue", in_words(delay)), Style::new().dim())
+            (format!("retry in {} (queue)", format_delay(delay)), Style::new().dim())
         }
         (Status::Waiting, Some((delay, Wait::InExecution))) => {
-            (format!("next in {}, state machine", in_words(delay)), Style::new().cyan())
+            (format!("retry in {} (state machine)", format_delay(delay)), Style::new().cyan())
         }
         (Status::Waiting | Status::Sending, _) => (String::new(), Style::new()),
     }
 }
 
 fn dead_letter_line(letter: &DeadLetter) -> String {
-    let said = |name: &str| letter.attributes.get(name).map_or("(not said)", String::as_str);
-    let name = style(format!("{NOT_AN_ALERT:<15}")).bold();
-    let place = format!("to the dead-letter queue, field {}:", said("field"));
+    let attribute = |name: &str| letter.attributes.get(name).map_or("(missing)", String::as_str);
+    let name = style(format!("{INVALID_ALERT:<15}")).bold();
+    let place = format!("sent to the dead-letter queue, because of its field {}:", attribute("field"));
     let indent = " ".repeat(INDENT);
-    let sentence = textwrap::wrap(said("error"), WIDTH - INDENT).join(&format!("\n{indent}"));
+    let sentence = textwrap::wrap(attribute("error"), WIDTH - INDENT).join(&format!("\n{indent}"));
     format!("{name}  {}\n{indent}{}", style(place).yellow(), style(sentence).yellow())
 }
 
 /// A delay as the schedule writes it: `30m`, `2h`. Rounded to seconds.
-fn in_words(delay: Duration) -> String {
+fn format_delay(delay: Duration) -> String {
     let seconds = (delay.as_millis() + 500) / 1_000;
     match seconds {
         0 => "0s".to_owned(),
@@ -179,11 +168,11 @@ mod tests {
 
     #[track_caller]
     fn check(millis: u64, expected: &str) {
-        assert_eq!(in_words(Duration::from_millis(millis)), expected);
+        assert_eq!(format_delay(Duration::from_millis(millis)), expected);
     }
 
     #[test]
-    fn delays_read_as_the_schedule_writes_them() {
+    fn delays_are_formatted_as_in_the_schedule() {
         check(0, "0s");
         check(999, "1s");
         check(3_004, "3s");

@@ -1,4 +1,4 @@
-//! What must have happened, and whether it did: the demo's last table.
+//! The demo's last table: what was expected at each endpoint, and what happened.
 
 use std::collections::BTreeMap;
 
@@ -9,43 +9,45 @@ use domain::delivery::Status;
 use domain::ids::DeliveryId;
 
 use crate::alerts::Alerts;
+use crate::observations::Observations;
 use crate::scenario::{Endpoint, Scenario};
-use crate::seen::Seen;
-use crate::timeline::NOT_AN_ALERT;
-use harness::stack::{DeadLetter, Graveyard};
+use crate::timeline::INVALID_ALERT;
+use harness::dead_letters::{DeadLetter, DeadLetterQueue};
 
 /// How wide a line may be.
 const WIDTH: usize = 100;
 
-/// What must become of one attempt.
+/// How an attempt is expected to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Try {
+enum AttemptEnd {
     /// The receiver answers with that status.
     Answered(u16),
-    /// No request leaves.
+    /// No request is sent.
     Blocked,
 }
 
-/// What must become of each delivery of an integration.
+/// What is expected of each delivery of an integration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Action {
-    attempts: &'static [Try],
-    /// How many of the waits between them go through the state machine.
+struct ExpectedDelivery {
+    attempts: &'static [AttemptEnd],
+    /// How many of the waits between attempts are the state machine's.
     long_waits: usize,
     end: Status,
 }
 
-/// What must happen at an endpoint.
+/// What is expected of an integration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
     Nothing,
-    Deliveries { count: usize, each: Action },
+    Deliveries { count: usize, each: ExpectedDelivery },
 }
 
 fn expected(scenario: Scenario) -> Expected {
-    use Try::{Answered, Blocked};
-    let deliveries =
-        |count, attempts, long_waits, end| Expected::Deliveries { count, each: Action { attempts, long_waits, end } };
+    use AttemptEnd::{Answered, Blocked};
+    let deliveries = |count, attempts, long_waits, end| Expected::Deliveries {
+        count,
+        each: ExpectedDelivery { attempts, long_waits, end },
+    };
     match scenario {
         Scenario::AlwaysWorks => deliveries(3, &[Answered(200)], 0, Status::Delivered),
         Scenario::Recovers => deliveries(1, &[Answered(500), Answered(503), Answered(200)], 0, Status::Delivered),
@@ -55,13 +57,13 @@ fn expected(scenario: Scenario) -> Expected {
     }
 }
 
-fn in_words(scenario: Scenario) -> &'static str {
+fn describe_expected(scenario: Scenario) -> &'static str {
     match scenario {
-        Scenario::AlwaysWorks => "3 alerts, each at once",
-        Scenario::Recovers => "delivered by attempt 3",
+        Scenario::AlwaysWorks => "3 alerts, 1 attempt each",
+        Scenario::Recovers => "delivered in attempt 3",
         Scenario::AlwaysFails => "failed after 5 attempts",
-        Scenario::BlockedAddress => "never called, then failed",
-        Scenario::SwitchedOff => "nothing at all",
+        Scenario::BlockedAddress => "failed, no request sent",
+        Scenario::SwitchedOff => "nothing",
     }
 }
 
@@ -76,15 +78,15 @@ pub struct LongWait {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LongWaitEnd {
     Succeeded,
-    /// Or it has not ended.
+    /// It failed, or has not ended.
     Otherwise,
 }
 
-/// All that the verdict is made from.
+/// What the verdict is based on.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
     pub alerts: &'a Alerts,
-    pub seen: &'a Seen,
+    pub observations: &'a Observations,
     pub long_waits: &'a [LongWait],
 }
 
@@ -92,14 +94,14 @@ pub struct Evidence<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
     name: &'static str,
-    must: &'static str,
+    expected: &'static str,
     arrived: String,
     ledger: String,
-    /// What is not as it must be, a sentence each.
-    faults: Vec<String>,
+    /// What is not as expected, each in a sentence.
+    differences: Vec<String>,
 }
 
-/// What became of everything.
+/// Whether everything happened as expected.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     rows: Vec<Row>,
@@ -108,113 +110,112 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub fn of(evidence: &Evidence<'_>) -> Self {
-        let endpoints = Scenario::ALL.into_iter().map(|scenario| judge(scenario, evidence));
-        let arrivals = &evidence.seen.arrivals;
+    pub fn new(evidence: &Evidence<'_>) -> Self {
+        let endpoints = Scenario::ALL.into_iter().map(|scenario| compare(scenario, evidence));
+        let arrivals = &evidence.observations.arrivals;
         Self {
-            rows: endpoints.chain([judge_invalid(evidence)]).collect(),
+            rows: endpoints.chain([compare_invalid(evidence)]).collect(),
             requests: arrivals.len(),
             verified: arrivals.iter().filter(|arrival| arrival.is_verified()).count(),
         }
     }
 
-    pub fn is_as_it_must_be(&self) -> bool {
-        self.rows.iter().all(|row| row.faults.is_empty())
+    pub fn is_as_expected(&self) -> bool {
+        self.rows.iter().all(|row| row.differences.is_empty())
     }
 
     /// The table, line by line.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![
-            style(columns(["endpoint", "must be", "arrived", "the ledger says", ""]).trim_end()).dim().to_string(),
+            style(columns(["integration", "expected", "answered", "in the ledger", ""]).trim_end()).dim().to_string(),
             style(format!("  {}", "─".repeat(WIDTH - 2))).dim().to_string(),
         ];
         for row in &self.rows {
-            let mark = if row.faults.is_empty() { style("✓").green() } else { style("✗").red().bold() };
-            lines.push(columns([row.name, row.must, &row.arrived, &row.ledger, &mark.to_string()]));
-            lines.extend(row.faults.iter().map(|fault| format!("{:17}  {}", "", style(fault).red())));
+            let mark = if row.differences.is_empty() { style("✓").green() } else { style("✗").red().bold() };
+            lines.push(columns([row.name, row.expected, &row.arrived, &row.ledger, &mark.to_string()]));
+            lines.extend(row.differences.iter().map(|text| format!("{:17}  {}", "", style(text).red())));
         }
-        let signatures = format!(
-            "{} requests arrived; in {} of them both signatures were right: X-Roboticks-Signature, and the",
-            self.requests, self.verified
-        );
+        let Self { requests, verified, .. } = self;
         lines.extend([
             String::new(),
-            format!("  {signatures}"),
-            "  Standard Webhooks headers by that project's own library.".to_owned(),
+            format!(
+                "  {requests} requests arrived, {verified} of them with two valid signatures: X-Roboticks-Signature,"
+            ),
+            "  and the Standard Webhooks headers, verified by that project's own library.".to_owned(),
         ]);
         lines
     }
 }
 
-fn columns([name, must, arrived, ledger, mark]: [&str; 5]) -> String {
-    format!("  {name:<15}  {must:<25}  {arrived:<15}  {ledger:<34} {mark}")
+fn columns([name, expected, arrived, ledger, mark]: [&str; 5]) -> String {
+    format!("  {name:<15}  {expected:<25}  {arrived:<15}  {ledger:<34} {mark}")
 }
 
-fn judge(scenario: Scenario, evidence: &Evidence<'_>) -> Row {
-    let arrived = arrived(scenario, evidence.seen);
-    let ledger = ledger(scenario, evidence);
-    let (must_arrive, must_be_written) = match expected(scenario) {
+fn compare(scenario: Scenario, evidence: &Evidence<'_>) -> Row {
+    let arrived = summarize_arrivals(scenario, evidence.observations);
+    let ledger = summarize_ledger(scenario, evidence);
+    let (expected_arrivals, expected_ledger) = match expected(scenario) {
         Expected::Nothing => (Vec::new(), Vec::new()),
         Expected::Deliveries { count, each } => (vec![each.answers(); count], vec![each.history(); count]),
     };
-    let must_arrive = tally(must_arrive.into_iter().filter(|answers| !answers.is_empty()));
-    let must_be_written = tally(must_be_written);
+    let expected_arrivals = count_equal(expected_arrivals.into_iter().filter(|answers| !answers.is_empty()));
+    let expected_ledger = count_equal(expected_ledger);
 
-    let mut faults = Vec::new();
-    if arrived != must_arrive {
-        faults.push(format!("what arrived must be: {must_arrive}"));
+    let mut differences = Vec::new();
+    if arrived != expected_arrivals {
+        differences.push(format!("expected answers: {expected_arrivals}"));
     }
-    if ledger != must_be_written {
-        faults.push(format!("the ledger must say: {must_be_written}"));
+    if ledger != expected_ledger {
+        differences.push(format!("expected in the ledger: {expected_ledger}"));
     }
-    faults.extend(flaws(scenario, evidence));
-    Row { name: scenario.name(), must: in_words(scenario), arrived, ledger, faults }
+    differences.extend(find_bad_requests(scenario, evidence));
+    Row { name: scenario.name(), expected: describe_expected(scenario), arrived, ledger, differences }
 }
 
-/// What is wrong with single requests, however many there are.
-fn flaws(scenario: Scenario, evidence: &Evidence<'_>) -> Vec<String> {
-    let mut flaws = Vec::new();
-    for arrival in evidence.seen.arrivals.iter().filter(|arrival| is_at(scenario, &arrival.path)) {
+/// What is wrong with single requests.
+fn find_bad_requests(scenario: Scenario, evidence: &Evidence<'_>) -> Vec<String> {
+    let mut bad = Vec::new();
+    for arrival in evidence.observations.arrivals.iter().filter(|arrival| is_at(scenario, &arrival.path)) {
         if !arrival.is_verified() {
-            flaws.push(format!("attempt {} did not verify", arrival.attempt));
+            bad.push(format!("attempt {} had an invalid signature", arrival.attempt));
         }
         if !evidence.alerts.valid.contains(&arrival.body) {
-            flaws.push(format!("attempt {} brought a body that was not sent like this", arrival.attempt));
+            bad.push(format!("attempt {} had a body that is not one of the alerts sent", arrival.attempt));
         }
     }
-    flaws
+    bad
 }
 
 fn is_at(scenario: Scenario, path: &str) -> bool {
     matches!(scenario.endpoint(), Endpoint::Receiver(its) if its == path)
 }
 
-/// What the receiver answered at an endpoint, delivery by delivery in the order of their attempts.
-fn arrived(scenario: Scenario, seen: &Seen) -> String {
+/// The receiver's answers at an endpoint, by delivery and in the order of the attempts.
+fn summarize_arrivals(scenario: Scenario, observations: &Observations) -> String {
     let mut answers: BTreeMap<Option<DeliveryId>, Vec<(u32, u16)>> = BTreeMap::new();
-    for arrival in seen.arrivals.iter().filter(|arrival| is_at(scenario, &arrival.path)) {
+    for arrival in observations.arrivals.iter().filter(|arrival| is_at(scenario, &arrival.path)) {
         answers.entry(arrival.delivery).or_default().push((arrival.attempt, arrival.answered));
     }
-    tally(answers.into_values().map(|mut answers| {
+    count_equal(answers.into_values().map(|mut answers| {
         answers.sort_unstable();
-        runs(answers.into_iter().map(|(_, status)| status.to_string()))
+        count_runs(answers.into_iter().map(|(_, status)| status.to_string()))
     }))
 }
 
-/// What the ledger says of an integration's deliveries.
-fn ledger(scenario: Scenario, evidence: &Evidence<'_>) -> String {
-    let records = evidence.seen.deliveries.iter().filter(|delivery| delivery.scenario == scenario);
-    tally(records.map(|delivery| {
+/// An integration's deliveries in the ledger.
+fn summarize_ledger(scenario: Scenario, evidence: &Evidence<'_>) -> String {
+    let deliveries = evidence.observations.deliveries.iter().filter(|delivery| delivery.scenario == scenario);
+    count_equal(deliveries.map(|delivery| {
         let record = &delivery.record;
         let prefix = format!("{}-", record.identity.delivery_id);
         let succeeded = |wait: &&LongWait| wait.name.starts_with(&prefix) && wait.end == LongWaitEnd::Succeeded;
         let long_waits = evidence.long_waits.iter().filter(succeeded).count();
-        history(record.status, runs(record.attempts.iter().map(result)), long_waits)
+        format_history(record.status, count_runs(record.attempts.iter().map(format_result)), long_waits)
     }))
 }
 
-/// The status, or what kept a request from having one.
-fn result(attempt: &Attempt) -> String {
+/// An attempt's status, or why it has none.
+fn format_result(attempt: &Attempt) -> String {
     let code = attempt.error.as_ref().map(|error| error.code.as_str());
     match (attempt.status_code, code) {
         (Some(status), _) => status.to_string(),
@@ -223,24 +224,24 @@ fn result(attempt: &Attempt) -> String {
     }
 }
 
-impl Action {
+impl ExpectedDelivery {
     fn answers(&self) -> String {
-        runs(self.attempts.iter().filter_map(|attempt| match attempt {
-            Try::Answered(status) => Some(status.to_string()),
-            Try::Blocked => None,
+        count_runs(self.attempts.iter().filter_map(|attempt| match attempt {
+            AttemptEnd::Answered(status) => Some(status.to_string()),
+            AttemptEnd::Blocked => None,
         }))
     }
 
     fn history(&self) -> String {
         let attempts = self.attempts.iter().map(|attempt| match attempt {
-            Try::Answered(status) => status.to_string(),
-            Try::Blocked => "blocked".to_owned(),
+            AttemptEnd::Answered(status) => status.to_string(),
+            AttemptEnd::Blocked => "blocked".to_owned(),
         });
-        history(self.end, runs(attempts), self.long_waits)
+        format_history(self.end, count_runs(attempts), self.long_waits)
     }
 }
 
-fn history(status: Status, attempts: String, long_waits: usize) -> String {
+fn format_history(status: Status, attempts: String, long_waits: usize) -> String {
     match long_waits {
         0 => format!("{status}: {attempts}"),
         _ => format!("{status}: {attempts}, {long_waits} long waits"),
@@ -248,7 +249,7 @@ fn history(status: Status, attempts: String, long_waits: usize) -> String {
 }
 
 /// `500, 500, 200` as `2 × 500, 200`.
-fn runs(texts: impl IntoIterator<Item = String>) -> String {
+fn count_runs(texts: impl IntoIterator<Item = String>) -> String {
     let mut runs: Vec<(usize, String)> = Vec::new();
     for text in texts {
         match runs.last_mut() {
@@ -256,56 +257,57 @@ fn runs(texts: impl IntoIterator<Item = String>) -> String {
             _ => runs.push((1, text)),
         }
     }
-    let in_words = runs.into_iter().map(|(count, text)| if count == 1 { text } else { format!("{count} × {text}") });
-    in_words.collect::<Vec<_>>().join(", ")
+    let texts = runs.into_iter().map(|(count, text)| if count == 1 { text } else { format!("{count} × {text}") });
+    texts.collect::<Vec<_>>().join(", ")
 }
 
-/// How the table says that there is none.
+/// The table's word where there is none.
 const NOTHING: &str = "nothing";
 
-/// The same for things that have no order.
-fn tally(texts: impl IntoIterator<Item = String>) -> String {
+/// The same for texts whose order does not matter.
+fn count_equal(texts: impl IntoIterator<Item = String>) -> String {
     let mut texts: Vec<_> = texts.into_iter().collect();
     texts.sort_unstable();
-    if texts.is_empty() { NOTHING.to_owned() } else { runs(texts) }
+    if texts.is_empty() { NOTHING.to_owned() } else { count_runs(texts) }
 }
 
-/// The alert that is not valid: no request, no delivery (the other rows count those), and a dead letter that says why.
-fn judge_invalid(evidence: &Evidence<'_>) -> Row {
-    let Evidence { alerts, seen, .. } = evidence;
-    let arrived = seen.arrivals.iter().filter(|arrival| arrival.body == alerts.invalid);
-    let arrived = tally(arrived.map(|arrival| arrival.answered.to_string()));
-    let mut faults = Vec::new();
+/// The invalid alert: no request, no delivery (the other rows count those), and a dead letter that says why.
+fn compare_invalid(evidence: &Evidence<'_>) -> Row {
+    let Evidence { alerts, observations, .. } = evidence;
+    let arrived = observations.arrivals.iter().filter(|arrival| arrival.body == alerts.invalid);
+    let arrived = count_equal(arrived.map(|arrival| arrival.answered.to_string()));
+    let mut differences = Vec::new();
     if arrived != NOTHING {
-        faults.push("it must not arrive anywhere".to_owned());
+        differences.push("it was sent to an endpoint".to_owned());
     }
-    let ledger = match seen.dead_letters.as_slice() {
+    let ledger = match observations.dead_letters.as_slice() {
         [(_, letter)] => {
-            faults.extend(dead_letter_faults(letter, alerts));
-            "1 dead letter, with its error".to_owned()
+            differences.extend(compare_dead_letter(letter, alerts));
+            "1 dead letter, with the error".to_owned()
         }
         letters => {
-            faults.push("there must be one dead letter".to_owned());
+            differences.push("expected one dead letter".to_owned());
             format!("{} dead letters", letters.len())
         }
     };
-    Row { name: NOT_AN_ALERT, must: "to the dead-letter queue", arrived, ledger, faults }
+    Row { name: INVALID_ALERT, expected: "sent to dead-letter queue", arrived, ledger, differences }
 }
 
-fn dead_letter_faults(letter: &DeadLetter, alerts: &Alerts) -> Vec<String> {
-    let mut faults = Vec::new();
-    if letter.queue != Graveyard::Alerts {
-        faults.push("it is in the other dead-letter queue".to_owned());
+fn compare_dead_letter(letter: &DeadLetter, alerts: &Alerts) -> Vec<String> {
+    let mut differences = Vec::new();
+    if letter.queue != DeadLetterQueue::Alerts {
+        differences.push("it is in the other dead-letter queue".to_owned());
     }
     if letter.body != alerts.invalid {
-        faults.push("its body is not the one that was sent".to_owned());
+        differences.push("its body is not the one that was sent".to_owned());
     }
-    let said = |name: &str| letter.attributes.get(name).map(String::as_str);
+    let attribute = |name: &str| letter.attributes.get(name).map(String::as_str);
+    let attributes = (attribute("field"), attribute("error"));
     match AlertEvent::parse(&alerts.invalid) {
-        Err(bad) if (said("field"), said("error")) == (Some(bad.field.as_str()), Some(bad.message.as_str())) => {}
-        _ => faults.push("its attributes do not say what is wrong".to_owned()),
+        Err(invalid) if attributes == (Some(invalid.field.as_str()), Some(invalid.message.as_str())) => {}
+        _ => differences.push("its attributes do not say what is wrong".to_owned()),
     }
-    faults
+    differences
 }
 
 #[cfg(test)]
@@ -318,35 +320,41 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::seen::{Arrival, Delivery};
+    use crate::observations::{Arrival, Delivery};
 
     const BODY: &str = "{}";
     const INVALID: &str = "[]";
 
-    struct World {
-        seen: Seen,
+    struct Example {
+        observations: Observations,
         long_waits: Vec<LongWait>,
     }
 
-    /// Everything as it must be.
-    fn good() -> World {
-        let mut world = World { seen: Seen::default(), long_waits: Vec::new() };
+    /// Everything as expected.
+    fn as_expected() -> Example {
+        let mut example = Example { observations: Observations::default(), long_waits: Vec::new() };
         for (index, scenario) in (0u8..).zip(Scenario::ALL) {
             let Expected::Deliveries { count, each } = expected(scenario) else { continue };
             for number in 0..count as u8 {
-                world.add(scenario, each, DeliveryId::new(Timestamp::UNIX_EPOCH, [index * 10 + number; 10]));
+                example.add(scenario, each, DeliveryId::new(Timestamp::UNIX_EPOCH, [index * 10 + number; 10]));
             }
         }
-        let bad = AlertEvent::parse(INVALID).unwrap_err();
-        let attributes = [("field", bad.field), ("error", bad.message)];
+        let invalid = AlertEvent::parse(INVALID).unwrap_err();
+        let attributes = [("field", invalid.field), ("error", invalid.message)];
         let attributes = attributes.map(|(name, value)| (name.to_owned(), value)).into();
-        let letter = DeadLetter { queue: Graveyard::Alerts, body: INVALID.to_owned(), group: None, attributes };
-        world.seen.dead_letters.push((Timestamp::UNIX_EPOCH, letter));
-        world
+        let letter = DeadLetter {
+            message_id: "1".to_owned(),
+            queue: DeadLetterQueue::Alerts,
+            body: INVALID.to_owned(),
+            group: None,
+            attributes,
+        };
+        example.observations.dead_letters.push((Timestamp::UNIX_EPOCH, letter));
+        example
     }
 
-    impl World {
-        fn add(&mut self, scenario: Scenario, each: Action, delivery_id: DeliveryId) {
+    impl Example {
+        fn add(&mut self, scenario: Scenario, each: ExpectedDelivery, delivery_id: DeliveryId) {
             let identity = Identity {
                 integration_id: IntegrationId::new(Timestamp::UNIX_EPOCH, [1; 10]),
                 delivery_id,
@@ -359,12 +367,12 @@ mod tests {
             let state = State::Ended { attempt: each.attempts.len() as u32, round_start: 1, end };
             let mut record = Record::new(identity, &state, Timestamp::UNIX_EPOCH);
             for (number, attempt) in (1..).zip(each.attempts) {
-                record.add_attempt(made(number, *attempt));
-                if let (Endpoint::Receiver(path), Try::Answered(answered)) = (scenario.endpoint(), *attempt) {
-                    self.seen.arrivals.push(arrival(path, delivery_id, number, answered));
+                record.add_attempt(build_attempt(number, *attempt));
+                if let (Endpoint::Receiver(path), AttemptEnd::Answered(answered)) = (scenario.endpoint(), *attempt) {
+                    self.observations.arrivals.push(arrival(path, delivery_id, number, answered));
                 }
             }
-            self.seen.deliveries.push(Delivery { scenario, record });
+            self.observations.deliveries.push(Delivery { scenario, record });
             for number in 0..each.long_waits {
                 let name = format!("{delivery_id}-{number}-0");
                 self.long_waits.push(LongWait { name, end: LongWaitEnd::Succeeded });
@@ -372,10 +380,10 @@ mod tests {
         }
     }
 
-    fn made(number: u32, attempt: Try) -> Attempt {
+    fn build_attempt(number: u32, attempt: AttemptEnd) -> Attempt {
         let (status_code, code) = match attempt {
-            Try::Answered(status) => (Some(status), "server_error"),
-            Try::Blocked => (None, "blocked_address"),
+            AttemptEnd::Answered(status) => (Some(status), "server_error"),
+            AttemptEnd::Blocked => (None, "blocked_address"),
         };
         Attempt {
             number,
@@ -401,65 +409,74 @@ mod tests {
         }
     }
 
-    impl World {
+    impl Example {
         /// The first request that arrived there.
-        fn at(&mut self, path: &str) -> &mut Arrival {
-            self.seen.arrivals.iter_mut().find(|arrival| arrival.path == path).unwrap()
+        fn first_at(&mut self, path: &str) -> &mut Arrival {
+            self.observations.arrivals.iter_mut().find(|arrival| arrival.path == path).unwrap()
         }
 
         fn letter(&mut self) -> &mut DeadLetter {
-            &mut self.seen.dead_letters[0].1
+            &mut self.observations.dead_letters[0].1
         }
     }
 
-    /// After the change, these rows must have faults.
+    /// After the change, these rows have differences.
     #[track_caller]
-    fn check(change: impl FnOnce(&mut World), expected: &[&str]) {
-        let mut world = good();
-        change(&mut world);
+    fn check(change: impl FnOnce(&mut Example), expected: &[&str]) {
+        let mut example = as_expected();
+        change(&mut example);
         let alerts = Alerts { valid: vec![BODY.to_owned()], invalid: INVALID.to_owned() };
-        let verdict = Verdict::of(&Evidence { alerts: &alerts, seen: &world.seen, long_waits: &world.long_waits });
-        let faulty: Vec<_> = verdict.rows.iter().filter(|row| !row.faults.is_empty()).map(|row| row.name).collect();
-        assert_eq!(faulty, expected);
-        assert_eq!(verdict.is_as_it_must_be(), faulty.is_empty());
+        let verdict = Verdict::new(&Evidence {
+            alerts: &alerts,
+            observations: &example.observations,
+            long_waits: &example.long_waits,
+        });
+        let differing: Vec<_> =
+            verdict.rows.iter().filter(|row| !row.differences.is_empty()).map(|row| row.name).collect();
+        assert_eq!(differing, expected);
+        assert_eq!(verdict.is_as_expected(), differing.is_empty());
     }
 
     #[test]
-    fn whatever_differs_is_a_fault_of_its_row() {
+    fn a_difference_is_shown_in_its_row() {
         let works: &[&str] = &["always works"];
         let fails: &[&str] = &["always fails"];
-        let invalid: &[&str] = &[NOT_AN_ALERT];
-        let duplicate = |world: &mut World| {
-            let again = world.at("/always-works").clone();
-            world.seen.arrivals.push(again);
+        let invalid: &[&str] = &[INVALID_ALERT];
+        let duplicate = |example: &mut Example| {
+            let again = example.first_at("/always-works").clone();
+            example.observations.arrivals.push(again);
         };
-        let let_through = |world: &mut World| {
-            let there = Arrival { path: "/switched-off".to_owned(), ..world.at("/always-works").clone() };
-            world.seen.arrivals.push(there);
+        let sent_though_off = |example: &mut Example| {
+            let there = Arrival { path: "/switched-off".to_owned(), ..example.first_at("/always-works").clone() };
+            example.observations.arrivals.push(there);
         };
         check(|_| (), &[]);
-        check(|world| drop(world.seen.arrivals.remove(0)), works);
+        check(|example| drop(example.observations.arrivals.remove(0)), works);
         check(duplicate, works);
-        check(|world| world.at("/always-works").roboticks_signature = false, works);
-        check(|world| world.at("/always-works").standard_webhooks = false, works);
-        check(|world| world.at("/always-works").body.push(' '), works);
-        check(|world| drop(world.seen.deliveries.remove(0)), works);
-        check(|world| world.at("/always-fails").answered = 200, fails);
-        check(|world| world.seen.deliveries[4].record.status = Status::Waiting, fails);
-        check(|world| drop(world.long_waits.remove(0)), fails);
-        check(|world| world.long_waits[0].end = LongWaitEnd::Otherwise, fails);
-        check(let_through, &["switched off"]);
-        check(|world| world.seen.dead_letters.clear(), invalid);
-        check(|world| world.letter().body.clear(), invalid);
-        check(|world| world.letter().attributes.clear(), invalid);
-        check(|world| world.letter().queue = Graveyard::Retries, invalid);
+        check(|example| example.first_at("/always-works").roboticks_signature = false, works);
+        check(|example| example.first_at("/always-works").standard_webhooks = false, works);
+        check(|example| example.first_at("/always-works").body.push(' '), works);
+        check(|example| drop(example.observations.deliveries.remove(0)), works);
+        check(|example| example.first_at("/always-fails").answered = 200, fails);
+        check(|example| example.observations.deliveries[4].record.status = Status::Waiting, fails);
+        check(|example| drop(example.long_waits.remove(0)), fails);
+        check(|example| example.long_waits[0].end = LongWaitEnd::Otherwise, fails);
+        check(sent_though_off, &["switched off"]);
+        check(|example| example.observations.dead_letters.clear(), invalid);
+        check(|example| example.letter().body.clear(), invalid);
+        check(|example| example.letter().attributes.clear(), invalid);
+        check(|example| example.letter().queue = DeadLetterQueue::Retries, invalid);
     }
 
     #[test]
     fn no_line_is_too_wide() {
-        let world = good();
+        let example = as_expected();
         let alerts = Alerts { valid: vec![BODY.to_owned()], invalid: INVALID.to_owned() };
-        let verdict = Verdict::of(&Evidence { alerts: &alerts, seen: &world.seen, long_waits: &world.long_waits });
+        let verdict = Verdict::new(&Evidence {
+            alerts: &alerts,
+            observations: &example.observations,
+            long_waits: &example.long_waits,
+        });
         for line in verdict.lines() {
             assert!(console::measure_text_width(&line) <= WIDTH, "{line}");
         }

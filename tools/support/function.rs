@@ -12,7 +12,7 @@ pub enum Function {
 impl Function {
     pub const ALL: [Self; 4] = [Self::Deliver, Self::Retry, Self::Sweep, Self::Api];
 
-    /// What it is called, as the end of its log group's name is.
+    /// Its name, with which its log group's name ends.
     pub fn name(self) -> &'static str {
         match self {
             Self::Deliver => "deliver",

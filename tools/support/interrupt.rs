@@ -1,4 +1,4 @@
-//! Running until the work is done or until told to stop, and what the process exits with.
+//! Running a program until its work is done or it is interrupted.
 
 use std::fmt::Display;
 use std::future::pending;
@@ -8,9 +8,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::screen::Screen;
 
-/// Does the work, unless told to stop before. Whatever the work has started is stopped when this returns.
+/// Does the work unless it is interrupted, and returns the process's exit code. An error is printed with its causes.
+/// Everything that the work has started is stopped when this returns.
 pub async fn run<E: Display>(screen: &Screen, work: impl Future<Output = Result<ExitCode, E>>) -> ExitCode {
-    let told_to_stop = async {
+    let interruption = async {
         let code = interrupted().await;
         screen.clear();
         screen.say("\n  Stopping …");
@@ -18,14 +19,14 @@ pub async fn run<E: Display>(screen: &Screen, work: impl Future<Output = Result<
     };
     let ended = tokio::select! {
         biased;
-        code = told_to_stop => Err(code),
+        code = interruption => Err(code),
         ended = work => Ok(ended),
     };
     screen.clear();
     match ended {
         Ok(Ok(code)) => code,
-        Ok(Err(trouble)) => {
-            eprintln!("  {trouble}");
+        Ok(Err(error)) => {
+            eprintln!("  {error:#}");
             ExitCode::FAILURE
         }
         Err(code) => {
@@ -35,20 +36,20 @@ pub async fn run<E: Display>(screen: &Screen, work: impl Future<Output = Result<
     }
 }
 
-/// Waits until the process is told to stop: by Ctrl-C, by a supervisor, or because its terminal is gone. Returns the exit
-/// code that a shell gives to it: 128 and the signal's number.
+/// Waits for a signal to stop: Ctrl-C, one from a supervisor, or the end of the terminal. Returns the exit code that a
+/// shell would report: 128 and the signal's number.
 async fn interrupted() -> ExitCode {
-    let told = |kind: SignalKind, code| async move {
+    let wait_for = |kind: SignalKind, code| async move {
         match signal(kind) {
             Ok(mut signals) => signals.recv().await,
-            // Then the signal has its usual effect.
+            // Without a handler the signal ends the process.
             Err(_) => pending().await,
         };
         ExitCode::from(code)
     };
     tokio::select! {
-        code = told(SignalKind::interrupt(), 130) => code,
-        code = told(SignalKind::terminate(), 143) => code,
-        code = told(SignalKind::hangup(), 129) => code,
+        code = wait_for(SignalKind::interrupt(), 130) => code,
+        code = wait_for(SignalKind::terminate(), 143) => code,
+        code = wait_for(SignalKind::hangup(), 129) => code,
     }
 }

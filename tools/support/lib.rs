@@ -1,7 +1,7 @@
-//! What the project's own programs and tests have in common: where its files are, what template and README say, the terminal,
-//! what of a run was asked for, and how it ends.
+//! What the project's programs and tests share: the paths of its files, template and README as data, the terminal, the
+//! choice of what to run, and interruption.
 //!
-//! A crate of its own, so that the benchmark has it without the local cloud's clients.
+//! It is a crate of its own so that the benchmark need not compile the harness with its AWS clients.
 
 pub mod function;
 pub mod interrupt;

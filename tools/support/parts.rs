@@ -1,25 +1,14 @@
-//! Making only some parts of a long run: `make bench ONLY="work costs"`.
+//! Running only some parts of a long program: `make bench ONLY="work costs"`.
 
-/// A part was asked for that a program does not have.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no part called {name:?}; there are: {known}")]
-pub struct NoSuchPart {
-    name: String,
-    known: String,
-}
-
-/// The parts of these names, in the program's own order; all of them where none is named.
+/// The parts with these names, in the program's own order; all parts when no name is given.
 ///
 /// # Errors
-/// [`NoSuchPart`] for a name that none of them has.
-pub fn chosen<T: Copy>(
-    parts: &[(&'static str, T)],
-    names: impl IntoIterator<Item = String>,
-) -> Result<Vec<T>, NoSuchPart> {
+/// When there is no part with one of the names.
+pub fn choose<T: Copy>(parts: &[(&'static str, T)], names: impl IntoIterator<Item = String>) -> anyhow::Result<Vec<T>> {
     let names: Vec<_> = names.into_iter().collect();
     if let Some(name) = names.iter().find(|name| parts.iter().all(|(known, _)| known != name)) {
         let known: Vec<_> = parts.iter().map(|(known, _)| *known).collect();
-        return Err(NoSuchPart { name: name.clone(), known: known.join(", ") });
+        anyhow::bail!("there is no part called {name:?}; there are: {}", known.join(", "));
     }
     let is_chosen = |known: &str| names.is_empty() || names.iter().any(|name| name == known);
     Ok(parts.iter().filter(|(known, _)| is_chosen(known)).map(|(_, part)| *part).collect())
@@ -31,7 +20,7 @@ mod tests {
 
     #[track_caller]
     fn check(names: &[&str], expected: Result<&[u32], &str>) {
-        let chosen = chosen(&[("work", 1), ("costs", 2), ("growth", 3)], names.iter().map(|name| (*name).to_owned()));
+        let chosen = choose(&[("work", 1), ("costs", 2), ("growth", 3)], names.iter().map(|name| (*name).to_owned()));
         let expected = expected.map(<[u32]>::to_vec).map_err(str::to_owned);
         assert_eq!(chosen.map_err(|error| error.to_string()), expected, "{names:?}");
     }

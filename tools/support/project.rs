@@ -1,4 +1,4 @@
-//! Where the project's files are, and the sentence for when they are not built yet.
+//! Where the project's files are.
 
 use std::path::{Path, PathBuf};
 
@@ -8,28 +8,18 @@ pub struct Project {
     root: PathBuf,
 }
 
-/// What has to be made before anything can be started.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} does not exist: run `make build` first.", missing.display())]
-pub struct NotBuilt {
-    missing: PathBuf,
-}
-
 impl Project {
-    /// The project that this crate belongs to.
+    /// The project that this crate belongs to, with the tools installed and the functions built.
     ///
     /// # Errors
-    /// [`NotBuilt`] when the tools are not installed or the functions not built.
-    pub fn built() -> Result<Self, NotBuilt> {
+    /// When `make build` has to be run first.
+    pub fn built() -> anyhow::Result<Self> {
         let project = Self::source();
-        let needed = [project.cloud_python(), project.sam(), project.built_template()];
-        match needed.into_iter().find(|path| !path.exists()) {
-            None => Ok(project),
-            Some(path) => {
-                let missing = path.strip_prefix(&project.root).map(Path::to_path_buf).unwrap_or(path);
-                Err(NotBuilt { missing })
-            }
+        for path in [project.cloud_python(), project.sam(), project.built_template()] {
+            let name = path.strip_prefix(&project.root).unwrap_or(&path).display();
+            anyhow::ensure!(path.exists(), "{name} does not exist: run `make build` first.");
         }
+        Ok(project)
     }
 
     /// The project's sources, built or not.
@@ -57,7 +47,7 @@ impl Project {
         self.root.join(".aws-sam/build").join(function).join("bootstrap")
     }
 
-    /// The Python that has the local cloud and the receiver's libraries.
+    /// The Python that the local cloud and the receiver's libraries are installed for.
     pub fn cloud_python(&self) -> PathBuf {
         self.root.join(".tools/cloud/bin/python")
     }
@@ -72,7 +62,7 @@ impl Project {
         self.root.join(".aws-sam/local-variables.json")
     }
 
-    /// A folder for what a run leaves behind on purpose, such as logs. Not under version control.
+    /// A folder for logs and temporary files. Not under version control.
     pub fn scratch(&self) -> PathBuf {
         self.root.join("target/local-cloud")
     }
@@ -92,7 +82,7 @@ impl Project {
     }
 }
 
-/// This machine's processor, in the template's word.
+/// This machine's processor architecture, as the template names it.
 pub fn architecture() -> &'static str {
     if std::env::consts::ARCH == "aarch64" { "arm64" } else { "x86_64" }
 }

@@ -1,11 +1,11 @@
-//! README, for tests that run its commands as they stand.
+//! README's text, for tests that run its commands as they are.
 
 use crate::project::Project;
 
-/// All of it.
+/// The whole text.
 ///
 /// # Panics
-/// When it is not there.
+/// When the file cannot be read.
 pub fn text() -> String {
     let path = Project::source().root().join("README.md");
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -14,10 +14,10 @@ pub fn text() -> String {
 /// The block of commands that contains these words.
 ///
 /// # Panics
-/// When there is none, or another one as well.
+/// When there is none, or more than one.
 pub fn commands_with(words: &str) -> String {
     let text = text();
-    // Outside and inside by turns; what follows a fence in its line is the language.
+    // The parts alternate between prose and code; the rest of a fence's line is the language.
     let blocks = text.split("\n```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
     let mut blocks = blocks.map(|(_, commands)| commands).filter(|commands| commands.contains(words));
     match (blocks.next(), blocks.next()) {

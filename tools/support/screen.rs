@@ -1,6 +1,6 @@
-//! The terminal: lines that stay, and below them one that says what is under way or waited for.
+//! The terminal: lines that stay, and below them a status line with a spinner.
 //!
-//! Where standard output is no terminal there is neither that line nor colour. `NO_COLOR` is honoured.
+//! When standard output is not a terminal, there is no status line and no colour. `NO_COLOR` is honoured.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -12,11 +12,11 @@ const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "�
 
 const FRAME_TIME: Duration = Duration::from_millis(100);
 
-/// What the line below needs besides its text: indentation, spinner, and the `^C` that a terminal writes behind it.
+/// The columns that the status line needs besides its text: indentation, spinner, and the `^C` that a terminal adds.
 const MARGIN: usize = 8;
 
-/// Standard output, as the demo writes to it. A reader that has gone away (`| head`) is no reason to leave a local cloud
-/// running, so failing to write is no failure.
+/// Standard output. Errors in writing to it are ignored: when a reader has gone away (`| head`), the program still has
+/// to stop its local cloud.
 #[derive(Debug)]
 pub struct Screen {
     terminal: Term,
@@ -40,27 +40,27 @@ impl Screen {
         let _ = self.terminal.write_line(&line.to_string());
     }
 
-    /// Shows what is under way or waited for, below all lines, in place of what was shown there before.
-    pub fn wait_for(&self, what: &str) {
+    /// Shows a text in the status line, in place of the last one.
+    pub fn show_status(&self, text: &str) {
         if !self.terminal.is_term() {
             return;
         }
         let (_, columns) = self.terminal.size();
-        let text = truncate_str(what, usize::from(columns).saturating_sub(MARGIN), "…");
+        let text = truncate_str(text, usize::from(columns).saturating_sub(MARGIN), "…");
         let frame = FRAMES[self.frame.get() % FRAMES.len()];
         self.frame.set(self.frame.get().wrapping_add(1));
         self.clear();
         let _ = self.terminal.write_str(&format!("  {} {}", style(frame).cyan(), style(text).dim()));
     }
 
-    /// Removes what is shown below all lines.
+    /// Removes the status line.
     pub fn clear(&self) {
         if self.terminal.is_term() {
             let _ = self.terminal.clear_line();
         }
     }
 
-    /// Shows that something takes time until it is done, then says what came of it and how long it took.
+    /// Shows in the status line what is being done, then writes a line about the result and how long it took.
     ///
     /// # Errors
     /// Those of the work.
@@ -73,7 +73,7 @@ impl Screen {
         let begun = Instant::now();
         let mut work = std::pin::pin!(work);
         let result = loop {
-            self.wait_for(&format!("{doing} … {}s", begun.elapsed().as_secs()));
+            self.show_status(&format!("{doing} … {}s", begun.elapsed().as_secs()));
             if let Ok(result) = tokio::time::timeout(FRAME_TIME, &mut work).await {
                 break result?;
             }

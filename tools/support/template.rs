@@ -1,5 +1,5 @@
-//! The template as data. CloudFormation's short forms (`!Ref`) become its long ones (`{"Ref": …}`), so that checks see
-//! one form.
+//! The template as data. CloudFormation's short forms (`!Ref`) become long ones (`{"Ref": …}`), so that checks have to
+//! know one form only.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ impl Template {
         self.section("Resources").get(logical_id).unwrap_or_else(|| panic!("the template has no resource {logical_id}"))
     }
 
-    /// The environment variables of a function, those of all functions included, as the template has them.
+    /// The environment variables of a function, including those of all functions.
     pub fn variables(&self, function: &str) -> BTreeMap<&str, &Value> {
         let of_all = &self.section("Globals")["Function"];
         let declared = [of_all, self.properties(function)].map(|place| place["Environment"]["Variables"].as_object());
@@ -50,18 +50,18 @@ impl Template {
             .collect()
     }
 
-    /// A parameter's default, as the text that CloudFormation makes of it.
+    /// A parameter's default, as text, which it is for CloudFormation.
     pub fn default_of(&self, parameter: &str) -> String {
         let default = &self.section("Parameters")[parameter]["Default"];
         default.as_str().map_or_else(|| default.to_string(), str::to_owned)
     }
 
-    /// A parameter's default that is a number.
+    /// A parameter's default, as a number.
     pub fn number(&self, parameter: &str) -> u64 {
         self.default_of(parameter).parse().unwrap_or_else(|_| panic!("the default of {parameter} is no whole number"))
     }
 
-    /// Everything in the template, at any depth: each value with the path to it.
+    /// Every value in the template, at any depth, with its path.
     pub fn all_values(&self) -> Vec<(String, &Value)> {
         let mut found = Vec::new();
         collect(&self.0, String::new(), &mut found);
@@ -118,7 +118,7 @@ pub fn attribute(logical_id: &str, name: &str) -> Value {
     json!({ "Fn::GetAtt": [logical_id, name] })
 }
 
-/// A list, or the one value that may stand for it.
+/// The items of a list, or the single value that the template has in place of a list.
 pub fn list(value: &Value) -> Vec<&Value> {
     value.as_array().map_or_else(|| vec![value], |items| items.iter().collect())
 }
@@ -131,5 +131,5 @@ fn short_forms_are_read_as_long_ones() {
         template.properties("AlertsQueue")["RedrivePolicy"]["deadLetterTargetArn"],
         attribute("AlertsDeadLetterQueue", "Arn")
     );
-    assert_eq!(template.default_of("DeletionProtection"), "true", "a text stays one");
+    assert_eq!(template.default_of("DeletionProtection"), "true", "a string stays a string");
 }

@@ -1,23 +1,22 @@
-//! README's commands, in a shell of their own.
+//! README's commands, run in a shell.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
 
 use harness::local_cloud::{REGION, ROOT_CREDENTIALS};
-use libtest_mimic::Failed;
 use support::project::Project;
 use tokio::process::Command;
 
-/// Version 1 of the AWS command line, which is the one that can be pinned, forgets `AWS_ENDPOINT_URL` for SQS.
+/// Version 1 of the AWS CLI, which is the one on PyPI that can be pinned, ignores `AWS_ENDPOINT_URL` for SQS.
 const AWS: &str = r#"aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }"#;
 
-/// What commands come to in the project's folder, on the local cloud at that URL, with the pinned tools.
-pub async fn shell(project: &Project, cloud: &str, commands: &str) -> Result<Output, Failed> {
+/// Runs commands in the project's folder, with the pinned tools, on the local cloud at that URL.
+pub async fn run(project: &Project, cloud: &str, commands: &str) -> anyhow::Result<Output> {
     let tools = [project.sam(), project.cloud_python()];
     let tools = tools.iter().filter_map(|tool| tool.parent()).map(Path::to_path_buf);
-    let usual = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths(tools.chain(std::env::split_paths(&usual)))?;
-    let run = Command::new("sh")
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(tools.chain(std::env::split_paths(&inherited)))?;
+    let command = Command::new("sh")
         .args(["-euc", &format!("{AWS}\n{commands}")])
         .env("PATH", path)
         .env("AWS_ENDPOINT_URL", cloud)
@@ -34,5 +33,5 @@ pub async fn shell(project: &Project, cloud: &str, commands: &str) -> Result<Out
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    Ok(run.await?)
+    Ok(command.await?)
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Puts what the baselines of `make bench` need into .tools/bench: a Python with their packages and Node.js (a wheel), the
-# packages that tools/bench/baselines/node/package-lock.json pins, and the Node baseline, bundled as for a deployment. Left
-# alone while nothing of it has changed.
+# Installs what the baselines of `make bench` need into .tools/bench: a Python with their packages and Node.js (a
+# wheel), the packages that tools/bench/baselines/node/package-lock.json pins, and the Node baseline, bundled as for a
+# deployment. Does nothing while none of it has changed.
 #
 #   .tools/bench/bin/python     runs tools/bench/baselines/python
 #   .tools/bench/bin/node       runs .tools/bench/node/function: handler.mjs, runtime.mjs
@@ -28,8 +28,8 @@ cp "$baseline/package.json" "$baseline/package-lock.json" "$baseline/.npmrc" "$b
 cd "$dest"
 PATH="$venv/bin:$PATH" "$node" "$wheel/lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error >npm.log 2>&1 ||
     { cat npm.log >&2; exit 1; }
-# One file, as SAM's esbuild builder makes it: a start that reads hundreds would be slower. Some of the packages are CommonJS
-# and ask for `require`.
+# One file, as SAM's esbuild builder makes it: a start that reads hundreds would be slower. Some of the packages are
+# CommonJS and need `require`.
 "$node" node_modules/esbuild/bin/esbuild handler.mjs --bundle --minify --platform=node --target=node24 --format=esm \
     --main-fields=module,main --outfile=function/handler.mjs --log-level=warning \
     --banner:js='import { createRequire } from "node:module"; const require = createRequire(import.meta.url);'

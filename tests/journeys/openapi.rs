@@ -1,17 +1,17 @@
-//! What the API's own description says of it, tried out: schemathesis makes requests of every kind from the served
-//! document, valid and invalid ones, and looks whether the answers are what the document promises.
+//! The API answers as its OpenAPI document says: schemathesis makes valid and invalid requests of every kind from the
+//! served document, and checks the answers against it.
 
 use std::process::Stdio;
 use std::time::Duration;
 
+use anyhow::{Context, ensure};
 use harness::api::Content;
 use http::{Method, StatusCode};
-use libtest_mimic::Failed;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::STAGE;
-use crate::scene::Scene;
+use crate::shared;
+use crate::testbed::Testbed;
 
 /// How many requests of each kind are made for each route.
 const EXAMPLES: &str = "15";
@@ -23,13 +23,13 @@ const OVER_WITHIN: Duration = Duration::from_secs(300);
 /// organization is full.
 const LEFT_OUT: &str = "positive_data_acceptance";
 
-pub async fn by_its_own_document(scene: Scene) -> Result<(), Failed> {
-    let project = &STAGE.get().ok_or("the stage is set")?.project;
-    let api = scene.stack.anonymous_api()?;
+pub async fn answers_match_the_document(testbed: Testbed) -> anyhow::Result<()> {
+    let project = &shared()?.project;
+    let api = testbed.stack.anonymous_api()?;
     let document = api.call(Method::GET, "/openapi.json", Content::none()).await?.expect(StatusCode::OK)?;
     assert_eq!(document.json()?["openapi"].as_str().map(|version| version.starts_with("3.1")), Some(true));
 
-    let token = scene.stack.sign_in(scene.organization).await?;
+    let token = testbed.stack.sign_in(testbed.organization).await?;
     let folder = tempfile::tempdir()?;
     let run = Command::new(project.cloud_python().with_file_name("schemathesis"))
         .arg("run")
@@ -43,11 +43,8 @@ pub async fn by_its_own_document(scene: Scene) -> Result<(), Failed> {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = timeout(OVER_WITHIN, run).await.map_err(|_| "schemathesis did not end in time")??;
-    let told = String::from_utf8_lossy(&output.stdout);
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(format!("{told}\n{}", String::from_utf8_lossy(&output.stderr)).into())
-    }
+    let output = timeout(OVER_WITHIN, run).await.context("schemathesis did not end in time")??;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
