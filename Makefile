@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED = 1
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo local chaos isolation bench test fuzz lint clean rust
+.PHONY: help tools build demo local chaos bench test fuzz lint clean rust
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,15 +37,9 @@ chaos: build ## inject faults on a local cloud, then check what became of every 
 	@cargo build -p chaos
 	@cargo run -q -p chaos
 
-# STRICT=1 makes it fail when a ratio is over budget: for a machine that does nothing else.
-# ONLY chooses experiments: hanging, burst, flood, overflow, begin.
-isolation: build ## measure what endpoints that hang, a burst and a flood do to others; about twelve minutes
-	@cargo build -p tests --bin isolation
-	@cargo run -q -p tests --bin isolation -- $(ONLY)
-
-# ONLY chooses parts: starts, work, latency, costs, growth, fault, neighbours.
+# ONLY chooses parts: starts, work, latency, costs, growth, fault, neighbours, flood, overflow.
 # Its floor and its Lambda that does nothing are built as the functions are, and so is the benchmark itself on the way.
-bench: build ## measure what a delivery costs in work, money and time, beside its floor; about twelve minutes
+bench: build ## measure what a delivery costs in work, money and time, and write docs/measurements.md; twenty minutes
 	@tools/install_bench.sh
 	@echo "bench: building it, which takes minutes the first time"
 	@cd tools/bench && PATH="$(SAM_BIN):$$PATH" cargo lambda build --release

@@ -1,4 +1,4 @@
-//! Alert events, each another one, and the batches that Lambda would make of their messages.
+//! Alert events, each a new one, and the batches that Lambda would make of their messages.
 
 use std::io;
 
@@ -10,8 +10,8 @@ use support::project::Project;
 /// Makes alert events like the sample that producers are shown, each with an alert id of its own.
 pub struct Alerts {
     sample: String,
-    made: u64,
-    dice: fastrand::Rng,
+    count: u64,
+    rng: fastrand::Rng,
 }
 
 impl Alerts {
@@ -23,28 +23,28 @@ impl Alerts {
             [ALERT_ID, MESSAGE, TIMESTAMP, ORGANIZATION].iter().all(|part| sample.contains(part)),
             "the sample alert is another one"
         );
-        Ok(Self { sample, made: 0, dice: fastrand::Rng::with_seed(6) })
+        Ok(Self { sample, count: 0, rng: fastrand::Rng::with_seed(6) })
     }
 
-    /// The sample, but for its alert id, and of now: an old event is taken for one that was received before.
+    /// The sample with an alert id of its own, and of now: an old event is treated as one that was received before.
     pub fn sample(&mut self) -> String {
-        self.made += 1;
+        self.count += 1;
         let now = format!("\"timestamp\": \"{:.0}\"", Timestamp::now());
         let sample = self.sample.replacen(TIMESTAMP, &now, 1);
-        sample.replacen(ALERT_ID, &format!("\"id\": {},", 1_000_000 + self.made), 1)
+        sample.replacen(ALERT_ID, &format!("\"id\": {},", 1_000_000 + self.count), 1)
     }
 
     /// The same of another organization.
-    pub fn of(&mut self, organization: u64) -> String {
+    pub fn of_organization(&mut self, organization: u64) -> String {
         self.sample().replacen(ORGANIZATION, &format!("\"organization\": {{\n    \"id\": {organization},"), 1)
     }
 
-    /// One of so many bytes, or the sample's own size if that is more: its message is drawn out by hexadecimal digits, which
+    /// The sample with so many bytes, if it does not have more: its message is extended by hexadecimal digits, which
     /// deflate to half their size.
-    pub fn sized(&mut self, bytes: usize) -> String {
+    pub fn with_size(&mut self, bytes: usize) -> String {
         let sample = self.sample();
         let missing = bytes.saturating_sub(sample.len());
-        let digits: String = (0..missing).map(|_| self.dice.digit(16)).collect();
+        let digits: String = (0..missing).map(|_| self.rng.digit(16)).collect();
         sample.replacen(MESSAGE, &format!("{MESSAGE}{digits}"), 1)
     }
 }
@@ -62,7 +62,7 @@ pub fn batch(queue: &str, bodies: &[String]) -> Bytes {
     received_batch(queue, bodies, 1, Timestamp::now())
 }
 
-/// The same of messages that were received so often, and then for the first time.
+/// The same, of messages that are received for the given time, and were first received then.
 pub fn received_batch(queue: &str, bodies: &[String], receives: u32, first_at: Timestamp) -> Bytes {
     let records: Vec<_> = bodies
         .iter()

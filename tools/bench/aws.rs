@@ -1,5 +1,6 @@
-//! AWS on loopback, as far as the functions call it: answers at once or as told, keeps the ledger, and counts every call with its
-//! capacity units. It decides nothing that AWS would not; an unknown call or expression fails the run.
+//! AWS on loopback, as far as the functions call it: answers at once or after a set latency, keeps the ledger, and
+//! counts every call with its capacity units. It decides nothing that AWS would not; an unknown call or expression
+//! fails the run.
 
 mod capacity;
 mod expression;
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use domain::ids::DeliveryId;
@@ -25,7 +27,7 @@ use tokio::task::JoinHandle;
 
 use crate::server::serve;
 use capacity::{Consistency, Index, read_units, write_units};
-use expression::{NotUnderstood, Placeholders, holds, updated};
+use expression::{Placeholders, apply_update, evaluate};
 
 pub use capacity::{Item, size_of};
 
@@ -37,7 +39,7 @@ pub struct Calls {
     pub read_units: f64,
 }
 
-/// What was called since the last look, by operation; DynamoDB's with the table, as in `PutItem DeliveriesTable`.
+/// The calls since they were last taken, by operation; DynamoDB's with the table, as in `PutItem DeliveriesTable`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Tally(pub BTreeMap<String, Calls>);
 
@@ -72,13 +74,13 @@ impl Tally {
     }
 }
 
-/// How a message was sent on.
+/// Where a message was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Destination {
     /// With `SendMessage` or `SendMessageBatch`, to the queue whose URL ends with that logical id.
     Queue(Queue),
     /// By an execution of the state machine, which sends it to the retry queue in the end.
-    Wait,
+    LongWait,
 }
 
 /// A queue that the functions send to.
@@ -89,10 +91,10 @@ pub enum Queue {
     DeadLetters,
 }
 
-/// A message that a function sent on.
+/// A message that a function sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    pub way: Way,
+    pub to: Destination,
     pub body: String,
     /// Its `MessageGroupId`, or what the execution sends it with.
     pub group: Option<String>,
@@ -107,7 +109,7 @@ struct Table {
     items: BTreeMap<(String, String), Item>,
 }
 
-/// What of AWS fails: it answers 500, unless said otherwise, and does nothing. SQS and Step Functions always work.
+/// What of AWS fails: by answering 500, unless it says otherwise. SQS and Step Functions always work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
     None,
@@ -120,23 +122,23 @@ pub enum Outage {
 }
 
 struct State {
-    /// How long every call takes.
-    takes: Duration,
+    /// Of every call.
+    latency: Duration,
     outage: Outage,
     tables: BTreeMap<String, Table>,
     data_key: Vec<u8>,
     tally: Tally,
     sent: Vec<Sent>,
-    /// For how long messages were hidden that were given back.
-    hidden: Vec<Duration>,
-    /// What was asked for and is not known here.
-    trouble: Option<String>,
+    /// What the visibility of messages that were given back was changed to.
+    visibility_timeouts: Vec<Duration>,
+    /// The first call that this module does not implement.
+    unsupported: Option<String>,
 }
 
 /// What the endpoint's connections share.
 struct Shared {
     state: Mutex<State>,
-    /// Something was sent on.
+    /// A message was sent.
     sent: Notify,
 }
 
@@ -154,14 +156,14 @@ pub struct Aws {
 }
 
 /// Why a call was refused.
-enum Refusal {
+enum CallError {
     Failed,
     ConditionFailed(Option<Item>),
     Unknown(String),
 }
 
-impl From<NotUnderstood> for Refusal {
-    fn from(error: NotUnderstood) -> Self {
+impl From<anyhow::Error> for CallError {
+    fn from(error: anyhow::Error) -> Self {
         Self::Unknown(error.to_string())
     }
 }
@@ -177,14 +179,14 @@ impl Aws {
         let tables =
             tables.iter().map(|(name, resource)| ((*name).to_owned(), table(&resource["Properties"]))).collect();
         let state = State {
-            takes: Duration::ZERO,
+            latency: Duration::ZERO,
             outage: Outage::None,
             tables,
             data_key: data_key.to_vec(),
             tally: Tally::default(),
             sent: Vec::new(),
-            hidden: Vec::new(),
-            trouble: None,
+            visibility_timeouts: Vec::new(),
+            unsupported: None,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), sent: Notify::new() });
         let served = Arc::clone(&shared);
@@ -197,12 +199,12 @@ impl Aws {
         format!("http://{}", self.address)
     }
 
-    /// Lets every call take that long from now on.
-    pub fn answer_after(&self, takes: Duration) {
-        self.shared.with(|state| state.takes = takes);
+    /// Sets how long every call takes from now on.
+    pub fn set_latency(&self, latency: Duration) {
+        self.shared.with(|state| state.latency = latency);
     }
 
-    /// Lets that fail from now on.
+    /// Sets what fails from now on.
     pub fn set_outage(&self, outage: Outage) {
         self.shared.with(|state| state.outage = outage);
     }
@@ -230,23 +232,23 @@ impl Aws {
         self.shared.with(|state| state.tables[table].items.values().cloned().collect())
     }
 
-    /// What was called since this was last asked.
+    /// The calls since they were last taken.
     ///
     /// # Errors
-    /// The first call that is not known here.
-    pub fn take_tally(&self) -> Result<Tally, String> {
-        self.shared.with(|state| match state.trouble.take() {
-            Some(trouble) => Err(trouble),
+    /// For a call that is not implemented here.
+    pub fn take_tally(&self) -> Result<Tally> {
+        self.shared.with(|state| match state.unsupported.take() {
+            Some(call) => bail!("an AWS call that the benchmark does not implement: {call}"),
             None => Ok(std::mem::take(&mut state.tally)),
         })
     }
 
-    /// What was sent on since this was last asked.
+    /// The messages that were sent since they were last taken.
     pub fn take_sent(&self) -> Vec<Sent> {
         self.shared.with(|state| std::mem::take(&mut state.sent))
     }
 
-    /// The same, as soon as something is.
+    /// The same, once there are some.
     pub async fn next_sent(&self) -> Vec<Sent> {
         loop {
             let sent = self.take_sent();
@@ -257,9 +259,9 @@ impl Aws {
         }
     }
 
-    /// For how long each message was hidden that was given back, since this was last asked.
-    pub fn take_hidden(&self) -> Vec<Duration> {
-        self.shared.with(|state| std::mem::take(&mut state.hidden))
+    /// For how long each message that was given back is hidden, since they were last taken.
+    pub fn take_visibility_timeouts(&self) -> Vec<Duration> {
+        self.shared.with(|state| std::mem::take(&mut state.visibility_timeouts))
     }
 }
 
@@ -307,9 +309,9 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Ful
     let operation = target.rsplit('.').next().unwrap_or_default();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let input: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let takes = shared.with(|state| state.takes);
-    if !takes.is_zero() {
-        tokio::time::sleep(takes).await;
+    let latency = shared.with(|state| state.latency);
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
     }
     let (status, answer) = shared.with(|state| state.answer(operation, &input));
     shared.sent.notify_one();
@@ -321,27 +323,27 @@ impl State {
     fn answer(&mut self, operation: &str, input: &Value) -> (u16, Value) {
         match self.call(operation, input) {
             Ok(answer) => (200, answer),
-            Err(Refusal::ConditionFailed(item)) => {
+            Err(CallError::ConditionFailed(item)) => {
                 let kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
                 let wanted = input["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD";
                 let item = item.filter(|_| wanted);
                 (400, json!({ "__type": kind, "message": "The conditional request failed", "Item": item }))
             }
-            Err(Refusal::Failed) if self.outage == Outage::Throttles => {
+            Err(CallError::Failed) if self.outage == Outage::Throttles => {
                 (400, json!({ "__type": "ThrottlingException", "message": "on purpose" }))
             }
-            Err(Refusal::Failed) => (500, json!({ "__type": "InternalServerError", "message": "on purpose" })),
-            Err(Refusal::Unknown(what)) => {
-                self.trouble.get_or_insert(format!("{operation}: {what}"));
+            Err(CallError::Failed) => (500, json!({ "__type": "InternalServerError", "message": "on purpose" })),
+            Err(CallError::Unknown(what)) => {
+                self.unsupported.get_or_insert(format!("{operation}: {what}"));
                 (400, json!({ "__type": "UnknownOperationException", "message": what }))
             }
         }
     }
 
-    fn call(&mut self, operation: &str, input: &Value) -> Result<Value, Refusal> {
+    fn call(&mut self, operation: &str, input: &Value) -> Result<Value, CallError> {
         if self.fails(operation, input) {
             self.tally.count(operation);
-            return Err(Refusal::Failed);
+            return Err(CallError::Failed);
         }
         match operation {
             "Query" => self.query(input),
@@ -366,25 +368,30 @@ impl State {
             }
             "ChangeMessageVisibility" => {
                 self.tally.count(operation);
-                self.hidden.push(Duration::from_secs(input["VisibilityTimeout"].as_u64().unwrap_or_default()));
+                self.visibility_timeouts
+                    .push(Duration::from_secs(input["VisibilityTimeout"].as_u64().unwrap_or_default()));
                 Ok(json!({}))
             }
             "StartExecution" => {
                 self.tally.count(operation);
                 let input: Value =
                     input["input"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-                let message = input["message"].as_str().ok_or_else(|| Refusal::Unknown("no message".to_owned()))?;
+                let message = input["message"].as_str().ok_or_else(|| CallError::Unknown("no message".to_owned()))?;
                 let group = input["organization_id"].as_str().map(str::to_owned);
-                self.sent.push(Sent { way: Way::Wait, body: message.to_owned(), group, delay: Duration::ZERO });
-                Ok(
-                    json!({ "executionArn": "arn:aws:states:us-east-1:000000000000:execution:LongWait:1", "startDate": 1.0 }),
-                )
+                self.sent.push(Sent {
+                    to: Destination::LongWait,
+                    body: message.to_owned(),
+                    group,
+                    delay: Duration::ZERO,
+                });
+                let arn = "arn:aws:states:us-east-1:000000000000:execution:LongWait:1";
+                Ok(json!({ "executionArn": arn, "startDate": 1.0 }))
             }
             "Decrypt" => {
                 self.tally.count(operation);
                 Ok(json!({ "KeyId": "SecretsKey", "Plaintext": BASE64.encode(&self.data_key) }))
             }
-            _ => Err(Refusal::Unknown("no such operation here".to_owned())),
+            _ => Err(CallError::Unknown("the operation is not implemented".to_owned())),
         }
     }
 
@@ -401,18 +408,18 @@ impl State {
         }
     }
 
-    fn table(&mut self, input: &Value) -> Result<&mut Table, Refusal> {
+    fn table(&mut self, input: &Value) -> Result<&mut Table, CallError> {
         let name = input["TableName"].as_str().unwrap_or_default();
-        self.tables.get_mut(name).ok_or_else(|| Refusal::Unknown(format!("no table {name}")))
+        self.tables.get_mut(name).ok_or_else(|| CallError::Unknown(format!("no table {name}")))
     }
 
-    fn query(&mut self, input: &Value) -> Result<Value, Refusal> {
+    fn query(&mut self, input: &Value) -> Result<Value, CallError> {
         let condition = input["KeyConditionExpression"].as_str().unwrap_or_default();
         let placeholders = placeholders(input);
         let table = self.table(input)?;
         let mut found = Vec::new();
         for item in table.items.values() {
-            if holds(condition, item, placeholders)? {
+            if evaluate(condition, item, placeholders)? {
                 found.push(item.clone());
             }
         }
@@ -421,7 +428,7 @@ impl State {
         Ok(json!({ "Count": found.len(), "ScannedCount": found.len(), "Items": found }))
     }
 
-    fn get(&mut self, input: &Value) -> Result<Value, Refusal> {
+    fn get(&mut self, input: &Value) -> Result<Value, CallError> {
         let key = input["Key"].as_object().cloned().unwrap_or_default();
         let table = self.table(input)?;
         let item = table.items.get(&table.key(&key)).cloned();
@@ -430,7 +437,7 @@ impl State {
         Ok(item.map_or(json!({}), |item| json!({ "Item": item })))
     }
 
-    fn write(&mut self, operation: &str, input: &Value) -> Result<Value, Refusal> {
+    fn write(&mut self, operation: &str, input: &Value) -> Result<Value, CallError> {
         let placeholders = placeholders(input);
         let given = input["Item"].as_object().or(input["Key"].as_object()).cloned().unwrap_or_default();
         let table = self.table(input)?;
@@ -438,20 +445,20 @@ impl State {
         let before = table.items.get(&key).cloned();
         let empty = Item::new();
         let met = match input["ConditionExpression"].as_str() {
-            Some(condition) => holds(condition, before.as_ref().unwrap_or(&empty), placeholders)?,
+            Some(condition) => evaluate(condition, before.as_ref().unwrap_or(&empty), placeholders)?,
             None => true,
         };
         if !met {
             // A refused write costs what the item that it found would cost to write.
             let units = write_units(before.as_ref(), before.as_ref(), &[]);
             self.tally.count(&of_table(operation, input)).write_units += units;
-            return Err(Refusal::ConditionFailed(before));
+            return Err(CallError::ConditionFailed(before));
         }
         let after = match input["UpdateExpression"].as_str() {
             Some(update) => {
                 let mut from = before.clone().unwrap_or_default();
                 from.extend(given);
-                updated(update, &from, placeholders)?
+                apply_update(update, &from, placeholders)?
             }
             None => given,
         };
@@ -464,22 +471,22 @@ impl State {
         })
     }
 
-    fn send(&mut self, message: &Value, url: &Value) -> Result<(), Refusal> {
+    fn send(&mut self, message: &Value, url: &Value) -> Result<(), CallError> {
         let queue = match url.as_str().and_then(|url| url.rsplit('/').next()) {
             Some("RetryQueue") => Queue::Retry,
             Some("SlowLaneQueue") => Queue::SlowLane,
             Some("AlertsDeadLetterQueue" | "RetryDeadLetterQueue") => Queue::DeadLetters,
-            other => return Err(Refusal::Unknown(format!("no queue {}", other.unwrap_or_default()))),
+            other => return Err(CallError::Unknown(format!("no queue {}", other.unwrap_or_default()))),
         };
         let body = message["MessageBody"].as_str().unwrap_or_default().to_owned();
         let delay = Duration::from_secs(message["DelaySeconds"].as_u64().unwrap_or_default());
         let group = message["MessageGroupId"].as_str().map(str::to_owned);
-        self.sent.push(Sent { way: Way::Queue(queue), body, group, delay });
+        self.sent.push(Sent { to: Destination::Queue(queue), body, group, delay });
         Ok(())
     }
 }
 
-/// Some of the SDKs compare it.
+/// Some SDKs compare it with their own.
 fn md5_of(message: &Value) -> String {
     hex::encode(Md5::digest(message["MessageBody"].as_str().unwrap_or_default()))
 }

@@ -1,17 +1,17 @@
-//! What a user would write instead: the same job in Python and in Node.js, the usual way. See the folder `baselines/`.
+//! The baselines: the same job in Python and in Node.js, written the usual way. See the folder `baselines/`.
 
 use std::collections::BTreeMap;
 
-use crate::ground::Ground;
-use crate::trouble::Trouble;
+use crate::testbed::Testbed;
 use crate::worker::Program;
+use anyhow::{Result, bail};
 
 /// The baselines, as `tools/install_bench.sh` installs them.
 ///
 /// # Errors
 /// When they are not installed.
-pub fn baselines(ground: &Ground) -> Result<[Program; 2], Trouble> {
-    let root = ground.project.root();
+pub fn baselines(testbed: &Testbed) -> Result<[Program; 2]> {
+    let root = testbed.project.root();
     let tools = root.join(".tools/bench");
     let python = Program {
         name: "Python",
@@ -29,11 +29,11 @@ pub fn baselines(ground: &Ground) -> Result<[Program; 2], Trouble> {
     };
     for program in [&python, &node] {
         if !program.executable.exists() || !program.folder.exists() {
-            return Err(Trouble::Missing { path: program.executable.display().to_string() });
+            bail!("{} does not exist: run `make bench`, which installs it", program.executable.display());
         }
     }
     Ok([python, node].map(|program| {
-        let url = ground.aws.url();
+        let url = testbed.aws.url();
         let folder = program.folder.display().to_string();
         let environment = [
             ("_HANDLER", "handler.handler".to_owned()),

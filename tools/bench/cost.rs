@@ -1,4 +1,4 @@
-//! From what was used to what it costs: counted calls, units and bytes times listed prices.
+//! What it costs that something was used: counted calls, units and bytes times listed prices.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ mod tests {
         assert!((found - expected).abs() < 1e-6, "{name}: {found}, not {expected}");
     }
 
-    /// Reckoned by hand: ten deliveries of one full batch at 256 MB.
+    /// Calculated by hand: ten deliveries of one full batch at 256 MB.
     #[test]
     fn a_full_batch_costs_what_is_listed() {
         let invocation = Invocation {

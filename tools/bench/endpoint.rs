@@ -1,4 +1,5 @@
-//! A customer's endpoint: keeps connections open, answers as told, checks each signature, and notes what arrived when.
+//! A customer's endpoint: keeps connections open, answers as configured, verifies each signature, and records what
+//! arrived when.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,26 +16,26 @@ use tokio::task::JoinHandle;
 
 use crate::server::serve;
 
-/// How it answers.
+/// How it answers requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Manner {
-    /// How long it takes.
-    pub after: Duration,
-    /// The first attempt that it accepts; it answers 500 to those before.
+pub struct Behavior {
+    /// How long it takes to answer.
+    pub delay: Duration,
+    /// The first attempt that it accepts; earlier ones are answered 500.
     pub accepts_from: u32,
 }
 
-impl Manner {
+impl Behavior {
     /// Accepts everything at once.
-    pub const AT_ONCE: Self = Self { after: Duration::ZERO, accepts_from: 1 };
+    pub const ACCEPTS: Self = Self { delay: Duration::ZERO, accepts_from: 1 };
 
-    /// Takes requests and never answers, as far as any run lasts.
-    pub const HANGS: Self = Self { after: Duration::from_hours(24), accepts_from: u32::MAX };
+    /// Never answers while a run lasts.
+    pub const HANGS: Self = Self { delay: Duration::from_hours(24), accepts_from: u32::MAX };
 }
 
-/// One delivery as the endpoint saw it.
+/// The requests of one delivery.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub struct Received {
     /// When its last request had arrived whole.
     pub arrived: Instant,
     /// When its last answer was handed over.
@@ -43,12 +44,12 @@ pub struct Seen {
 }
 
 struct State {
-    manner: Manner,
+    behavior: Behavior,
     key: Vec<u8>,
-    seen: HashMap<String, Seen>,
+    deliveries: HashMap<String, Received>,
     bytes: u64,
     /// Requests whose signature does not verify.
-    forged: u64,
+    invalid_signatures: u64,
 }
 
 /// The endpoint. Stops when dropped.
@@ -58,14 +59,14 @@ pub struct Endpoint {
     server: JoinHandle<()>,
 }
 
-/// What has arrived since the last look.
+/// What has arrived since it was last taken.
 #[derive(Debug)]
 pub struct Arrivals {
     /// By `X-Roboticks-Delivery`.
-    pub seen: HashMap<String, Seen>,
+    pub deliveries: HashMap<String, Received>,
     /// The bytes of all requests: request line, headers and body.
     pub bytes: u64,
-    pub forged: u64,
+    pub invalid_signatures: u64,
 }
 
 impl Endpoint {
@@ -74,7 +75,13 @@ impl Endpoint {
     /// # Errors
     /// When no port can be had.
     pub async fn start(key: &[u8]) -> io::Result<Self> {
-        let state = State { manner: Manner::AT_ONCE, key: key.to_vec(), seen: HashMap::new(), bytes: 0, forged: 0 };
+        let state = State {
+            behavior: Behavior::ACCEPTS,
+            key: key.to_vec(),
+            deliveries: HashMap::new(),
+            bytes: 0,
+            invalid_signatures: 0,
+        };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         let (address, server) = serve(move |request| receive(Arc::clone(&shared), request)).await?;
@@ -85,16 +92,16 @@ impl Endpoint {
         format!("http://{}/webhook", self.address)
     }
 
-    pub fn behave(&self, manner: Manner) {
-        self.with(|state| state.manner = manner);
+    pub fn set_behavior(&self, behavior: Behavior) {
+        self.with(|state| state.behavior = behavior);
     }
 
-    /// What has arrived since this was last asked.
+    /// What has arrived since it was last taken.
     pub fn take(&self) -> Arrivals {
         self.with(|state| Arrivals {
-            seen: std::mem::take(&mut state.seen),
+            deliveries: std::mem::take(&mut state.deliveries),
             bytes: std::mem::take(&mut state.bytes),
-            forged: std::mem::take(&mut state.forged),
+            invalid_signatures: std::mem::take(&mut state.invalid_signatures),
         })
     }
 
@@ -119,25 +126,26 @@ async fn receive(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Respon
     let signature = text("x-roboticks-signature").strip_prefix("sha256=").and_then(|digits| hex::decode(digits).ok());
     let line = parts.method.as_str().len() + parts.uri.path().len() + " HTTP/1.1\r\n ".len();
 
-    let manner = {
+    let behavior = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         state.bytes += (line + size_of(&parts.headers) + body.len()) as u64;
         let mut mac = Hmac::<Sha256>::new_from_slice(&state.key).expect("a key of any length will do");
         mac.update(&body);
         if mac.verify_slice(&signature.unwrap_or_default()).is_err() {
-            state.forged += 1;
+            state.invalid_signatures += 1;
         }
-        let seen = state.seen.entry(delivery.clone()).or_insert(Seen { arrived, answered: arrived, requests: 0 });
-        seen.arrived = arrived;
-        seen.requests += 1;
-        state.manner
+        let received = Received { arrived, answered: arrived, requests: 0 };
+        let received = state.deliveries.entry(delivery.clone()).or_insert(received);
+        received.arrived = arrived;
+        received.requests += 1;
+        state.behavior
     };
-    if !manner.after.is_zero() {
-        tokio::time::sleep(manner.after).await;
+    if !behavior.delay.is_zero() {
+        tokio::time::sleep(behavior.delay).await;
     }
-    let status = if attempt >= manner.accepts_from { 200 } else { 500 };
-    if let Some(seen) = state.lock().unwrap_or_else(PoisonError::into_inner).seen.get_mut(&delivery) {
-        seen.answered = Instant::now();
+    let status = if attempt >= behavior.accepts_from { 200 } else { 500 };
+    if let Some(received) = state.lock().unwrap_or_else(PoisonError::into_inner).deliveries.get_mut(&delivery) {
+        received.answered = Instant::now();
     }
     Response::builder().status(status).body(Full::default()).expect("a status makes a response")
 }

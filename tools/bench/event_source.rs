@@ -1,11 +1,13 @@
-//! A queue and the sandboxes of the function that reads it, as Lambda's event source joins them: a free sandbox gets what is
-//! due, up to a full batch, at once. The one that was used last is used again, since it is the warmest.
+//! A queue and the sandboxes of the function that reads it, as Lambda's event source mapping connects them: a free
+//! sandbox gets what is due, up to a full batch, at once. The one that was used last is used again, since it is the
+//! warmest.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use anyhow::Result;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use support::function::Function;
@@ -13,8 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::alerts::{FULL_BATCH, batch};
-use crate::ground::{Ground, handled};
-use crate::trouble::Trouble;
+use crate::testbed::{Testbed, process_batch};
 use crate::worker::Worker;
 
 /// The messages of a queue that nobody has received yet, by when they are due and in which order they were sent.
@@ -64,13 +65,8 @@ impl EventSource {
     ///
     /// # Errors
     /// When one does not start.
-    pub async fn start(
-        ground: &Ground,
-        queue: &'static str,
-        function: Function,
-        sandboxes: usize,
-    ) -> Result<Self, Trouble> {
-        let program = ground.function(function)?;
+    pub async fn start(testbed: &Testbed, queue: &'static str, function: Function, sandboxes: usize) -> Result<Self> {
+        let program = testbed.function(function)?;
         let mut started = Vec::with_capacity(sandboxes);
         for _ in 0..sandboxes {
             started.push(Worker::start(&program).await?);
@@ -92,11 +88,11 @@ impl EventSource {
         self.changed.notify_one();
     }
 
-    /// Hands messages over for as long as it is polled.
+    /// Hands messages to the sandboxes until it is dropped.
     ///
     /// # Errors
     /// When an invocation fails, or gives a message back.
-    pub async fn run(&self) -> Result<Infallible, Trouble> {
+    pub async fn run(&self) -> Result<Infallible> {
         let mut free: Vec<&Worker> = self.sandboxes.iter().collect();
         let mut invocations = FuturesUnordered::new();
         loop {
@@ -109,14 +105,14 @@ impl EventSource {
         }
     }
 
-    async fn invoke<'a>(&self, sandbox: &'a Worker, bodies: Vec<String>) -> Result<&'a Worker, Trouble> {
-        let answer = handled(sandbox, batch(self.queue, &bodies)).await?;
+    async fn invoke<'a>(&self, sandbox: &'a Worker, bodies: Vec<String>) -> Result<&'a Worker> {
+        let answer = process_batch(sandbox, batch(self.queue, &bodies)).await?;
         self.ended.borrow_mut().push((answer.started.into(), answer.ended - answer.started));
         Ok(sandbox)
     }
 
     /// How long the invocations ran that began since then and have ended.
-    pub fn ran_since(&self, then: Instant) -> Duration {
+    pub fn run_time_since(&self, then: Instant) -> Duration {
         self.ended.borrow().iter().filter(|(began, _)| *began >= then).map(|(_, ran)| *ran).sum()
     }
 

@@ -1,8 +1,8 @@
-//! The least that a sender can do: reads alert events, signs them, and posts them with the HTTP client that `deliver` uses.
-//! No ledger, no checks, no AWS.
+//! The least that a sender can do: reads alert events, signs them, and posts them with the HTTP client that `deliver`
+//! uses. No ledger, no checks, no AWS.
 //!
-//! `floor URL SECRET` reads alert events from its standard input, each behind a line with its length in bytes, and sends at
-//! once all that came before a length of zero. When all of them are answered it writes a line.
+//! `floor URL SECRET` reads alert events from its standard input, each behind a line with its length in bytes, and
+//! sends at once all that came before a length of zero. When all of them are answered it writes a line.
 
 use bytes::Bytes;
 use domain::alert::event::AlertEvent;

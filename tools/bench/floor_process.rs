@@ -3,11 +3,11 @@
 use std::process::Stdio;
 use std::time::Instant;
 
+use anyhow::{Result, bail};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::process::Process;
-use crate::trouble::Trouble;
 use crate::worker::Program;
 
 /// A running floor. Ended when dropped.
@@ -21,7 +21,7 @@ pub struct Floor {
 impl Floor {
     /// # Errors
     /// When it cannot be started.
-    pub fn start(program: &Program, url: &str, secret: &str) -> Result<Self, Trouble> {
+    pub fn start(program: &Program, url: &str, secret: &str) -> Result<Self> {
         let mut child = Command::new(&program.executable)
             .args([url, secret])
             .env_clear()
@@ -40,22 +40,22 @@ impl Floor {
         self.process
     }
 
-    /// Has it send these alerts at once; when it began to be told, and when it said that all were answered.
+    /// Has it send these alerts at once. Returns when it was asked to, and when it confirmed that all were answered.
     ///
     /// # Errors
-    /// When it ended instead.
-    pub async fn send(&mut self, bodies: &[String]) -> Result<(Instant, Instant), Trouble> {
-        let mut told = Vec::new();
+    /// When it ends instead.
+    pub async fn send(&mut self, bodies: &[String]) -> Result<(Instant, Instant)> {
+        let mut request = Vec::new();
         for body in bodies {
-            told.extend_from_slice(format!("{}\n{body}", body.len()).as_bytes());
+            request.extend_from_slice(format!("{}\n{body}", body.len()).as_bytes());
         }
-        told.extend_from_slice(b"0\n");
+        request.extend_from_slice(b"0\n");
         let started = Instant::now();
-        self.input.write_all(&told).await?;
+        self.input.write_all(&request).await?;
         self.input.flush().await?;
         let mut line = String::new();
         if self.output.read_line(&mut line).await? == 0 {
-            return Err(Trouble::Failed { worker: "floor".to_owned(), answer: "it ended".to_owned() });
+            bail!("the floor ended before it answered");
         }
         Ok((started, Instant::now()))
     }

@@ -1,5 +1,5 @@
-//! What AWS charges: us-east-1, arm64, on demand, without free tiers and discounts. Looked up in November 2026 from AWS's
-//! public price pages; look again before you rely on it. Dollars throughout.
+//! What AWS charges: us-east-1, arm64, on demand, without free tiers and discounts. Looked up in November 2026 from
+//! AWS's public price pages; look again before you rely on it. Dollars throughout.
 
 /// A Lambda request.
 pub const LAMBDA_REQUEST: f64 = 0.20 / 1e6;
@@ -54,8 +54,8 @@ pub const MEMORY_OF_ONE_PROCESSOR: f64 = 1769.0;
 /// How long one call of DynamoDB, SQS or Step Functions takes from a function, in seconds.
 pub const AWS_CALL_SECONDS: f64 = 0.005;
 
-/// What TLS, TCP and IP add to a request on an open connection, in bytes: record and packet headers, the acknowledgements
-/// of the answer, and a share of the handshake.
+/// What TLS, TCP and IP add to a request on an open connection, in bytes: record and packet headers, the
+/// acknowledgements of the answer, and a share of the handshake.
 pub const EGRESS_OVERHEAD: u64 = 700;
 
 /// The lines that Lambda itself writes about an invocation (START, END, REPORT): how many, and their bytes.

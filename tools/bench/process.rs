@@ -1,4 +1,4 @@
-//! What a process has used so far.
+//! A process under measurement: the time and memory that it has used, and freezing it.
 
 use std::io;
 use std::time::Duration;
@@ -19,7 +19,7 @@ impl Process {
     /// The processor time of all its threads so far, those that have ended included.
     ///
     /// # Errors
-    /// When there is no such process any more.
+    /// When the process has ended.
     pub fn cpu_time(self) -> io::Result<Duration> {
         let time = clock_getcpuclockid(self.0).and_then(clock_gettime)?;
         Ok(Duration::from(time))
@@ -28,7 +28,7 @@ impl Process {
     /// Stops it where it is, as Lambda does between two invocations.
     ///
     /// # Errors
-    /// When there is no such process any more.
+    /// When the process has ended.
     pub fn freeze(self) -> io::Result<()> {
         Ok(kill(self.0, Signal::SIGSTOP)?)
     }
@@ -36,7 +36,7 @@ impl Process {
     /// Lets it go on.
     ///
     /// # Errors
-    /// When there is no such process any more.
+    /// When the process has ended.
     pub fn thaw(self) -> io::Result<()> {
         Ok(kill(self.0, Signal::SIGCONT)?)
     }
@@ -44,7 +44,7 @@ impl Process {
     /// The most memory that it ever held resident, in bytes.
     ///
     /// # Errors
-    /// When there is no such process any more.
+    /// When the process has ended.
     pub fn peak_memory(self) -> io::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0))?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

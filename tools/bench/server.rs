@@ -1,4 +1,4 @@
-//! A bare HTTP server on loopback, for the far ends of what is measured.
+//! A bare HTTP server on loopback, for AWS, the endpoint and the Runtime API.
 
 use std::convert::Infallible;
 use std::io;

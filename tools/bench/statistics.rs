@@ -1,4 +1,4 @@
-//! Several runs in one figure.
+//! Statistics of several runs.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Spread {
     }
 }
 
-/// Values at the middle and at the end of the scale. Their unit is the field's that holds them.
+/// The median and the 99th percentile, in the unit that the field which holds them names.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Percentiles {
     pub p50: f64,

@@ -1,4 +1,4 @@
-//! A function's process under a Lambda Runtime API server: started as Lambda starts it, fed one invocation at a time.
+//! A function's process under a Lambda Runtime API server: started as Lambda starts it, with one invocation at a time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use anyhow::{Result, anyhow, bail};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -17,15 +18,14 @@ use tokio::task::JoinHandle;
 
 use crate::process::Process;
 use crate::server::serve;
-use crate::trouble::Trouble;
 
 /// How long starting or one invocation may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a function may use of an invocation's time, as the template's default has it.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How much of what a process says is kept to be shown.
+/// How many lines of a process's output are kept, for errors.
 const KEPT_LINES: usize = 20;
 
 /// How to start a function.
@@ -56,7 +56,7 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// How a function came up.
+/// A function's start.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     /// From its execution to its first poll.
@@ -78,13 +78,13 @@ struct Reply {
 /// What the Runtime API's handlers share.
 struct Api {
     queue: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
-    under_way: Mutex<HashMap<String, (Instant, oneshot::Sender<Reply>)>>,
+    pending: Mutex<HashMap<String, (Instant, oneshot::Sender<Reply>)>>,
     first_poll: Mutex<Option<oneshot::Sender<Instant>>>,
     number: Mutex<u64>,
 }
 
 #[derive(Default)]
-struct Said {
+struct Output {
     logged: Logged,
     last: Vec<String>,
 }
@@ -96,7 +96,7 @@ pub struct Worker {
     process: Process,
     start: Start,
     queue: mpsc::UnboundedSender<Invocation>,
-    said: Arc<Mutex<Said>>,
+    output: Arc<Mutex<Output>>,
     server: JoinHandle<()>,
 }
 
@@ -105,12 +105,12 @@ impl Worker {
     ///
     /// # Errors
     /// When it does not start or poll.
-    pub async fn start(program: &Program) -> Result<Self, Trouble> {
+    pub async fn start(program: &Program) -> Result<Self> {
         let (queue, events) = mpsc::unbounded_channel();
         let (first_poll, polled) = oneshot::channel();
         let api = Arc::new(Api {
             queue: tokio::sync::Mutex::new(events),
-            under_way: Mutex::default(),
+            pending: Mutex::default(),
             first_poll: Mutex::new(Some(first_poll)),
             number: Mutex::default(),
         });
@@ -120,13 +120,13 @@ impl Worker {
         let executed = Instant::now();
         let mut child = command.spawn()?;
         let process = Process::new(child.id().unwrap_or_default());
-        let said = Arc::new(Mutex::new(Said::default()));
-        listen(child.stdout.take(), &said);
-        listen(child.stderr.take(), &said);
-        let polled = tokio::time::timeout(PATIENCE, polled).await;
-        let Ok(Ok(polled)) = polled else { return Err(late(program.name, "poll for events", &said)) };
+        let output = Arc::new(Mutex::new(Output::default()));
+        collect_output(child.stdout.take(), &output);
+        collect_output(child.stderr.take(), &output);
+        let polled = tokio::time::timeout(TIMEOUT, polled).await;
+        let Ok(Ok(polled)) = polled else { return Err(timeout_error(program.name, "poll for events", &output)) };
         let start = Start { wall: polled - executed, cpu: process.cpu_time()? };
-        Ok(Self { name: program.name, _child: child, process, start, queue, said, server })
+        Ok(Self { name: program.name, _child: child, process, start, queue, output, server })
     }
 
     pub fn start_up(&self) -> Start {
@@ -141,27 +141,24 @@ impl Worker {
     ///
     /// # Errors
     /// When the function fails or does not answer.
-    pub async fn invoke(&self, event: Bytes) -> Result<Answer, Trouble> {
+    pub async fn invoke(&self, event: Bytes) -> Result<Answer> {
         let (reply, answered) = oneshot::channel();
         let before = self.process.cpu_time()?;
-        let late = || late(self.name, "answer", &self.said);
-        self.queue.send(Invocation { event, reply }).map_err(|_| late())?;
-        let reply = tokio::time::timeout(PATIENCE, answered).await.map_err(|_| late())?.map_err(|_| late())?;
+        let timed_out = || timeout_error(self.name, "answer", &self.output);
+        self.queue.send(Invocation { event, reply }).map_err(|_| timed_out())?;
+        let reply = tokio::time::timeout(TIMEOUT, answered).await.map_err(|_| timed_out())?.map_err(|_| timed_out())?;
         let cpu = self.process.cpu_time()?.saturating_sub(before);
         match reply.result {
             Ok(body) => Ok(Answer { started: reply.started, ended: reply.ended, cpu, body }),
-            Err(error) => {
-                let answer = String::from_utf8_lossy(&error).into_owned();
-                Err(Trouble::Failed { worker: self.name.to_owned(), answer })
-            }
+            Err(error) => bail!("{} failed: {}", self.name, String::from_utf8_lossy(&error)),
         }
     }
 
-    /// What it has logged since this was last asked.
+    /// What it has logged since it was last taken.
     pub async fn take_logged(&self) -> Logged {
         // What it has written may not have been read yet.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        std::mem::take(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner).logged)
+        std::mem::take(&mut self.output.lock().unwrap_or_else(PoisonError::into_inner).logged)
     }
 }
 
@@ -171,9 +168,9 @@ impl Drop for Worker {
     }
 }
 
-fn late(name: &str, what: &'static str, said: &Mutex<Said>) -> Trouble {
-    let said = said.lock().unwrap_or_else(PoisonError::into_inner).last.join("\n");
-    Trouble::Late { worker: name.to_owned(), what, said }
+fn timeout_error(name: &str, what: &str, output: &Mutex<Output>) -> anyhow::Error {
+    let output = output.lock().unwrap_or_else(PoisonError::into_inner).last.join("\n");
+    anyhow!("{name} did not {what} within {} s; its output:\n{output}", TIMEOUT.as_secs())
 }
 
 fn command(program: &Program, api: SocketAddr) -> Command {
@@ -203,18 +200,18 @@ fn command(program: &Program, api: SocketAddr) -> Command {
     command
 }
 
-fn listen(output: Option<impl AsyncRead + Unpin + Send + 'static>, said: &Arc<Mutex<Said>>) {
-    let Some(output) = output else { return };
-    let said = Arc::clone(said);
+fn collect_output(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, output: &Arc<Mutex<Output>>) {
+    let Some(pipe) = pipe else { return };
+    let output = Arc::clone(output);
     tokio::spawn(async move {
-        let mut lines = BufReader::new(output).lines();
+        let mut lines = BufReader::new(pipe).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-            said.logged.lines += 1;
-            said.logged.bytes += line.len() as u64 + 1;
-            said.last.push(line);
-            let surplus = said.last.len().saturating_sub(KEPT_LINES);
-            said.last.drain(..surplus);
+            let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+            output.logged.lines += 1;
+            output.logged.bytes += line.len() as u64 + 1;
+            output.last.push(line);
+            let surplus = output.last.len().saturating_sub(KEPT_LINES);
+            output.last.drain(..surplus);
         }
     });
 }
@@ -226,7 +223,7 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Full<Byte
         (Method::GET, [_, "runtime", "invocation", "next"]) => api.next().await,
         (Method::POST, [_, "runtime", "invocation", id, kind]) => {
             let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-            api.ended(id, if *kind == "response" { Ok(body) } else { Err(body) });
+            api.complete(id, if *kind == "response" { Ok(body) } else { Err(body) });
             accepted()
         }
         _ => accepted(),
@@ -258,14 +255,14 @@ impl Api {
             .header("lambda-runtime-trace-id", "Root=1-00000000-000000000000000000000000;Sampled=0")
             .body(Full::new(event))
             .expect("headers of plain text make a response");
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (Instant::now(), reply));
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (Instant::now(), reply));
         response
     }
 
-    fn ended(&self, id: &str, result: Result<Bytes, Bytes>) {
+    fn complete(&self, id: &str, result: Result<Bytes, Bytes>) {
         let ended = Instant::now();
-        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-        if let Some((started, reply)) = under_way {
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        if let Some((started, reply)) = pending {
             let _ = reply.send(Reply { started, ended, result });
         }
     }

@@ -1,5 +1,6 @@
 //! How large items are and what reading and writing them costs, by DynamoDB's published rules ("DynamoDB item sizes and
-//! formats", "Read and write operations" in its developer guide). What a number takes is documented as an approximation.
+//! formats", "Read and write operations" in its developer guide). What a number takes is documented as an
+//! approximation.
 
 use serde_json::{Map, Value};
 

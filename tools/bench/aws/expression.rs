@@ -1,16 +1,12 @@
-//! DynamoDB's expressions, as far as senders use them: conditions of comparisons and functions joined by AND, OR and NOT,
-//! updates that SET and REMOVE top-level attributes.
+//! DynamoDB's expressions, as far as senders use them: conditions of comparisons and functions joined by AND, OR and
+//! NOT, updates that SET and REMOVE top-level attributes.
 
 use std::cmp::Ordering;
 
+use anyhow::{Result, anyhow};
 use serde_json::{Map, Value, json};
 
 use super::capacity::Item;
-
-/// An expression that is not understood. The benchmark then fails, rather than counting what never happened.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an expression is not understood at `{0}`")]
-pub struct NotUnderstood(String);
 
 /// What placeholders stand for: `#name` and `:value`.
 #[derive(Clone, Copy, Debug)]
@@ -20,32 +16,33 @@ pub struct Placeholders<'a> {
 }
 
 impl<'a> Placeholders<'a> {
-    fn name(&self, word: &'a str) -> Result<&'a str, NotUnderstood> {
+    fn name(&self, word: &'a str) -> Result<&'a str> {
         if !word.starts_with('#') {
             return Ok(word);
         }
         self.names.and_then(|names| names.get(word)).and_then(Value::as_str).ok_or_else(|| not_understood(word))
     }
 
-    fn value(&self, word: &str) -> Result<&'a Value, NotUnderstood> {
+    fn value(&self, word: &str) -> Result<&'a Value> {
         self.values.and_then(|values| values.get(word)).ok_or_else(|| not_understood(word))
     }
 }
 
-fn not_understood(word: &str) -> NotUnderstood {
-    NotUnderstood(word.to_owned())
+/// The benchmark fails at an expression that it does not understand, rather than counting what never happened.
+fn not_understood(word: &str) -> anyhow::Error {
+    anyhow!("an expression is not understood at `{word}`")
 }
 
 /// Whether an item, or its absence (an empty one), meets a condition.
 ///
 /// # Errors
-/// [`NotUnderstood`] for what is beyond this module.
-pub fn holds(condition: &str, item: &Item, placeholders: Placeholders<'_>) -> Result<bool, NotUnderstood> {
+/// For an expression that is beyond this module.
+pub fn evaluate(condition: &str, item: &Item, placeholders: Placeholders<'_>) -> Result<bool> {
     let words = words(condition);
     let mut reader = Reader { words: &words, item, placeholders };
-    let holds = reader.any()?;
+    let evaluate = reader.any()?;
     match reader.words {
-        [] => Ok(holds),
+        [] => Ok(evaluate),
         [rest, ..] => Err(not_understood(rest)),
     }
 }
@@ -53,8 +50,8 @@ pub fn holds(condition: &str, item: &Item, placeholders: Placeholders<'_>) -> Re
 /// The item after an update.
 ///
 /// # Errors
-/// [`NotUnderstood`] for what is beyond this module.
-pub fn updated(update: &str, item: &Item, placeholders: Placeholders<'_>) -> Result<Item, NotUnderstood> {
+/// For an expression that is beyond this module.
+pub fn apply_update(update: &str, item: &Item, placeholders: Placeholders<'_>) -> Result<Item> {
     let words = words(update);
     let mut reader = Reader { words: &words, item, placeholders };
     let mut after = item.clone();
@@ -64,7 +61,7 @@ pub fn updated(update: &str, item: &Item, placeholders: Placeholders<'_>) -> Res
             match clause {
                 "SET" => {
                     reader.expect("=")?;
-                    after.insert(name.to_owned(), reader.assigned()?);
+                    after.insert(name.to_owned(), reader.assigned_value()?);
                 }
                 "REMOVE" => drop(after.remove(name)),
                 _ => return Err(not_understood(clause)),
@@ -108,7 +105,7 @@ impl<'a> Reader<'a> {
         Some(first)
     }
 
-    fn word(&mut self) -> Result<&'a str, NotUnderstood> {
+    fn word(&mut self) -> Result<&'a str> {
         self.next().ok_or_else(|| not_understood("the end"))
     }
 
@@ -120,34 +117,34 @@ impl<'a> Reader<'a> {
         is_next
     }
 
-    fn expect(&mut self, word: &str) -> Result<(), NotUnderstood> {
+    fn expect(&mut self, word: &str) -> Result<()> {
         if self.take(word) { Ok(()) } else { Err(not_understood(self.words.first().unwrap_or(&"the end"))) }
     }
 
-    fn any(&mut self) -> Result<bool, NotUnderstood> {
-        let mut holds = self.all()?;
+    fn any(&mut self) -> Result<bool> {
+        let mut evaluate = self.all()?;
         while self.take("OR") {
-            holds |= self.all()?;
+            evaluate |= self.all()?;
         }
-        Ok(holds)
+        Ok(evaluate)
     }
 
-    fn all(&mut self) -> Result<bool, NotUnderstood> {
-        let mut holds = self.one()?;
+    fn all(&mut self) -> Result<bool> {
+        let mut evaluate = self.one()?;
         while self.take("AND") {
-            holds &= self.one()?;
+            evaluate &= self.one()?;
         }
-        Ok(holds)
+        Ok(evaluate)
     }
 
-    fn one(&mut self) -> Result<bool, NotUnderstood> {
+    fn one(&mut self) -> Result<bool> {
         if self.take("NOT") {
             return Ok(!self.one()?);
         }
         if self.take("(") {
-            let holds = self.any()?;
+            let evaluate = self.any()?;
             self.expect(")")?;
-            return Ok(holds);
+            return Ok(evaluate);
         }
         let word = self.word()?;
         match word {
@@ -175,12 +172,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn operand(&mut self) -> Result<Value, NotUnderstood> {
+    fn operand(&mut self) -> Result<Value> {
         let word = self.word()?;
         self.operand_of(word)
     }
 
-    fn operand_of(&self, word: &'a str) -> Result<Value, NotUnderstood> {
+    fn operand_of(&self, word: &'a str) -> Result<Value> {
         if word.starts_with(':') {
             return self.placeholders.value(word).cloned();
         }
@@ -188,7 +185,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The right side of an assignment: a value, an attribute, or a sum of two.
-    fn assigned(&mut self) -> Result<Value, NotUnderstood> {
+    fn assigned_value(&mut self) -> Result<Value> {
         let value = self.operand()?;
         if !self.take("+") {
             return Ok(value);
@@ -198,7 +195,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn compare(sign: &str, left: &Value, right: &Value) -> Result<bool, NotUnderstood> {
+fn compare(sign: &str, left: &Value, right: &Value) -> Result<bool> {
     let order = match (number(left), number(right)) {
         (Some(left), Some(right)) => left.partial_cmp(&right),
         _ => text(left).zip(text(right)).map(|(left, right)| left.cmp(right)),
@@ -238,7 +235,7 @@ mod tests {
             json!({":sending": {"S": "sending"}, ":two": {"N": "2"}, ":three": {"N": "3"}, ":dlv": {"S": "dlv_"}}),
         );
         let placeholders = Placeholders { names: Some(&names), values: Some(&values) };
-        let found = holds(condition, &item, placeholders).map_err(|error| error.to_string());
+        let found = evaluate(condition, &item, placeholders).map_err(|error| error.to_string());
         let expected = expected.map_err(|at| format!("an expression is not understood at `{at}`"));
         assert_eq!(found, expected, "{condition}");
     }
@@ -263,8 +260,8 @@ mod tests {
         let item = object(json!({"a": {"N": "1"}, "b": {"S": "x"}, "c": {"S": "y"}}));
         let values = object(json!({":one": {"N": "1"}}));
         let placeholders = Placeholders { names: None, values: Some(&values) };
-        let after = updated("SET a = a + :one, d = b REMOVE c, e", &item, placeholders);
-        assert_eq!(after, Ok(object(json!({"a": {"N": "2"}, "b": {"S": "x"}, "d": {"S": "x"}}))));
-        assert!(updated("ADD a :one", &item, placeholders).is_err());
+        let after = apply_update("SET a = a + :one, d = b REMOVE c, e", &item, placeholders).expect("it is understood");
+        assert_eq!(after, object(json!({"a": {"N": "2"}, "b": {"S": "x"}, "d": {"S": "x"}})));
+        assert!(apply_update("ADD a :one", &item, placeholders).is_err());
     }
 }

@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use serde::Serialize;
 
-use super::drive::{Load, Workers, drive};
+use super::workload::{Workers, Workload, run_workload};
 use crate::aws::{Calls, Tally};
 use crate::cost::{Bill, Usage, bill};
-use crate::endpoint::Manner;
-use crate::ground::Ground;
-use crate::trouble::{Trouble, must_be};
+use crate::endpoint::Behavior;
+use crate::ensure_eq;
+use crate::testbed::Testbed;
 
 /// How long an ordinary endpoint takes to answer, as the budget has it.
 const ORDINARY: Duration = Duration::from_millis(300);
 
-/// A course that deliveries can take.
+/// How deliveries go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Case {
@@ -36,7 +37,7 @@ impl Case {
         Self::AllFive,
     ];
 
-    pub fn words(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::FirstTry => "first try, full batches",
             Self::BatchOfOne => "first try, batches of one",
@@ -47,23 +48,25 @@ impl Case {
         }
     }
 
-    fn load(self) -> Load {
-        let manner = |accepts_from| Manner { after: ORDINARY, accepts_from };
-        let ordinary = Load { manner: manner(1), ..Load::PLAIN };
+    fn load(self) -> Workload {
+        let behavior = |accepts_from| Behavior { delay: ORDINARY, accepts_from };
+        let ordinary = Workload { behavior: behavior(1), ..Workload::PLAIN };
         match self {
             Self::FirstTry => ordinary,
-            Self::BatchOfOne => Load { messages: 1, ..ordinary },
-            Self::TenIntegrations => Load { batches: 5, matching: 10, ..ordinary },
-            Self::SlowEndpoint => {
-                Load { batches: 4, manner: Manner { after: Duration::from_secs(2), accepts_from: 1 }, ..ordinary }
-            }
-            Self::ThirdAttempt => Load { batches: 5, manner: manner(3), attempts: 3, ..ordinary },
-            Self::AllFive => Load { batches: 5, manner: manner(u32::MAX), attempts: 5, ..ordinary },
+            Self::BatchOfOne => Workload { messages: 1, ..ordinary },
+            Self::TenIntegrations => Workload { batches: 5, matching: 10, ..ordinary },
+            Self::SlowEndpoint => Workload {
+                batches: 4,
+                behavior: Behavior { delay: Duration::from_secs(2), accepts_from: 1 },
+                ..ordinary
+            },
+            Self::ThirdAttempt => Workload { batches: 5, behavior: behavior(3), attempts: 3, ..ordinary },
+            Self::AllFive => Workload { batches: 5, behavior: behavior(u32::MAX), attempts: 5, ..ordinary },
         }
     }
 }
 
-/// What a case came to.
+/// The cost of a case.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cost {
     pub case: Case,
@@ -84,27 +87,27 @@ pub struct Cost {
 /// Measures a case. The first-try cases must make the protocol's calls and no others.
 ///
 /// # Errors
-/// When what happened is not what must.
-pub async fn cost(ground: &mut Ground, workers: &Workers, case: Case) -> Result<Cost, Trouble> {
+/// When a delivery did not go as expected.
+pub async fn cost(testbed: &mut Testbed, workers: &Workers, case: Case) -> Result<Cost> {
     let load = case.load();
-    let usage = drive(ground, workers, &load).await?;
+    let usage = run_workload(testbed, workers, &load).await?;
     if matches!(case, Case::FirstTry | Case::BatchOfOne) {
-        healthy_path(&usage, load.batches as u64)?;
+        ensure_healthy_path(&usage, load.batches as u64)?;
     }
-    Ok(reckoned(ground, case, usage))
+    Ok(summarize(testbed, case, usage))
 }
 
 /// Measures a baseline's first tries, in full batches.
 ///
 /// # Errors
-/// When a delivery did not arrive, or not as it must.
-pub async fn baseline(ground: &mut Ground, workers: &Workers) -> Result<Cost, Trouble> {
-    let usage = drive(ground, workers, &Load { batches: 4, ..Case::FirstTry.load() }).await?;
-    Ok(reckoned(ground, Case::FirstTry, usage))
+/// When a delivery did not go as expected.
+pub async fn baseline(testbed: &mut Testbed, workers: &Workers) -> Result<Cost> {
+    let usage = run_workload(testbed, workers, &Workload { batches: 4, ..Case::FirstTry.load() }).await?;
+    Ok(summarize(testbed, Case::FirstTry, usage))
 }
 
-fn reckoned(ground: &Ground, case: Case, usage: Usage) -> Cost {
-    let stored: u64 = ground.aws.items("DeliveriesTable").iter().map(stored_bytes).sum();
+fn summarize(testbed: &Testbed, case: Case, usage: Usage) -> Cost {
+    let stored: u64 = testbed.aws.items("DeliveriesTable").iter().map(stored_bytes).sum();
     let bill = bill(&usage);
     let each = |count: f64| count / usage.deliveries as f64;
     Cost {
@@ -120,12 +123,12 @@ fn reckoned(ground: &Ground, case: Case, usage: Usage) -> Cost {
     }
 }
 
-/// The budget of the healthy path: one claim and one record of one write unit each, one query for each batch (they are of
+/// Checks that first tries make one claim and one record of one write unit each, one query for each batch (they are of
 /// one organization), and no other call.
 ///
 /// # Errors
 /// When there were others.
-pub fn healthy_path(usage: &Usage, batches: u64) -> Result<(), Trouble> {
+pub fn ensure_healthy_path(usage: &Usage, batches: u64) -> Result<()> {
     let Usage { calls, deliveries, .. } = usage;
     let found: Vec<_> = calls.0.iter().map(|(operation, calls)| (operation.as_str(), *calls)).collect();
     let writes = Calls { count: *deliveries, write_units: *deliveries, read_units: 0.0 };
@@ -135,7 +138,7 @@ pub fn healthy_path(usage: &Usage, batches: u64) -> Result<(), Trouble> {
         ("Query IntegrationsTable", reads),
         ("UpdateItem DeliveriesTable", writes),
     ];
-    must_be("AWS calls of first-try deliveries", &found.as_slice(), &expected.as_slice())
+    ensure_eq("AWS calls of first-try deliveries", &found.as_slice(), &expected.as_slice())
 }
 
 fn stored_bytes(item: &crate::aws::Item) -> u64 {

@@ -1,23 +1,24 @@
-//! How late an alert is that meets a fault of ours which is over after three seconds: from its first receive to the arrival of
-//! its request. A message that is given back is handed over again when its queue would show it again.
+//! How late an alert is that meets a fault of ours which is over after three seconds: from its first receive to the
+//! arrival of its request. A message that is given back is handed over again when its queue would show it again.
 
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 use support::function::Function;
 
 use crate::alerts::received_batch;
 use crate::aws::Outage;
-use crate::endpoint::Manner;
-use crate::ground::{Ground, Taste};
+use crate::endpoint::Behavior;
+use crate::ensure_eq;
 use crate::statistics::Spread;
-use crate::trouble::{Trouble, must_be};
+use crate::testbed::{Subscription, Testbed};
 use crate::worker::Worker;
 
 const FAULT: Duration = Duration::from_secs(3);
 
-/// How often each fault is made. When tries of a call meet it is left to chance.
+/// How often each fault is caused. Which tries of a call it meets is left to chance.
 const ROUNDS: usize = 5;
 
 /// The faults, and none for comparison.
@@ -38,30 +39,30 @@ pub struct Delay {
 ///
 /// # Errors
 /// When the alert does not arrive once.
-pub async fn delay(ground: &mut Ground, (fault, outage): (&'static str, Outage)) -> Result<Delay, Trouble> {
-    let deliver = Worker::start(&ground.function(Function::Deliver)?).await?;
-    ground.integrations([Taste::Matches]);
-    ground.endpoint.behave(Manner::AT_ONCE);
+pub async fn delay(testbed: &mut Testbed, (fault, outage): (&'static str, Outage)) -> Result<Delay> {
+    let deliver = Worker::start(&testbed.function(Function::Deliver)?).await?;
+    testbed.set_integrations([Subscription::Matching]);
+    testbed.endpoint.set_behavior(Behavior::ACCEPTS);
     let mut seconds = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
-        ground.endpoint.take();
-        let alert = ground.alerts.sample();
+        testbed.endpoint.take();
+        let alert = testbed.alerts.sample();
         let begun = Instant::now();
-        ground.aws.set_outage(outage);
+        testbed.aws.set_outage(outage);
         let over = async {
             tokio::time::sleep(FAULT).await;
-            ground.aws.set_outage(Outage::None);
+            testbed.aws.set_outage(Outage::None);
         };
-        let ((), handled) = tokio::join!(over, hand_over_until_it_is_handled(ground, &deliver, &alert));
-        handled?;
-        let seen: Vec<_> = ground.endpoint.take().seen.into_values().collect();
-        must_be("requests that arrived", &seen.iter().map(|seen| seen.requests).sum(), &1)?;
-        seconds.push((seen[0].arrived - begun).as_secs_f64());
+        let ((), delivered) = tokio::join!(over, deliver_with_redelivery(testbed, &deliver, &alert));
+        delivered?;
+        let received: Vec<_> = testbed.endpoint.take().deliveries.into_values().collect();
+        ensure_eq("requests that arrived", &received.iter().map(|delivery| delivery.requests).sum(), &1)?;
+        seconds.push((received[0].arrived - begun).as_secs_f64());
     }
     Ok(Delay { fault, seconds: Spread::of(seconds) })
 }
 
-async fn hand_over_until_it_is_handled(ground: &Ground, deliver: &Worker, alert: &str) -> Result<(), Trouble> {
+async fn deliver_with_redelivery(testbed: &Testbed, deliver: &Worker, alert: &str) -> Result<()> {
     let first_at = jiff::Timestamp::now();
     for receives in 1.. {
         let batch = received_batch("AlertsQueue", &[alert.to_owned()], receives, first_at);
@@ -69,8 +70,8 @@ async fn hand_over_until_it_is_handled(ground: &Ground, deliver: &Worker, alert:
         if answer["batchItemFailures"].as_array().is_none_or(Vec::is_empty) {
             break;
         }
-        let hidden = ground.aws.take_hidden();
-        must_be("messages hidden", &hidden.len(), &1)?;
+        let hidden = testbed.aws.take_visibility_timeouts();
+        ensure_eq("messages hidden", &hidden.len(), &1)?;
         tokio::time::sleep(hidden[0]).await;
     }
     Ok(())

@@ -1,25 +1,26 @@
-//! What we add to the time of one delivery: from an invocation to its request's arrival, and from the endpoint's answer to
-//! the acknowledgement. AWS answers at once here, over plain HTTP.
+//! What we add to the time of one delivery: from an invocation to its request's arrival, and from the endpoint's answer
+//! to the acknowledgement. AWS answers at once here, over plain HTTP.
 
 use std::time::Instant;
 
+use anyhow::Result;
 use serde::Serialize;
 use support::function::Function;
 
-use crate::endpoint::Manner;
+use crate::endpoint::Behavior;
+use crate::ensure_eq;
 use crate::floor_process::Floor;
-use crate::ground::{Ground, SECRET, Taste, handled};
 use crate::statistics::{Percentiles, milliseconds};
-use crate::trouble::{Trouble, must_be};
+use crate::testbed::{SECRET, Subscription, Testbed, process_batch};
 use crate::worker::Worker;
 
 /// How many deliveries are timed, one at a time.
 const TIMED: usize = 500;
 
-/// How many go before them.
+/// How many are made before, and not counted.
 const WARM_UP: usize = 100;
 
-/// What one process adds to a delivery.
+/// The time that one sender adds to a delivery.
 #[derive(Clone, Debug, Serialize)]
 pub struct Latency {
     pub who: &'static str,
@@ -39,12 +40,12 @@ impl Times {
         Self { who, until_sent: Vec::new(), until_acknowledged: Vec::new() }
     }
 
-    fn add(&mut self, ground: &Ground, started: Instant, ended: Instant) -> Result<(), Trouble> {
-        let arrivals = ground.endpoint.take();
-        let seen: Vec<_> = arrivals.seen.into_values().collect();
-        must_be("deliveries that arrived", &seen.len(), &1)?;
-        self.until_sent.push(milliseconds(seen[0].arrived - started));
-        self.until_acknowledged.push(milliseconds(ended - seen[0].answered));
+    fn add(&mut self, testbed: &Testbed, started: Instant, ended: Instant) -> Result<()> {
+        let arrivals = testbed.endpoint.take();
+        let received: Vec<_> = arrivals.deliveries.into_values().collect();
+        ensure_eq("deliveries that arrived", &received.len(), &1)?;
+        self.until_sent.push(milliseconds(received[0].arrived - started));
+        self.until_acknowledged.push(milliseconds(ended - received[0].answered));
         Ok(())
     }
 
@@ -62,22 +63,22 @@ impl Times {
 /// Times `deliver` and the floor in turn.
 ///
 /// # Errors
-/// When what happened is not what must.
-pub async fn deliver_and_floor(ground: &mut Ground) -> Result<[Latency; 2], Trouble> {
-    let deliver = Worker::start(&ground.function(Function::Deliver)?).await?;
+/// When a delivery did not go as expected.
+pub async fn deliver_and_floor(testbed: &mut Testbed) -> Result<[Latency; 2]> {
+    let deliver = Worker::start(&testbed.function(Function::Deliver)?).await?;
     let secret = std::str::from_utf8(SECRET).expect("it is text");
-    let mut floor = Floor::start(&ground.own("floor")?, &ground.endpoint.url(), secret)?;
-    ground.integrations([Taste::Matches]);
-    ground.endpoint.behave(Manner::AT_ONCE);
-    ground.endpoint.take();
+    let mut floor = Floor::start(&testbed.own_program("floor")?, &testbed.endpoint.url(), secret)?;
+    testbed.set_integrations([Subscription::Matching]);
+    testbed.endpoint.set_behavior(Behavior::ACCEPTS);
+    testbed.endpoint.take();
     let (mut ours, mut least) = (Times::of("deliver"), Times::of("the floor"));
     for _ in 0..WARM_UP + TIMED {
-        let (event, _) = ground.batch(1, 0);
-        let answer = handled(&deliver, event).await?;
-        ours.add(ground, answer.started, answer.ended)?;
-        let alert = ground.alerts.sample();
+        let (event, _) = testbed.batch(1, 0);
+        let answer = process_batch(&deliver, event).await?;
+        ours.add(testbed, answer.started, answer.ended)?;
+        let alert = testbed.alerts.sample();
         let (started, ended) = floor.send(&[alert]).await?;
-        least.add(ground, started, ended)?;
+        least.add(testbed, started, ended)?;
     }
     Ok([ours.latency(), least.latency()])
 }

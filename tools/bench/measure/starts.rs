@@ -1,16 +1,16 @@
-//! Cold starts: from a function's execution to its first poll for events; and how large it is.
+//! Cold starts: the time from a function's execution to its first poll for events, and its size.
 
+use anyhow::Result;
 use serde::Serialize;
 
-use crate::ground::sizes;
 use crate::statistics::{Spread, milliseconds};
-use crate::trouble::Trouble;
+use crate::testbed::sizes;
 use crate::worker::{Program, Worker};
 
 /// How often each is started. The first is not counted: it reads the file from disk.
 const STARTS: usize = 11;
 
-/// How a program comes up.
+/// A program's start.
 #[derive(Clone, Debug, Serialize)]
 pub struct Start {
     pub who: &'static str,
@@ -38,7 +38,7 @@ pub enum Kind {
 ///
 /// # Errors
 /// When one does not start.
-pub async fn starts(programs: &[(Program, Kind)]) -> Result<Vec<Start>, Trouble> {
+pub async fn starts(programs: &[(Program, Kind)]) -> Result<Vec<Start>> {
     let mut times = vec![(Vec::new(), Vec::new()); programs.len()];
     for round in 0..=STARTS {
         for ((program, _), (wall, cpu)) in programs.iter().zip(&mut times) {

@@ -1,17 +1,17 @@
 //! The work of a delivery: processor time and memory, beside the floor's, in turn in the same run.
 
-use std::time::Duration;
-
+use anyhow::Result;
 use hyper::body::Bytes;
 use serde::Serialize;
 use support::function::Function;
 
 use crate::alerts::FULL_BATCH;
-use crate::endpoint::Manner;
+use crate::endpoint::Behavior;
+use crate::ensure_eq;
 use crate::floor_process::Floor;
-use crate::ground::{Ground, SECRET, Taste, handled, retry_batch};
+use crate::process::Process;
 use crate::statistics::Spread;
-use crate::trouble::{Trouble, must_be};
+use crate::testbed::{SECRET, Subscription, Testbed, batch_for_retry, process_batch};
 use crate::worker::{Program, Worker};
 
 /// How often each is measured.
@@ -29,14 +29,15 @@ pub struct Work {
 }
 
 impl Work {
+    fn new(who: &'static str, cpu_us: Vec<f64>, size: Size, process: Process) -> Result<Self> {
+        let deliveries_per_run = size.batches * FULL_BATCH;
+        Ok(Self { who, cpu_us: Spread::of(cpu_us), deliveries_per_run, peak_memory: process.peak_memory()? })
+    }
+
     /// How many deliveries a second of processor time makes.
     pub fn per_cpu_second(&self) -> f64 {
         1e6 / self.cpu_us.median
     }
-}
-
-fn microseconds(cpu: Duration, deliveries: usize) -> f64 {
-    cpu.as_secs_f64() * 1e6 / deliveries as f64
 }
 
 /// How much is done to warm up, and how much in each run.
@@ -55,113 +56,108 @@ impl Size {
 /// Measures `deliver` and the floor in turn.
 ///
 /// # Errors
-/// When what happened is not what must.
-pub async fn deliver_and_floor(ground: &mut Ground, size: Size) -> Result<(Work, Work), Trouble> {
-    let deliver = Worker::start(&ground.function(Function::Deliver)?).await?;
+/// When a delivery did not go as expected.
+pub async fn deliver_and_floor(testbed: &mut Testbed, size: Size) -> Result<(Work, Work)> {
+    let deliver = Worker::start(&testbed.function(Function::Deliver)?).await?;
     let secret = std::str::from_utf8(SECRET).expect("it is text");
-    let mut floor = Floor::start(&ground.own("floor")?, &ground.endpoint.url(), secret)?;
-    ground.integrations([Taste::Matches]);
-    ground.endpoint.behave(Manner::AT_ONCE);
+    let mut floor = Floor::start(&testbed.own_program("floor")?, &testbed.endpoint.url(), secret)?;
+    testbed.set_integrations([Subscription::Matching]);
+    testbed.endpoint.set_behavior(Behavior::ACCEPTS);
 
-    fed(ground, &deliver, size.warm_up).await?;
-    floored(ground, &mut floor, size.warm_up).await?;
+    deliver_batches(testbed, &deliver, size.warm_up).await?;
+    send_by_floor(testbed, &mut floor, size.warm_up).await?;
     let (mut deliver_us, mut floor_us) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        deliver_us.push(microseconds(fed(ground, &deliver, size.batches).await?, size.batches * FULL_BATCH));
-        floor_us.push(microseconds(floored(ground, &mut floor, size.batches).await?, size.batches * FULL_BATCH));
+        deliver_us.push(deliver_batches(testbed, &deliver, size.batches).await?);
+        floor_us.push(send_by_floor(testbed, &mut floor, size.batches).await?);
     }
-    let work = |who, cpu_us, peak_memory| {
-        let cpu_us = Spread::of(cpu_us);
-        Work { who, cpu_us, deliveries_per_run: size.batches * FULL_BATCH, peak_memory }
-    };
-    let deliver = work("deliver", deliver_us, deliver.process().peak_memory()?);
-    Ok((deliver, work("the floor", floor_us, floor.process().peak_memory()?)))
+    let deliver = Work::new("deliver", deliver_us, size, deliver.process())?;
+    Ok((deliver, Work::new("the floor", floor_us, size, floor.process())?))
 }
 
 /// Measures a baseline: another sender under the same Runtime API.
 ///
 /// # Errors
-/// When what happened is not what must.
-pub async fn baseline(ground: &mut Ground, program: &Program, size: Size) -> Result<Work, Trouble> {
+/// When a delivery did not go as expected.
+pub async fn baseline(testbed: &mut Testbed, program: &Program, size: Size) -> Result<Work> {
     let worker = Worker::start(program).await?;
-    ground.integrations([Taste::Matches]);
-    ground.endpoint.behave(Manner::AT_ONCE);
-    fed(ground, &worker, size.warm_up).await?;
+    testbed.set_integrations([Subscription::Matching]);
+    testbed.endpoint.set_behavior(Behavior::ACCEPTS);
+    deliver_batches(testbed, &worker, size.warm_up).await?;
     let mut cpu = Vec::new();
     for _ in 0..RUNS {
-        cpu.push(microseconds(fed(ground, &worker, size.batches).await?, size.batches * FULL_BATCH));
+        cpu.push(deliver_batches(testbed, &worker, size.batches).await?);
     }
-    let deliveries_per_run = size.batches * FULL_BATCH;
-    Ok(Work {
-        who: program.name,
-        cpu_us: Spread::of(cpu),
-        deliveries_per_run,
-        peak_memory: worker.process().peak_memory()?,
-    })
+    Work::new(program.name, cpu, size, worker.process())
 }
 
 /// Measures `retry` with second attempts, which succeed.
 ///
 /// # Errors
-/// When what happened is not what must.
-pub async fn retry(ground: &mut Ground, size: Size) -> Result<Work, Trouble> {
-    let deliver = Worker::start(&ground.function(Function::Deliver)?).await?;
-    let retry = Worker::start(&ground.function(Function::Retry)?).await?;
-    ground.integrations([Taste::Matches]);
-    ground.endpoint.behave(Manner { accepts_from: 2, ..Manner::AT_ONCE });
+/// When a delivery did not go as expected.
+pub async fn retry(testbed: &mut Testbed, size: Size) -> Result<Work> {
+    let deliver = Worker::start(&testbed.function(Function::Deliver)?).await?;
+    let retry = Worker::start(&testbed.function(Function::Retry)?).await?;
+    testbed.set_integrations([Subscription::Matching]);
+    testbed.endpoint.set_behavior(Behavior { accepts_from: 2, ..Behavior::ACCEPTS });
     let mut cpu = Vec::new();
     for run in 0..=RUNS {
         let batches = if run == 0 { size.warm_up } else { size.batches };
-        ground.aws.take_sent();
-        fed(ground, &deliver, batches).await?;
-        let due: Vec<_> = ground.aws.take_sent().chunks(FULL_BATCH).map(retry_batch).collect();
-        let spent = all_handled(ground, &retry, due, batches * FULL_BATCH).await?;
+        testbed.aws.take_sent();
+        deliver_batches(testbed, &deliver, batches).await?;
+        let due: Vec<_> = testbed.aws.take_sent().chunks(FULL_BATCH).map(batch_for_retry).collect();
+        let cpu_us = process_all(testbed, &retry, due).await?;
         if run > 0 {
-            cpu.push(microseconds(spent, batches * FULL_BATCH));
+            cpu.push(cpu_us);
         }
     }
-    let deliveries_per_run = size.batches * FULL_BATCH;
-    Ok(Work { who: "retry", cpu_us: Spread::of(cpu), deliveries_per_run, peak_memory: retry.process().peak_memory()? })
+    Work::new("retry", cpu, size, retry.process())
 }
 
-/// The processor time that a worker takes for so many full batches.
-async fn fed(ground: &mut Ground, worker: &Worker, batches: usize) -> Result<Duration, Trouble> {
-    ground.aws.clear("DeliveriesTable");
-    let events = (0..batches).map(|_| ground.batch(FULL_BATCH, 0).0).collect();
-    all_handled(ground, worker, events, batches * FULL_BATCH).await
+/// The processor time that a worker takes for a delivery of so many full batches, in microseconds.
+async fn deliver_batches(testbed: &mut Testbed, worker: &Worker, batches: usize) -> Result<f64> {
+    testbed.aws.clear("DeliveriesTable");
+    let events = (0..batches).map(|_| testbed.batch(FULL_BATCH, 0).0).collect();
+    process_all(testbed, worker, events).await
 }
 
-async fn all_handled(
-    ground: &Ground,
-    worker: &Worker,
-    events: Vec<Bytes>,
+async fn process_all(testbed: &Testbed, worker: &Worker, batches: Vec<Bytes>) -> Result<f64> {
+    let deliveries = batches.len() * FULL_BATCH;
+    count_time(testbed, worker.process(), deliveries, async || {
+        for batch in batches {
+            process_batch(worker, batch).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn send_by_floor(testbed: &mut Testbed, floor: &mut Floor, batches: usize) -> Result<f64> {
+    let batches: Vec<Vec<String>> =
+        (0..batches).map(|_| (0..FULL_BATCH).map(|_| testbed.alerts.sample()).collect()).collect();
+    let deliveries = batches.len() * FULL_BATCH;
+    count_time(testbed, floor.process(), deliveries, async || {
+        for batch in batches {
+            floor.send(&batch).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The processor time that a process takes for each of so many deliveries, in microseconds. All of them have to arrive.
+async fn count_time(
+    testbed: &Testbed,
+    process: Process,
     deliveries: usize,
-) -> Result<Duration, Trouble> {
-    ground.endpoint.take();
-    let before = worker.process().cpu_time()?;
-    for event in events {
-        handled(worker, event).await?;
-    }
-    let spent = worker.process().cpu_time()?.saturating_sub(before);
-    all_arrived(ground, deliveries)?;
-    Ok(spent)
-}
-
-async fn floored(ground: &mut Ground, floor: &mut Floor, batches: usize) -> Result<Duration, Trouble> {
-    let groups: Vec<Vec<String>> =
-        (0..batches).map(|_| (0..FULL_BATCH).map(|_| ground.alerts.sample()).collect()).collect();
-    ground.endpoint.take();
-    let before = floor.process().cpu_time()?;
-    for group in groups {
-        floor.send(&group).await?;
-    }
-    let spent = floor.process().cpu_time()?.saturating_sub(before);
-    all_arrived(ground, batches * FULL_BATCH)?;
-    Ok(spent)
-}
-
-fn all_arrived(ground: &Ground, deliveries: usize) -> Result<(), Trouble> {
-    let arrivals = ground.endpoint.take();
-    must_be("deliveries that arrived", &arrivals.seen.len(), &deliveries)?;
-    must_be("requests that are not signed right", &arrivals.forged, &0)
+    deliver: impl AsyncFnOnce() -> Result<()>,
+) -> Result<f64> {
+    testbed.endpoint.take();
+    let before = process.cpu_time()?;
+    deliver().await?;
+    let spent = process.cpu_time()?.saturating_sub(before);
+    let arrivals = testbed.endpoint.take();
+    ensure_eq("deliveries that arrived", &arrivals.deliveries.len(), &deliveries)?;
+    ensure_eq("requests with an invalid signature", &arrivals.invalid_signatures, &0)?;
+    Ok(spent.as_secs_f64() * 1e6 / deliveries as f64)
 }

@@ -41,7 +41,7 @@
 //!
 //! # What is not covered
 //!
-//! The text of DynamoDB's expressions (`tools/bench/moves.rs` holds it against the moves), time limits (unit tests of the
+//! The text of DynamoDB's expressions (`tests/functions/moves.rs` holds it against the moves), time limits (unit tests of the
 //! program), expiry (TTL after 30 days, messages after 14), dead-letter queues after 20 receipts, a message purged by hand while its attempt is being made, batches, and a message that names another organization
 //! than its delivery's: no write's condition holds for it.
 

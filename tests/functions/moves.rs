@@ -1,5 +1,5 @@
-//! Every write of the ledger, as `Write::apply` says it and as DynamoDB is told it: the two have to come to the same item, and
-//! the write has to be refused exactly where `Condition::holds` says so.
+//! Every write of the ledger, as `Write::apply` says it and as DynamoDB gets it: both have to come to the same item,
+//! and the write has to be refused exactly where `Condition::holds` says so.
 //!
 //! The writes are made by the product's own table, over HTTP; the expressions are carried out by [`bench::aws`].
 
@@ -12,7 +12,7 @@ use aws::environment::Environment;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use bench::aws::Aws;
-use bench::ground::item;
+use bench::testbed::item;
 use domain::alert::event::EventType;
 use domain::attempt::Attempt;
 use domain::delivery::ledger::{ClaimId, End, Entry, Freshness, State};
@@ -163,7 +163,7 @@ fn expected(record: &Record, from: Condition, at: Timestamp) -> Record {
 
 /// How a write is made.
 #[derive(Clone, Copy, Debug)]
-enum Way {
+enum Method {
     /// The item is read back.
     Advance,
     /// The item is worked out.
@@ -173,8 +173,8 @@ enum Way {
 #[test]
 fn a_write_does_what_its_move_says_and_only_where_it_may() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let far_end = runtime.block_on(Aws::start(&Template::read(), &[0; 32])).expect("a free port");
-    let url = far_end.url();
+    let aws = runtime.block_on(Aws::start(&Template::read(), &[0; 32])).expect("a free port");
+    let url = aws.url();
     let look_up = |name: &str| match name {
         "AWS_REGION" => Some("eu-central-1".to_owned()),
         "AWS_ENDPOINT_URL" => Some(url.clone()),
@@ -186,12 +186,12 @@ fn a_write_does_what_its_move_says_and_only_where_it_may() {
     let table = DeliveriesTable::new(aws_sdk_dynamodb::Client::new(&config), TABLE.to_owned());
 
     let attempts = option::of(vec(past_attempt(), 1..3));
-    let way = select(vec![Way::Advance, Way::Conclude]);
+    let method = select(vec![Method::Advance, Method::Conclude]);
     let found = select(vec![Found::AsItIs, Found::AsExpected]);
-    let cases = ((record(), found, time()), write(), attempts, option::of(whole_second()), 1..=6_u64, way);
+    let cases = ((record(), found, time()), write(), attempts, option::of(whole_second()), 1..=6_u64, method);
     let (applied, refused) = (Cell::new(0), Cell::new(0));
     let mut runner = TestRunner::new(Config { failure_persistence: None, cases: 1_500, ..Config::default() });
-    let result = runner.run(&cases, |((record, found, at), (from, to), attempts, expires_at, stranger, way)| {
+    let result = runner.run(&cases, |((record, found, at), (from, to), attempts, expires_at, stranger, method)| {
         let record = match found {
             Found::AsItIs => record,
             Found::AsExpected => expected(&record, from, at),
@@ -200,17 +200,17 @@ fn a_write_does_what_its_move_says_and_only_where_it_may() {
         // Every sixth message names another organization.
         let owner = if stranger == 6 { owner(2) } else { owner(1) };
         let write = Write { from, to, attempts: attempts.as_deref(), expires_at };
-        far_end.clear(TABLE);
-        far_end.put(TABLE, item(&record));
-        let answer = match way {
-            Way::Advance => runtime.block_on(table.advance(key, owner, &write)),
-            Way::Conclude => {
+        aws.clear(TABLE);
+        aws.put(TABLE, item(&record));
+        let answer = match method {
+            Method::Advance => runtime.block_on(table.advance(key, owner, &write)),
+            Method::Conclude => {
                 let identity = Identity { organization_id: owner, ..record.identity.clone() };
                 let seen = Record { identity, ..record.clone() };
                 runtime.block_on(table.record_attempt(&seen, &write))
             }
         };
-        let stored = far_end.items(TABLE);
+        let stored = aws.items(TABLE);
         let entry = record.entry().expect("it is whole");
         match answer.expect("it is understood") {
             Conditional::Applied(written) => {

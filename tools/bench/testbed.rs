@@ -1,9 +1,10 @@
-//! What everything is measured on: the far ends, and the functions as `make build` made them.
+//! The testbed: AWS and an endpoint on loopback, and the functions as `make build` made them.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use anyhow::{Result, bail};
 use aws::kms::seal::{DataKey, seal};
 use domain::alert::filter::Filter;
 use domain::ids::{IntegrationId, OrganizationId};
@@ -19,20 +20,20 @@ use support::project::Project;
 use support::template::Template;
 
 use crate::alerts::{Alerts, batch};
-use crate::aws::{Aws, Item, Queue, Sent, Way};
+use crate::aws::{Aws, Destination, Item, Queue, Sent};
 use crate::endpoint::Endpoint;
-use crate::trouble::Trouble;
+use crate::ensure_eq;
 use crate::worker::{Answer, Program, Worker};
 
-/// The signing secret of every integration, and at the same time the data key that it is sealed with: the baselines take
-/// what KMS decrypts for the signing secret itself.
+/// The signing secret of every integration, which is also the data key that seals it: the baselines use what KMS
+/// decrypts as the signing secret itself.
 pub const SECRET: &[u8; 32] = b"the-signing-secret-of-everybody!";
 
 /// The organization that the sample alerts are of.
 const ORGANIZATION: u64 = 1;
 
-/// The far ends, and where the functions are.
-pub struct Ground {
+/// Everything that a measurement needs, set up once.
+pub struct Testbed {
     pub project: Project,
     pub template: Template,
     pub aws: Aws,
@@ -40,19 +41,18 @@ pub struct Ground {
     pub alerts: Alerts,
 }
 
-/// What an integration of the ground's organization is to do with an alert.
+/// Whether an integration's filters match the sample alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taste {
-    /// It gets the sample alert.
-    Matches,
-    /// It wants alerts of another project only.
-    Declines,
+pub enum Subscription {
+    Matching,
+    /// It is for alerts of another project.
+    Unrelated,
 }
 
-impl Ground {
+impl Testbed {
     /// # Errors
     /// When nothing is built, or no port can be had.
-    pub async fn prepare() -> Result<Self, Trouble> {
+    pub async fn prepare() -> Result<Self> {
         let project = Project::built()?;
         let template = Template::read();
         let aws = Aws::start(&template, SECRET).await?;
@@ -61,33 +61,34 @@ impl Ground {
     }
 
     /// Gives the organization these integrations, and none besides; the ledger is emptied.
-    pub fn integrations(&self, tastes: impl IntoIterator<Item = Taste>) {
+    pub fn set_integrations(&self, subscriptions: impl IntoIterator<Item = Subscription>) {
         self.aws.clear("IntegrationsTable");
         self.aws.clear("DeliveriesTable");
-        for (number, taste) in tastes.into_iter().enumerate() {
-            let integration = integration(ORGANIZATION, number as u64, self.endpoint.url(), taste);
+        for (number, subscription) in subscriptions.into_iter().enumerate() {
+            let integration = integration(ORGANIZATION, number as u64, self.endpoint.url(), subscription);
             self.aws.put("IntegrationsTable", item(&integration));
         }
     }
 
-    /// Gives an organization each to these URLs, with an integration that gets all its alerts, and none besides: the first
-    /// is organization 1. The ledger is emptied.
-    pub fn neighbours(&self, urls: impl IntoIterator<Item = String>) -> Vec<Integration> {
-        self.integrations([]);
-        let integrations =
-            (ORGANIZATION..).zip(urls).map(|(number, url)| integration(number, number, url, Taste::Matches));
-        let integrations: Vec<_> = integrations.collect();
+    /// Gives organizations integrations with these URLs, which match all their alerts, and none besides; the ledger is
+    /// emptied.
+    pub fn set_organizations(&self, urls: impl IntoIterator<Item = (u64, String)>) -> Vec<Integration> {
+        self.set_integrations([]);
+        let integrations: Vec<_> = (0..)
+            .zip(urls)
+            .map(|(number, (organization, url))| integration(organization, number, url, Subscription::Matching))
+            .collect();
         for integration in &integrations {
             self.aws.put("IntegrationsTable", item(integration));
         }
         integrations
     }
 
-    /// The health that the functions have noted on each integration.
+    /// The health that the functions recorded for each integration.
     ///
     /// # Errors
-    /// When an item is not one.
-    pub fn health(&self) -> Result<Vec<Option<Health>>, Trouble> {
+    /// When an item of the table is no integration.
+    pub fn health(&self) -> Result<Vec<Option<Health>>> {
         let integrations = self.aws.items("IntegrationsTable").into_iter().map(|item| {
             let item: serde_dynamo::Item = serde_json::from_value(Value::Object(item))?;
             Ok(serde_dynamo::from_item::<_, Integration>(item)?.health)
@@ -99,11 +100,11 @@ impl Ground {
     ///
     /// # Errors
     /// When it is not built.
-    pub fn function(&self, function: Function) -> Result<Program, Trouble> {
-        let executable = existing(&self.project.bootstrap(function.logical_id()))?;
+    pub fn function(&self, function: Function) -> Result<Program> {
+        let executable = ensure_exists(&self.project.bootstrap(function.logical_id()))?;
         let variables = self.template.variables(function.logical_id()).into_iter();
         let mut environment: BTreeMap<_, _> =
-            variables.map(|(name, value)| (name.to_owned(), self.resolved(value))).collect();
+            variables.map(|(name, value)| (name.to_owned(), self.resolve(value))).collect();
         environment.insert("ALLOW_PRIVATE_NETWORKS".to_owned(), "127.0.0.0/8".to_owned());
         environment.insert("AWS_ENDPOINT_URL".to_owned(), self.aws.url());
         let folder = self.project.root().to_path_buf();
@@ -114,14 +115,15 @@ impl Ground {
     ///
     /// # Errors
     /// When it is not built.
-    pub fn own(&self, name: &'static str) -> Result<Program, Trouble> {
-        let executable = existing(&self.project.root().join("target/lambda").join(name).join("bootstrap"))?;
+    pub fn own_program(&self, name: &'static str) -> Result<Program> {
+        let executable = ensure_exists(&self.project.root().join("target/lambda").join(name).join("bootstrap"))?;
         let folder = self.project.root().to_path_buf();
         Ok(Program { name, executable, arguments: Vec::new(), folder, environment: BTreeMap::new() })
     }
 
-    /// What a value of the template comes to here: resources are called by their logical ids, queues by a URL with it.
-    fn resolved(&self, value: &Value) -> String {
+    /// A value of the template as it is here: resources are named by their logical ids, queues have a URL that ends
+    /// with it.
+    fn resolve(&self, value: &Value) -> String {
         if let Some(name) = value["Ref"].as_str() {
             if self.template.section("Parameters").contains_key(name) {
                 return self.template.default_of(name);
@@ -149,38 +151,38 @@ impl Ground {
         states.as_object().map_or(0, |states| states.len() as u64)
     }
 
-    /// A batch of so many new alerts, and the bytes of their bodies.
+    /// A batch of new alerts, and the bytes of their bodies.
     pub fn batch(&mut self, messages: usize, bytes: usize) -> (Bytes, u64) {
-        let bodies: Vec<_> = (0..messages).map(|_| self.alerts.sized(bytes)).collect();
+        let bodies: Vec<_> = (0..messages).map(|_| self.alerts.with_size(bytes)).collect();
         let payload = bodies.iter().map(|body| body.len() as u64).sum();
         (batch("AlertsQueue", &bodies), payload)
     }
 }
 
-/// The batch of messages that were sent on, as `retry` gets it.
-pub fn retry_batch(sent: &[Sent]) -> Bytes {
-    let queue = match sent.first().map(|sent| sent.way) {
-        Some(Way::Queue(Queue::SlowLane)) => "SlowLaneQueue",
+/// A batch for `retry` of messages that were sent.
+pub fn batch_for_retry(sent: &[Sent]) -> Bytes {
+    let queue = match sent.first().map(|sent| sent.to) {
+        Some(Destination::Queue(Queue::SlowLane)) => "SlowLaneQueue",
         _ => "RetryQueue",
     };
     let bodies: Vec<_> = sent.iter().map(|sent| sent.body.clone()).collect();
     batch(queue, &bodies)
 }
 
-/// Invokes a function with a batch that it must handle whole.
+/// Invokes a function with a batch, of which no message may be given back.
 ///
 /// # Errors
 /// When it fails, or gives a message back.
-pub async fn handled(worker: &Worker, event: Bytes) -> Result<Answer, Trouble> {
+pub async fn process_batch(worker: &Worker, event: Bytes) -> Result<Answer> {
     let answer = worker.invoke(event).await?;
-    let said: Value = serde_json::from_slice(&answer.body)?;
-    let given_back = said["batchItemFailures"].as_array().map_or(0, Vec::len);
-    crate::trouble::must_be("messages given back", &given_back, &0)?;
+    let response: Value = serde_json::from_slice(&answer.body)?;
+    let given_back = response["batchItemFailures"].as_array().map_or(0, Vec::len);
+    ensure_eq("messages given back", &given_back, &0)?;
     Ok(answer)
 }
 
 /// An integration of an organization.
-fn integration(organization: u64, number: u64, url: String, taste: Taste) -> Integration {
+fn integration(organization: u64, number: u64, url: String, subscription: Subscription) -> Integration {
     let now = Timestamp::from_second(1_736_504_625).expect("an instant of 2025");
     let organization_id = OrganizationId::new(organization).expect("it is positive");
     let mut random = [0; 10];
@@ -199,7 +201,7 @@ fn integration(organization: u64, number: u64, url: String, taste: Taste) -> Int
         headers: BTreeMap::new(),
         header_last4: BTreeMap::new(),
     };
-    let project_ids = if taste == Taste::Declines { vec![4_711] } else { Vec::new() };
+    let project_ids = if subscription == Subscription::Unrelated { vec![4_711] } else { Vec::new() };
     Integration {
         organization_id,
         id,
@@ -230,14 +232,14 @@ pub fn item(value: &impl Serialize) -> Item {
     }
 }
 
-fn existing(path: &Path) -> Result<std::path::PathBuf, Trouble> {
+fn ensure_exists(path: &Path) -> Result<std::path::PathBuf> {
     if path.exists() {
         return Ok(path.to_path_buf());
     }
-    Err(Trouble::Missing { path: path.display().to_string() })
+    bail!("{} does not exist: run `make bench`, which builds it", path.display())
 }
 
-/// How large a file is, and how large zipped: an archive's other parts come to a few hundred bytes.
+/// A program's size in bytes, as it is and zipped: an archive's other parts come to a few hundred bytes.
 ///
 /// # Errors
 /// When it cannot be read.
