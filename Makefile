@@ -24,17 +24,20 @@ tools: ## install the pinned tools into .tools/
 
 build: tools $(BUILT) ## build the functions and the template into .aws-sam/
 
-demo: build ## show the main job on a local cloud, with endpoints that work, recover and fail
-	@cargo build -p demo --bin demo
+# Builds the functions, and meanwhile what cargo is told to: linking a function keeps one processor busy only.
+build_beside = @cargo $(1) & beside=$$!; $(MAKE) --no-print-directory build; built=$$?; wait $$beside && exit $$built
+
+demo: rust ## show the main job on a local cloud, with endpoints that work, recover and fail
+	$(call build_beside,build -q -p demo --bin demo)
 	@cargo run -q -p demo --bin demo
 
-local: build ## run the same stack on a local cloud until Ctrl-C, and print its URLs
-	@cargo build -p demo --bin local
+local: rust ## run the same stack on a local cloud until Ctrl-C, and print its URLs
+	$(call build_beside,build -q -p demo --bin local)
 	@cargo run -q -p demo --bin local
 
 # SEED and DELIVERIES choose the run, as in `make chaos SEED=7 DELIVERIES=500`.
-chaos: build ## inject faults on a local cloud, then check what became of every delivery
-	@cargo build -p chaos
+chaos: rust ## inject faults on a local cloud, then check what became of every delivery
+	$(call build_beside,build -q -p chaos)
 	@cargo run -q -p chaos
 
 # ONLY chooses parts: starts, work, latency, costs, growth, fault, neighbours, flood, overflow.
@@ -45,7 +48,8 @@ bench: build ## measure what a delivery costs in work, money and time, and write
 	@cd tools/bench && PATH="$(SAM_BIN):$$PATH" cargo lambda build --release
 	@target/lambda/bench/bootstrap $(ONLY)
 
-test: build ## run every test, the journeys on a local cloud included
+test: rust ## run every test, the journeys on a local cloud included
+	$(call build_beside,test -q --workspace --no-run)
 	@cargo test --workspace
 
 CARGO_FUZZ := $(CURDIR)/.tools/fuzz-0.13.2/bin/cargo-fuzz
