@@ -10,9 +10,10 @@ import time
 
 from ministack.services import sqs
 
-# All tasks, oldest first. AWS lists at most the last ten.
+# All tasks, oldest first.
 TASKS = []
-REMEMBERED = 10
+# AWS lists at most the last ten.
+MAX_RESULTS = 10
 
 
 def start(data, _url):
@@ -48,7 +49,7 @@ def start(data, _url):
 def list_(data, _url):
     existing(data.get("SourceArn", ""), "SourceArn")
     tasks = [task for task in reversed(TASKS) if task["SourceArn"] == data["SourceArn"]]
-    return {"Results": tasks[: min(int(data.get("MaxResults", 1)), REMEMBERED)]}
+    return {"Results": tasks[: min(int(data.get("MaxResults", 1)), MAX_RESULTS)]}
 
 
 def existing(arn, parameter):

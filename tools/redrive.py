@@ -1,14 +1,14 @@
-"""Looks into a dead-letter queue, and moves its messages back, mended where they have to be.
+"""Lists the messages of a dead-letter queue, and moves them back, after you have edited those that need it.
 
-    redrive.py look DEAD_LETTER_QUEUE_URL FOLDER         says what is wrong with each message, and writes its body to
-                                                         FOLDER/<message id>.json, to be mended there
+    redrive.py look DEAD_LETTER_QUEUE_URL FOLDER         prints what is wrong with each message, and writes its body to
+                                                         FOLDER/<message id>.json, where you can edit it
     redrive.py move DEAD_LETTER_QUEUE_URL QUEUE_URL FOLDER
-                                                         sends each message whose file is in FOLDER to the queue, as the
-                                                         file has it now, and deletes it from the dead-letter queue
+                                                         sends the contents of each message's file in FOLDER to the
+                                                         queue, and deletes the message from the dead-letter queue
 
-Remove the file of a message that is to stay where it is. Nothing is deleted before it was sent, and sending twice does no
-harm: the ledger knows what was delivered. A very large queue is worked through in parts, and the last line says so. Needs
-boto3, and what it finds credentials and region by; with AWS_ENDPOINT_URL it works on a local cloud.
+To leave a message in the dead-letter queue, remove its file. A message is deleted only once it was sent, and sending it
+twice does no harm, because the ledger knows what was delivered. A very large queue takes several runs; the last line
+then says so. Needs boto3, with credentials and a region. With AWS_ENDPOINT_URL it works on a local cloud.
 """
 
 import json
@@ -19,18 +19,18 @@ import time
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-# How long a message that was received stays hidden: from others while it is moved, from ourselves while all are looked at.
+# How long a received message stays hidden: from other consumers, and from this program while it receives the rest.
 HIDDEN_SECONDS = 900
 
-# Taking messages out ends before the first of them reappears: none is then met twice, and every receipt is good.
-TAKING_SECONDS = HIDDEN_SECONDS - 120
+# Receiving ends before the first message reappears, so that none is seen twice and every receipt handle is still valid.
+RECEIVING_SECONDS = HIDDEN_SECONDS - 120
 
-# The most that SQS takes or gives at a time.
+# The most messages in one SQS request.
 BATCH = 10
 
 
-class Taken:
-    """The messages of a queue, each once, and hidden from then on for a while."""
+class Received:
+    """The messages of a queue, each once. They stay hidden for HIDDEN_SECONDS after they were received."""
 
     def __init__(self, sqs, queue):
         self.sqs, self.queue = sqs, queue
@@ -39,21 +39,21 @@ class Taken:
 
     def __iter__(self):
         started = time.monotonic()
-        while time.monotonic() - started < TAKING_SECONDS:
-            received = self.sqs.receive_message(
+        while time.monotonic() - started < RECEIVING_SECONDS:
+            response = self.sqs.receive_message(
                 QueueUrl=self.queue,
                 MaxNumberOfMessages=BATCH,
                 MessageAttributeNames=["All"],
                 MessageSystemAttributeNames=["MessageGroupId"],
                 VisibilityTimeout=HIDDEN_SECONDS,
-                # Asks all of SQS's servers, so that an empty answer means an empty queue.
+                # Long polling asks all of SQS's servers, so an empty response means an empty queue.
                 WaitTimeSeconds=1,
             )
-            if not received.get("Messages"):
+            if not response.get("Messages"):
                 self.is_all = True
                 return
-            for message in received["Messages"]:
-                # SQS may give a message twice; the newer receipt counts.
+            for message in response["Messages"]:
+                # SQS may deliver a message twice; only the newer receipt handle is valid.
                 is_known = message["MessageId"] in self.receipts
                 self.receipts[message["MessageId"]] = message["ReceiptHandle"]
                 if not is_known:
@@ -63,24 +63,24 @@ class Taken:
         self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=self.receipts.pop(message_id))
 
     def put_back(self):
-        """Lets everybody see what was not deleted. A receipt that is no longer good is of a message that they see already."""
+        """Makes every message visible again that was not deleted. Where a receipt handle has expired, it already is."""
         receipts = list(self.receipts.values())
         for start in range(0, len(receipts), BATCH):
             entries = [
                 {"Id": str(index), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
                 for index, receipt in enumerate(receipts[start : start + BATCH])
             ]
-            # Says in its answer which could not be changed, and does not fail for them.
+            # Entries that could not be changed are listed in the response; they do not make the call fail.
             self.sqs.change_message_visibility_batch(QueueUrl=self.queue, Entries=entries)
 
 
-def counted(count):
+def count_messages(count):
     return f"{count} message{'' if count == 1 else 's'}"
 
 
 def group_of(message, body):
-    """The message's group, so that one customer's messages go on taking turns with the others'. What a function has put
-    here has none: then it is the organization, as its sender gives it."""
+    """The group to send a message in, so that the queue stays fair between customers. A message without one gets the
+    organization's id, as its sender would have set it."""
     group = message.get("Attributes", {}).get("MessageGroupId")
     if group:
         return group
@@ -92,42 +92,43 @@ def group_of(message, body):
 
 
 def look(queue: str, folder: str) -> int:
-    taken = Taken(boto3.client("sqs"), queue)
+    received = Received(boto3.client("sqs"), queue)
     target = pathlib.Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     try:
-        for message in taken:
+        for message in received:
             attributes = message.get("MessageAttributes", {})
-            said = {name: attributes[name]["StringValue"] for name in ("field", "error") if name in attributes}
+            reasons = {name: attributes[name]["StringValue"] for name in ("field", "error") if name in attributes}
             file = target / f"{message['MessageId']}.json"
             file.write_bytes(message["Body"].encode())
             print(file)
-            print(f"    field: {said.get('field', 'none')}")
-            print(f"    error: {said.get('error', 'none: its handling failed again and again by a fault of ours')}")
+            print(f"    field: {reasons.get('field', 'none')}")
+            print(f"    error: {reasons.get('error', 'none: processing it kept failing because of our own failures')}")
     finally:
-        taken.put_back()
-    print(counted(len(taken.receipts)) + ("" if taken.is_all else ", and there are more: move these first"))
+        received.put_back()
+    rest = "" if received.is_all else ", and there are more: move these first"
+    print(count_messages(len(received.receipts)) + rest)
     return 0
 
 
 def move(queue: str, to: str, folder: str) -> int:
     sqs = boto3.client("sqs")
-    taken = Taken(sqs, queue)
+    received = Received(sqs, queue)
     moved, failed = 0, 0
     files = {file.stem: file for file in pathlib.Path(folder).glob("*.json")}
     try:
-        for message in taken:
+        for message in received:
             file = files.pop(message["MessageId"], None)
             if file is None:
                 continue
             try:
                 body = file.read_bytes().decode()
-                # What an editor adds is no part of the message.
+                # A newline that an editor added at the end is not part of the message.
                 if body.endswith("\n") and not message["Body"].endswith("\n"):
                     body = body.rstrip("\r\n")
                 group = group_of(message, body)
                 sqs.send_message(QueueUrl=to, MessageBody=body, **({"MessageGroupId": group} if group else {}))
-                taken.delete(message["MessageId"])
+                received.delete(message["MessageId"])
             except (OSError, ValueError, ClientError) as error:
                 print(f"{file}: {error}", file=sys.stderr)
                 failed += 1
@@ -135,10 +136,10 @@ def move(queue: str, to: str, folder: str) -> int:
             file.unlink()
             moved += 1
     finally:
-        taken.put_back()
-    rest = "" if taken.is_all else ", and there are more: do this again"
-    print(f"{counted(moved)} moved, {len(taken.receipts)} left where they were{rest}")
-    for name in sorted(files) if taken.is_all else []:
+        received.put_back()
+    rest = "" if received.is_all else ", and there are more: run this again"
+    print(f"{count_messages(moved)} moved, {len(received.receipts)} left where they were{rest}")
+    for name in sorted(files) if received.is_all else []:
         print(f"{files[name]}: there is no such message in the queue", file=sys.stderr)
     return 1 if failed else 0
 

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws::environment::{Environment, InvalidSetting};
-use aws::runner::{MESSAGES_KEPT, Policy};
-use deliver::NEW_FOR;
+use aws::runner::{MESSAGE_RETENTION, Policy};
+use deliver::MAX_NEW_EVENT_AGE;
 use domain::backoff::{self, message_backoff};
 use domain::delivery::ledger::GIVEN_UP_AFTER;
 use serde_json::{Value, json};
-use sweep::SWEEPS_EVERY;
+use sweep::SWEEP_INTERVAL;
 
 use support::template::{Template, attribute, list, reference};
 
@@ -70,16 +70,19 @@ fn every_request_timeout_sets_times_that_keep_their_order() {
             "{request} s: a message that still exists is back by then"
         );
         let received_last = Duration::from_secs((MAX_RECEIVE_COUNT - 1) * times.visibility);
-        assert!(received_last > NEW_FOR, "{request} s: what is moved back from the dead-letter queue is no longer new");
+        assert!(
+            received_last > MAX_NEW_EVENT_AGE,
+            "{request} s: what is moved back from the dead-letter queue is no longer new"
+        );
     }
 }
 
 #[test]
 fn messages_are_retried_for_long_enough() {
     let by_faults: Duration = (1..u32::try_from(MAX_RECEIVE_COUNT).unwrap()).map(message_backoff).sum();
-    assert!(by_faults > NEW_FOR, "what is moved back from the dead-letter queue is no longer new");
+    assert!(by_faults > MAX_NEW_EVENT_AGE, "what is moved back from the dead-letter queue is no longer new");
     assert!(by_faults > Duration::from_secs(2 * 60 * 60), "an outage of two hours loses nothing: {by_faults:?}");
-    assert!(backoff::GIVEN_UP_AFTER >= NEW_FOR, "what was given up is no longer new either");
+    assert!(backoff::GIVEN_UP_AFTER >= MAX_NEW_EVENT_AGE, "what was given up is no longer new either");
     assert!(GIVEN_UP_AFTER >= backoff::LONGEST, "a message that a fault has hidden is back by then");
 }
 
@@ -128,11 +131,11 @@ fn gov_cloud_and_china_are_refused() {
 fn deliveries_outlast_the_messages_about_them() {
     let template = Template::read();
     for queue in template.of_type("AWS::SQS::Queue").into_keys() {
-        assert_eq!(template.properties(queue)["MessageRetentionPeriod"], MESSAGES_KEPT.as_secs(), "{queue}");
+        assert_eq!(template.properties(queue)["MessageRetentionPeriod"], MESSAGE_RETENTION.as_secs(), "{queue}");
     }
     let least = &template.section("Parameters")["RetentionDays"]["MinValue"];
     assert_eq!(*least, 15, "the functions start with it, as tested above");
-    assert!(least.as_u64() > Some(MESSAGES_KEPT.as_secs() / (24 * 60 * 60)));
+    assert!(least.as_u64() > Some(MESSAGE_RETENTION.as_secs() / (24 * 60 * 60)));
 }
 
 #[test]
@@ -201,7 +204,7 @@ fn sweep_runs_every_five_minutes() {
     let template = Template::read();
     let schedules = template.of_type("AWS::Scheduler::Schedule");
     let [(_, schedule)] = Vec::from_iter(schedules)[..] else { panic!("there is one schedule") };
-    let every = format!("rate({} minutes)", SWEEPS_EVERY.as_secs() / 60);
+    let every = format!("rate({} minutes)", SWEEP_INTERVAL.as_secs() / 60);
     assert_eq!(schedule["Properties"]["ScheduleExpression"], every);
     assert_eq!(schedule["Properties"]["State"], "ENABLED");
     assert_eq!(schedule["Properties"]["Target"]["Arn"], attribute("SweepFunction", "Arn"));

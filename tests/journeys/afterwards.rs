@@ -43,7 +43,7 @@ pub async fn every_log_line_is_well_formed(testbed: Testbed) -> anyhow::Result<(
                 serde_json::from_str(&line).map_err(|_| anyhow!("{} wrote {line:?}", function.logical_id()))?;
             assert!(matches!(parsed["level"].as_str(), Some("INFO" | "WARN" | "ERROR")), "{line}");
             assert!(parsed["message"].as_str().is_some_and(|message| !message.is_empty()), "{line}");
-            if parsed["message"] == "message given back to its queue" && parsed["level"] == "ERROR" {
+            if parsed["message"] == "message returned to its queue" && parsed["level"] == "ERROR" {
                 faults.push(line);
             }
         }

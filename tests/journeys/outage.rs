@@ -119,8 +119,7 @@ impl Outage {
     async fn hidden_seconds(&self, function: Function) -> anyhow::Result<Vec<u64>> {
         let lines = self.testbed.stack.log_lines(function).await?;
         let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let given_back =
-            |line: &Value| line["level"] == "ERROR" && line["message"] == "message given back to its queue";
+        let given_back = |line: &Value| line["level"] == "ERROR" && line["message"] == "message returned to its queue";
         let hidden = lines.filter(given_back).map(|line| line["again_in_seconds"].as_u64());
         hidden.collect::<Option<_>>().context("a message was left to its queue's visibility timeout")
     }
@@ -191,7 +190,7 @@ impl Outage {
         let folder = tempfile::tempdir_in(project.scratch())?;
         for (dead, name) in [("AlertsDeadLetterQueueUrl", "alerts"), ("RetryDeadLetterQueueUrl", "retries")] {
             let printed = redrive.look_for_one(stack.output(dead)?, &folder.path().join(name)).await?;
-            assert!(printed.contains("field: none") && printed.contains("by a fault of ours"), "{printed}");
+            assert!(printed.contains("field: none") && printed.contains("because of our own failures"), "{printed}");
         }
         let sent = self.send_to_dead_letter_queue(works).await?;
         self.proxy.set_profile(FaultProfile::NoFaults);

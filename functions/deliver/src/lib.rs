@@ -1,9 +1,9 @@
-//! `DeliverFunction`: an alert event becomes one delivery for each matching integration of its organization, and each
-//! first attempt is made here and now, all of a batch at once.
+//! `DeliverFunction`: turns an alert event into one delivery for each matching integration of its organization, and
+//! makes each first attempt inline, all of a batch concurrently.
 //!
-//! A first attempt is handed off to `retry` instead when its endpoint takes long to answer, by the slow lane; and when a
-//! batch matches more integrations than one invocation should hold, or too little of the invocation's time is left, by the
-//! usual one.
+//! It hands off a first attempt to `retry` in two cases: by the slow lane when the endpoint is slow, and by the fast
+//! lane when a batch matches more integrations than one invocation should hold or too little of the invocation's time
+//! is left.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -35,17 +35,18 @@ use lambda_runtime::LambdaEvent;
 use sender::NoTrustedRoots;
 use tokio::sync::OnceCell;
 
-/// How many first attempts one invocation makes itself: ten for each message of a full batch. A connection takes some 60
-/// kB with TLS, and bodies are shared, so that all of them fit the function's memory and file descriptors several times.
+/// How many first attempts one invocation makes inline: ten for each message of a full batch. A connection takes about
+/// 60 kB with TLS, and bodies are shared, so the function's memory and file descriptors would suffice for several times
+/// as many.
 const FIRST_ATTEMPTS_PER_INVOCATION: usize = 100;
 
-/// How old an event may be for its message to be taken for new when SQS has not handed it out before. One that was moved
-/// back from the dead-letter queue counts as new there; it was received twenty times before, which takes almost two hours at
-/// least, or given up after an hour.
-pub const NEW_FOR: Duration = Duration::from_secs(60 * 60);
+/// How old an event may be to count as new on its message's first receive. SQS also counts a message that was moved
+/// back from the dead-letter queue as never received. But that message's event is older than this: it was received
+/// twenty times before, which takes almost two hours at least, or failed for an hour.
+pub const MAX_NEW_EVENT_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// How many deliveries of one alert event are handed off at once; a batch of messages.
-const HANDED_OFF_AT_ONCE: usize = aws::sqs::queues::BATCH;
+/// How many of an alert event's deliveries that are not sent inline are processed concurrently: a batch of messages.
+const CONCURRENT_HAND_OFFS: usize = aws::sqs::queues::BATCH;
 
 /// The function's settings.
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ pub struct Settings {
 
 impl Settings {
     /// # Errors
-    /// [`InvalidSetting`] for the first variable that is absent or cannot be used.
+    /// [`InvalidSetting`] for the first variable that is absent or invalid.
     pub fn read(environment: &Environment<'_>) -> Result<Self, InvalidSetting> {
         Ok(Self {
             runner: runner::Settings::read(environment)?,
@@ -69,7 +70,7 @@ impl Settings {
     }
 }
 
-/// What the function works with, for as long as it lives.
+/// The function's state, shared by all invocations of a sandbox.
 pub struct Deliver {
     runner: Runner,
     slow_lane: RetryMessages,
@@ -95,20 +96,18 @@ impl Deliver {
     }
 }
 
-/// Handles a batch of alert events.
-///
-/// # Errors
-/// Never as a whole: the response names the messages that go back to their queue.
+/// Processes a batch of alert events. Never fails as a whole: the response names the messages that return to their
+/// queue.
 pub async fn handle(deliver: Arc<Deliver>, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Infallible> {
     let invocation = Arc::new(Invocation::new(event.context.deadline()));
-    let answer = deliver.inbox.each_message(event.payload, invocation.deadline, |message| {
+    let response = deliver.inbox.each_message(event.payload, invocation.deadline, |message| {
         let (deliver, invocation) = (Arc::clone(&deliver), Arc::clone(&invocation));
-        async move { deliver.alert(&invocation, &message).await }
+        async move { deliver.process(&invocation, &message).await }
     });
-    Ok(answer.await)
+    Ok(response.await)
 }
 
-/// What the messages of one batch share.
+/// What all messages of a batch share.
 struct Invocation {
     deadline: Deadline,
     first_attempts_left: AtomicUsize,
@@ -124,14 +123,14 @@ impl Invocation {
         }
     }
 
-    /// The organization's integrations: asked once, however many messages of the batch are its.
-    fn organization(&self, id: OrganizationId) -> Arc<OnceCell<Integrations>> {
+    /// The organization's integrations, queried once however many messages of the batch belong to it.
+    fn integrations_of(&self, id: OrganizationId) -> Arc<OnceCell<Integrations>> {
         Arc::clone(self.organizations.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default())
     }
 
-    /// Takes one of the first attempts that this invocation makes itself, while there are any. Those of an endpoint that
-    /// takes long it does not make: it would wait for it.
-    fn place(&self, lane: Lane) -> AttemptMode {
+    /// Where a first attempt is made: inline, while this invocation has attempts left. Those for slow endpoints are
+    /// always handed off, because the invocation would have to wait for them.
+    fn choose_mode(&self, lane: Lane) -> AttemptMode {
         if lane == Lane::Slow {
             return AttemptMode::HandedOff;
         }
@@ -143,74 +142,74 @@ impl Invocation {
     }
 }
 
-/// Whether an alert event may have been received before: then a run of ours may have died half-way.
+/// Whether an alert event may have been received before. If so, its processing may have stopped halfway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Run {
+enum Receipt {
     First,
-    Again,
+    Repeated,
 }
 
-impl Run {
-    fn of(receive_count: u32, event: &AlertEvent, received_at: Timestamp) -> Self {
-        let is_new =
-            received_at.duration_since(event.timestamp) <= SignedDuration::try_from(NEW_FOR).unwrap_or_default();
-        if receive_count == 1 && is_new { Self::First } else { Self::Again }
+impl Receipt {
+    fn classify(receive_count: u32, event: &AlertEvent, received_at: Timestamp) -> Self {
+        let is_new = received_at.duration_since(event.timestamp)
+            <= SignedDuration::try_from(MAX_NEW_EVENT_AGE).unwrap_or_default();
+        if receive_count == 1 && is_new { Self::First } else { Self::Repeated }
     }
 }
 
-/// What an alert event says, for all its deliveries.
+/// The payload of an alert event, shared by all its deliveries.
 #[derive(Clone, Copy)]
 struct Payload<'a> {
     body: &'a Bytes,
-    kept: &'a StoredPayload,
+    stored: &'a StoredPayload,
 }
 
 impl Deliver {
-    async fn alert(&self, invocation: &Invocation, message: &Received) -> Result<(), Fault> {
+    async fn process(&self, invocation: &Invocation, message: &Received) -> Result<(), Fault> {
         let event = match AlertEvent::parse(&message.body) {
             Ok(event) => event,
             Err(bad) => return self.inbox.dead_letter(message, &bad.field, &bad.message).await,
         };
         let received_at = Timestamp::now();
-        let run = Run::of(message.receive_count, &event, received_at);
-        let organization = invocation.organization(event.organization_id);
-        let ask = || self.runner.integrations().of_organization(event.organization_id);
-        let integrations = organization.get_or_try_init(ask).await?;
+        let receipt = Receipt::classify(message.receive_count, &event, received_at);
+        let integrations = invocation.integrations_of(event.organization_id);
+        let query = || self.runner.integrations().of_organization(event.organization_id);
+        let integrations = integrations.get_or_try_init(query).await?;
 
         let body = Bytes::copy_from_slice(message.body.as_bytes());
-        let kept = compress(&body);
+        let stored = compress(&body);
         let deliveries = integrations.readable.iter().filter_map(|integration| {
-            let action = action(integration, &event, run, invocation)?;
-            Some((self.task(integration, &event, Payload { body: &body, kept: &kept }, received_at), action))
+            let action = choose_action(integration, &event, receipt, invocation)?;
+            Some((self.new_task(integration, &event, Payload { body: &body, stored: &stored }, received_at), action))
         });
-        let (inline, elsewhere): (Vec<_>, Vec<_>) =
+        let (inline, other): (Vec<_>, Vec<_>) =
             deliveries.partition(|(_, action)| matches!(action, Action::Send(_, AttemptMode::Inline)));
 
         let deadline = invocation.deadline;
-        let inline = async { self.all(&inline, deadline).await };
-        let elsewhere = async {
+        let inline = async { self.run_all(&inline, deadline).await };
+        let other = async {
             let mut result = Ok(());
-            for chunk in elsewhere.chunks(HANDED_OFF_AT_ONCE) {
-                result = both(result, self.all(chunk, deadline).await);
+            for chunk in other.chunks(CONCURRENT_HAND_OFFS) {
+                result = combine(result, self.run_all(chunk, deadline).await);
             }
             result
         };
-        let (inline, elsewhere) = tokio::join!(inline, elsewhere);
-        both(inline, elsewhere)?;
+        let (inline, other) = tokio::join!(inline, other);
+        combine(inline, other)?;
         if integrations.unreadable > 0 {
             return Err(Fault::UnreadableItem { table: "integrations" });
         }
         Ok(())
     }
 
-    fn task<'a>(
+    fn new_task<'a>(
         &self,
         integration: &Integration,
         event: &AlertEvent,
         payload: Payload<'a>,
         received_at: Timestamp,
     ) -> Task<'a> {
-        let Payload { body, kept } = payload;
+        let Payload { body, stored } = payload;
         let delivery_id = DeliveryId::of_alert(event.organization_id, integration.id, event.timestamp, body);
         Task::Alert(NewDelivery {
             identity: Identity {
@@ -222,52 +221,53 @@ impl Deliver {
                 created_at: received_at,
             },
             body: body.clone(),
-            kept,
+            payload: stored,
             expires_at: received_at.saturating_add(self.retention).unwrap_or(Timestamp::MAX),
         })
     }
 
-    /// Carries deliveries out, all at once. A fault of one leaves the others alone, and is told when all have ended.
-    async fn all(&self, deliveries: &[(Task<'_>, Action<'_>)], deadline: Deadline) -> Result<(), Fault> {
-        let each = deliveries.iter().map(|(task, action)| self.runner.run(task, *action, deadline));
-        let ended: Vec<Result<BeforeAck, Fault>> = join_all(each).await;
+    /// Processes deliveries concurrently. A fault of one does not affect the others, and is returned when all have
+    /// ended.
+    async fn run_all(&self, deliveries: &[(Task<'_>, Action<'_>)], deadline: Deadline) -> Result<(), Fault> {
+        let runs = deliveries.iter().map(|(task, action)| self.runner.run(task, *action, deadline));
+        let results: Vec<Result<BeforeAck, Fault>> = join_all(runs).await;
         for (lane, queue) in [(Lane::Fast, self.runner.retry_queue()), (Lane::Slow, &self.slow_lane)] {
-            let on_this_lane = ended.iter().flatten().filter_map(|left| match left {
-                BeforeAck::HandOff { message, lane: its } if *its == lane => Some(*message),
+            let messages = results.iter().flatten().filter_map(|follow_up| match follow_up {
+                BeforeAck::HandOff { message, lane: message_lane } if *message_lane == lane => Some(*message),
                 BeforeAck::HandOff { .. } | BeforeAck::Nothing => None,
             });
-            queue.send_all(&on_this_lane.collect::<Vec<_>>()).await?;
+            queue.send_all(&messages.collect::<Vec<_>>()).await?;
         }
-        ended.into_iter().map(|left| left.map(drop)).fold(Ok(()), both)
+        results.into_iter().map(|result| result.map(drop)).fold(Ok(()), combine)
     }
 }
 
-/// What came of two parts of a message. Where both met a fault, the message comes back for the one that may be over first.
-fn both(one: Result<(), Fault>, other: Result<(), Fault>) -> Result<(), Fault> {
+/// Combines the results of two parts of a message. If both failed, returns the fault that may be over first.
+fn combine(one: Result<(), Fault>, other: Result<(), Fault>) -> Result<(), Fault> {
     match (one, other) {
         (Err(one), Err(other)) => Err(one.or_sooner(other)),
         (one, other) => one.and(other),
     }
 }
 
-/// What an alert event means for an integration; `None` when nothing. A run that comes again also looks at integrations
-/// that do not want the event now: they may have wanted it at the first run, and what that began has to end.
-fn action<'a>(
+/// What to do about an integration; `None` when nothing. On a repeated receipt, integrations that do not want the event
+/// now count too: they may have wanted it the first time, and a delivery that was created then has to end.
+fn choose_action<'a>(
     integration: &'a Integration,
     event: &AlertEvent,
-    run: Run,
+    receipt: Receipt,
     invocation: &Invocation,
 ) -> Option<Action<'a>> {
     let unwanted = match integration.standing() {
         Standing::Deleted => CancelReason::IntegrationDeleted,
         Standing::Disabled => CancelReason::IntegrationDisabled,
         Standing::Enabled if integration.filter.matches(event) => {
-            let place = invocation.place(Health::lane(integration.health.as_ref()));
-            return Some(Action::Send(integration, place));
+            let mode = invocation.choose_mode(Health::lane(integration.health.as_ref()));
+            return Some(Action::Send(integration, mode));
         }
         Standing::Enabled => CancelReason::NoLongerMatches,
     };
-    (run == Run::Again).then_some(Action::Cancel(unwanted))
+    (receipt == Receipt::Repeated).then_some(Action::Cancel(unwanted))
 }
 
 #[cfg(test)]
@@ -275,14 +275,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_old_event_is_taken_for_one_that_was_received_before() {
+    fn an_old_event_counts_as_received_before() {
         let event = AlertEvent::parse(include_str!("../../../events/alert-triggered.json")).unwrap();
-        let run = |receive_count, age| Run::of(receive_count, &event, event.timestamp + age);
-        assert_eq!(run(1, Duration::ZERO), Run::First);
-        assert_eq!(run(1, NEW_FOR), Run::First);
-        assert_eq!(run(1, NEW_FOR + Duration::from_millis(1)), Run::Again);
-        assert_eq!(run(2, Duration::ZERO), Run::Again);
+        let classify = |receive_count, age| Receipt::classify(receive_count, &event, event.timestamp + age);
+        assert_eq!(classify(1, Duration::ZERO), Receipt::First);
+        assert_eq!(classify(1, MAX_NEW_EVENT_AGE), Receipt::First);
+        assert_eq!(classify(1, MAX_NEW_EVENT_AGE + Duration::from_millis(1)), Receipt::Repeated);
+        assert_eq!(classify(2, Duration::ZERO), Receipt::Repeated);
         // A producer's clock that is ahead.
-        assert_eq!(Run::of(1, &event, event.timestamp - NEW_FOR), Run::First);
+        assert_eq!(Receipt::classify(1, &event, event.timestamp - MAX_NEW_EVENT_AGE), Receipt::First);
     }
 }

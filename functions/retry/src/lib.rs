@@ -1,5 +1,5 @@
-//! `RetryFunction`: each message is one attempt that is due, from the retry queue or the slow lane: a later one, or a first
-//! one that `deliver` has handed off.
+//! `RetryFunction`: makes one due attempt for each message of the retry queue and the slow lane, be it a retry or a
+//! first attempt that `deliver` has handed off.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Settings {
 
 impl Settings {
     /// # Errors
-    /// [`InvalidSetting`] for the first variable that is absent or cannot be used.
+    /// [`InvalidSetting`] for the first variable that is absent or invalid.
     pub fn read(environment: &Environment<'_>) -> Result<Self, InvalidSetting> {
         Ok(Self {
             runner: runner::Settings::read(environment)?,
@@ -44,7 +44,7 @@ impl Settings {
     }
 }
 
-/// What the function works with, for as long as it lives.
+/// The function's state, shared by all invocations of a sandbox.
 pub struct Retry {
     runner: Runner,
     inbox: Arc<Inbox>,
@@ -70,35 +70,33 @@ impl Retry {
     }
 }
 
-/// Handles a batch of due attempts.
-///
-/// # Errors
-/// Never as a whole: the response names the messages that go back to their queue.
+/// Processes a batch of due attempts. Never fails as a whole: the response names the messages that return to their
+/// queue.
 pub async fn handle(retry: Arc<Retry>, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Infallible> {
     let deadline = Deadline(Timestamp::try_from(event.context.deadline()).unwrap_or(Timestamp::MAX));
-    let answer = retry.inbox.each_message(event.payload, deadline, |message| {
+    let response = retry.inbox.each_message(event.payload, deadline, |message| {
         let retry = Arc::clone(&retry);
-        async move { retry.due_attempt(&message, deadline).await }
+        async move { retry.process(&message, deadline).await }
     });
-    Ok(answer.await)
+    Ok(response.await)
 }
 
 impl Retry {
-    async fn due_attempt(&self, received: &Received, deadline: Deadline) -> Result<(), Fault> {
+    async fn process(&self, received: &Received, deadline: Deadline) -> Result<(), Fault> {
         let message = match RetryMessage::parse(&received.body) {
             Ok(message) => message,
             Err(bad) => return self.inbox.dead_letter(received, &bad.field, &bad.message).await,
         };
         let integration = self.runner.integrations().find(message.organization_id, message.integration_id).await?;
         if let Some(integration) = &integration
-            && changes_lane(integration, received.queue_arn.as_deref(), &self.slow_lane_queue_arn)
+            && must_change_lane(integration, received.queue_arn.as_deref(), &self.slow_lane_queue_arn)
         {
-            return self.lane(Lane::Slow).send(&message, 0).await;
+            return self.queue_of(Lane::Slow).send(&message, 0).await;
         }
-        let action = action(integration.as_ref());
+        let action = choose_action(integration.as_ref());
         match self.runner.run(&Task::Due(message), action, deadline).await {
             Ok(BeforeAck::Nothing) => Ok(()),
-            Ok(BeforeAck::HandOff { message, lane }) => self.lane(lane).send(&message, 0).await,
+            Ok(BeforeAck::HandOff { message, lane }) => self.queue_of(lane).send(&message, 0).await,
             Err(Fault::Impossible) => self.inbox.dead_letter(received, "attempt", AHEAD).await,
             Err(Fault::WrongOrganization) => {
                 self.inbox.dead_letter(received, "organization_id", WRONG_ORGANIZATION).await
@@ -107,7 +105,7 @@ impl Retry {
         }
     }
 
-    fn lane(&self, lane: Lane) -> &RetryMessages {
+    fn queue_of(&self, lane: Lane) -> &RetryMessages {
         match lane {
             Lane::Fast => self.runner.retry_queue(),
             Lane::Slow => &self.slow_lane,
@@ -115,18 +113,18 @@ impl Retry {
     }
 }
 
-const AHEAD: &str = "`attempt` is ahead of its delivery: the ledger has not come to that attempt yet.";
+const AHEAD: &str = "`attempt` is ahead of its delivery, which has not reached that attempt yet.";
 const WRONG_ORGANIZATION: &str = "`organization_id` is not the one that the delivery belongs to.";
 
-/// Whether a due attempt goes to the slow lane first, because its endpoint takes long to answer: on the retry queue it would hold up
-/// other endpoints' due attempts.
-fn changes_lane(integration: &Integration, from: Option<&str>, slow_lane: &str) -> bool {
+/// Whether a due attempt has to move to the slow lane because its endpoint is slow. If it were made from the retry
+/// queue, it would delay other endpoints' attempts.
+fn must_change_lane(integration: &Integration, from: Option<&str>, slow_lane_queue_arn: &str) -> bool {
     integration.standing() == Standing::Enabled
         && Health::lane(integration.health.as_ref()) == Lane::Slow
-        && from.is_some_and(|queue| queue != slow_lane)
+        && from.is_some_and(|queue| queue != slow_lane_queue_arn)
 }
 
-fn action(integration: Option<&Integration>) -> Action<'_> {
+fn choose_action(integration: Option<&Integration>) -> Action<'_> {
     match integration.map(|integration| (integration.standing(), integration)) {
         Some((Standing::Enabled, integration)) => Action::Send(integration, AttemptMode::Inline),
         Some((Standing::Disabled, _)) => Action::Cancel(CancelReason::IntegrationDisabled),

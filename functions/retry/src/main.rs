@@ -1,4 +1,4 @@
-//! `RetryFunction`: wiring only.
+//! `RetryFunction`: reads the settings, creates the clients and starts the runtime.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use mimalloc::MiMalloc;
 use retry::{Retry, Settings, handle};
 
-// A delivery allocates a few hundred times, most of it inside the SDK.
+// A delivery makes a few hundred allocations, most of them inside the SDK.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-// One thread: an invocation waits far more than it computes, and a Lambda of this size has a fraction of one core.
+// One thread: an invocation mostly waits, and a function with this much memory has a fraction of one core.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let environment = Environment::new(&process_environment);

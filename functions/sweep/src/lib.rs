@@ -1,7 +1,8 @@
-//! `SweepFunction`: every five minutes, what is overdue is sent again.
+//! `SweepFunction`: every five minutes, sends the messages of overdue attempts again.
 //!
-//! The net under every wait: an execution that was aborted by hand, a message that was purged, a sender that died
-//! between the ledger and the queue. A message too many is harmless, the ledger makes it a stale copy.
+//! This is the safety net for every wait: for an execution that was aborted by hand, a message that was purged, a
+//! worker that died after it wrote to the ledger and before it sent the message. An extra message is harmless: the
+//! ledger shows that it is stale.
 
 use std::time::Duration;
 
@@ -19,16 +20,16 @@ use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
 use serde::Serialize;
 
-/// How long after its due time an attempt counts as overdue: longer than any queue usually takes.
+/// How long after its due time an attempt counts as overdue; longer than any queue usually takes.
 pub const OVERDUE_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// How often the template's schedule sweeps.
-pub const SWEEPS_EVERY: Duration = Duration::from_secs(5 * 60);
+/// The interval of the template's schedule.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
-/// How far a sweep looks back: over the one before it too, which may have been late or have failed.
-const LOOKS_BACK: Duration = Duration::from_secs(2 * SWEEPS_EVERY.as_secs());
+/// How far a sweep looks back: two intervals, in case the previous sweep was late or failed.
+const LOOK_BACK: Duration = Duration::from_secs(2 * SWEEP_INTERVAL.as_secs());
 
-/// How much of the invocation's time is left to send what was found, when no more is looked for.
+/// The time reserved for sending what was found. When less is left, a sweep reads no further page.
 const TIME_TO_SEND: Duration = Duration::from_secs(15);
 
 /// The function's settings.
@@ -49,7 +50,7 @@ impl Settings {
     }
 }
 
-/// What the function works with, for as long as it lives.
+/// The function's state, shared by all invocations of a sandbox.
 #[derive(Debug)]
 pub struct Sweep {
     deliveries: DeliveriesTable,
@@ -66,42 +67,42 @@ impl Sweep {
     }
 }
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Swept {
-    /// How many deliveries were overdue and had their message sent again.
+    /// How many overdue deliveries had their message sent again.
     pub overdue: usize,
-    /// How many entries of the index could not be read, and were left out.
+    /// How many entries of the index could not be read and were skipped.
     pub unreadable: usize,
 }
 
-/// Sends what is overdue again. Each shard answers for itself: a fault of one leaves the others alone.
+/// Sends the messages of overdue attempts again. A fault in one shard does not affect the others.
 ///
 /// # Errors
-/// [`Fault`] when DynamoDB or SQS failed for a shard; the next sweep finds what this one left.
+/// [`Fault`] when DynamoDB or SQS failed for a shard. The next sweep finds what this one missed.
 pub async fn handle<T>(sweep: &Sweep, event: LambdaEvent<T>) -> Result<Swept, Fault> {
     let deadline = Deadline(Timestamp::try_from(event.context.deadline()).unwrap_or(Timestamp::MAX));
     let before = Timestamp::now().saturating_sub(OVERDUE_AFTER).unwrap_or(Timestamp::MIN);
     let shards = (0..DUE_SHARDS).map(async |shard| {
         let mut swept = Swept { overdue: 0, unreadable: 0 };
-        let ended = sweep.shard(shard, before, deadline, &mut swept).await;
+        let result = sweep.sweep_shard(shard, before, deadline, &mut swept).await;
         log::unreadable_overdue(shard, swept.unreadable);
-        if let Err(fault) = &ended {
+        if let Err(fault) = &result {
             log::sweep_failed(shard, fault);
         }
-        (swept, ended)
+        (swept, result)
     });
-    let (swept, ended): (Vec<_>, Vec<_>) = join_all(shards).await.into_iter().unzip();
+    let (swept, results): (Vec<_>, Vec<_>) = join_all(shards).await.into_iter().unzip();
     let overdue = swept.iter().map(|swept| swept.overdue).sum();
     log::swept(overdue);
-    // After all of them, so that the invocation counts as failed.
-    ended.into_iter().collect::<Result<(), Fault>>()?;
+    // Only now, so that every shard was swept; the invocation then counts as failed.
+    results.into_iter().collect::<Result<(), Fault>>()?;
     Ok(Swept { overdue, unreadable: swept.iter().map(|swept| swept.unreadable).sum() })
 }
 
 impl Sweep {
-    /// Sweeps one shard, and counts on the way: what was done before a fault was done.
-    async fn shard(
+    /// Sweeps one shard. Counts in `swept`, so that what was done before a fault is counted too.
+    async fn sweep_shard(
         &self,
         due_shard: u8,
         before: Timestamp,
@@ -113,9 +114,9 @@ impl Sweep {
             let page = self.deliveries.overdue(due_shard, before, next).await?;
             swept.unreadable += page.unreadable;
             let now = Timestamp::now();
-            let sent_again = |overdue: &&Overdue| is_sent_again(now.duration_since(overdue.due_at).unsigned_abs());
-            let messages: Vec<_> = page.deliveries.iter().filter(sent_again).map(message).collect();
-            // Where an endpoint that takes long is passed on to the slow lane.
+            let is_resent = |overdue: &&Overdue| should_resend(now.duration_since(overdue.due_at).unsigned_abs());
+            let messages: Vec<_> = page.deliveries.iter().filter(is_resent).map(message).collect();
+            // `retry` moves those of slow endpoints to the slow lane.
             self.retry_queue.send_all(&messages).await?;
             swept.overdue += messages.len();
             if page.next.is_none() {
@@ -127,13 +128,13 @@ impl Sweep {
     }
 }
 
-/// Whether a sweep sends a message again that has been overdue for so long: when ten minutes, twenty, forty or so on went
-/// by since the sweep before the last one. So each of these is acted upon even if a sweep fails, and twice if none does.
-/// What is overdue for long mostly waits behind others in a lane that is full, and another copy every five minutes would
-/// only make that worse.
-fn is_sent_again(overdue: Duration) -> bool {
+/// Whether a sweep sends a message again that has been overdue for this long: if it has passed ten, twenty, forty, …
+/// minutes within the last two intervals. So the message is sent for each of these even if one sweep fails, and twice
+/// if none does. What has been overdue for long is mostly waiting in a full queue, and another copy every five minutes
+/// would only make that worse.
+fn should_resend(overdue: Duration) -> bool {
     let steps = |at: Duration| (at.as_secs() / OVERDUE_AFTER.as_secs()).checked_ilog2();
-    steps(overdue) > steps(overdue.saturating_sub(LOOKS_BACK))
+    steps(overdue) > steps(overdue.saturating_sub(LOOK_BACK))
 }
 
 fn message(overdue: &Overdue) -> RetryMessage {
@@ -145,25 +146,26 @@ fn message(overdue: &Overdue) -> RetryMessage {
 mod tests {
     use super::*;
 
-    /// The five minutes after which a sweep sends it again, whatever its offset in them.
-    fn sent_again(minutes: impl Iterator<Item = u64>) -> Vec<u64> {
-        let is_sent_again = |minute: &u64| {
-            let at = |second| is_sent_again(Duration::from_secs(minute * 60 + second));
+    /// After which of these minutes a sweep sends a message again, whatever its offset within the five minutes that
+    /// follow.
+    fn resent_after(minutes: impl Iterator<Item = u64>) -> Vec<u64> {
+        let is_resent = |minute: &u64| {
+            let at = |second| should_resend(Duration::from_secs(minute * 60 + second));
             assert_eq!(at(0), at(299), "{minute}");
             at(0)
         };
-        minutes.filter(is_sent_again).collect()
+        minutes.filter(is_resent).collect()
     }
 
     #[test]
-    fn what_stays_overdue_is_sent_again_ever_more_rarely() {
-        assert_eq!(sent_again((0..400).step_by(5)), [10, 15, 20, 25, 40, 45, 80, 85, 160, 165, 320, 325]);
+    fn what_stays_overdue_is_sent_again_less_and_less_often() {
+        assert_eq!(resent_after((0..400).step_by(5)), [10, 15, 20, 25, 40, 45, 80, 85, 160, 165, 320, 325]);
     }
 
     #[test]
-    fn a_sweep_that_failed_or_came_late_is_made_up_for() {
+    fn the_next_sweep_makes_up_for_one_that_failed_or_was_late() {
         for every_other in [0, 5] {
-            let sent = sent_again((every_other..400).step_by(10));
+            let sent = resent_after((every_other..400).step_by(10));
             assert_eq!(sent.len(), 6, "{sent:?}");
         }
     }

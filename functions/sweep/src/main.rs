@@ -1,4 +1,4 @@
-//! `SweepFunction`: wiring only.
+//! `SweepFunction`: reads the settings, creates the clients and starts the runtime.
 
 use aws::config;
 use aws::environment::{Environment, process_environment};

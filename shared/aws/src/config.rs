@@ -1,8 +1,8 @@
-//! The AWS clients' common settings.
+//! The common configuration of all AWS clients.
 //!
-//! Put together by hand from what Lambda's environment says. The SDK's own loader would look for configuration files,
-//! instance metadata and other sources of credentials besides, none of which there is in a Lambda: a fifth of the function
-//! and several milliseconds of its start.
+//! It is built from Lambda's environment variables alone. The SDK's own loader would also look for configuration files,
+//! instance metadata and other sources of credentials, none of which a Lambda function has. Those would make up a fifth
+//! of the binary and cost several milliseconds at startup.
 
 use std::time::Duration;
 
@@ -25,21 +25,23 @@ use sender::connections::{Clocks, MAX_IDLE, Pooled};
 
 use crate::environment::{Environment, InvalidSetting, process_environment};
 
-/// The longest that one AWS call may take, its retries included. Lease and function timeout are reckoned with it.
+/// The longest that one AWS call may take, its retries included. The lease and the function's timeout are chosen with
+/// it in mind.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest that one try of a call may take, so that a call has time for another.
+/// The longest that a single try of a call may take; short enough to leave time for another.
 const TRY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often a call is tried. The pauses between tries are chosen at random, up to 25 ms before the second one for DynamoDB, 50 ms
-/// for other services, and double each time.
+/// How often a call is tried. The pause before each further try is random: before the second one it is up to 25 ms for
+/// DynamoDB and up to 50 ms for other services, and that limit doubles each time.
 const TRIES: u32 = 5;
 
-/// The longest of these pauses, and the first one where the service throttles: so that all tries fit [`CALL_TIMEOUT`].
+/// The limit of these pauses, and of the first one when the service throttles, so that all tries fit into
+/// [`CALL_TIMEOUT`].
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What all clients are made from: region and credentials of the environment, as Lambda sets them, and one HTTP client.
-/// `AWS_ENDPOINT_URL`, or its like for a single service, leads to another cloud unless it is empty.
+/// The configuration that all clients share: the region and credentials that Lambda sets in the environment, and one
+/// HTTP client. `AWS_ENDPOINT_URL`, or its variant for a single service, selects another cloud unless it is empty.
 ///
 /// # Errors
 /// [`InvalidSetting`] when `AWS_REGION` is not set.
@@ -55,7 +57,7 @@ pub fn sdk_config(environment: &Environment<'_>) -> Result<SdkConfig, InvalidSet
         .with_max_attempts(TRIES)
         .with_max_backoff(LONGEST_PAUSE);
     let mut config = SdkConfig::builder()
-        // Pinned: `latest` changes defaults under a deployed function with any update of the SDK.
+        // Pinned: with `latest`, any update of the SDK could change the defaults.
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(environment.text("AWS_REGION")?))
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
@@ -63,14 +65,14 @@ pub fn sdk_config(environment: &Environment<'_>) -> Result<SdkConfig, InvalidSet
         .retry_config(retries)
         .timeout_config(timeouts)
         .service_config(ServiceEndpoints);
-    // Or DynamoDB's client would set its own number of tries.
+    // Otherwise DynamoDB's client would set its own number of tries.
     config.insert_origin("retry_config", Origin::shared_config());
     config.set_endpoint_url(environment.optional("AWS_ENDPOINT_URL"));
     Ok(config.build())
 }
 
-/// The HTTP client of all AWS clients. Where a far end has dropped a connection while the sandbox was frozen, a call would fail,
-/// and its next try would find the next of the dead connections.
+/// The HTTP client of all AWS clients. It does not reuse connections from before the sandbox was frozen: the servers
+/// may have closed them meanwhile, and each try of a call would run into the next dead one.
 #[derive(Debug)]
 struct FreshConnections(Pooled<SharedHttpClient>);
 
@@ -89,7 +91,7 @@ impl FreshConnections {
 }
 
 impl HttpClient for FreshConnections {
-    /// Asked for before each try.
+    /// The SDK calls this before each try.
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
         self.client().http_connector(settings, components)
     }
@@ -107,7 +109,7 @@ impl HttpClient for FreshConnections {
     }
 }
 
-/// `AWS_ENDPOINT_URL_DYNAMODB` and its like.
+/// Reads `AWS_ENDPOINT_URL_DYNAMODB` and the like.
 #[derive(Debug)]
 struct ServiceEndpoints;
 

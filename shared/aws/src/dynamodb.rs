@@ -1,4 +1,4 @@
-//! The two tables. Every write that depends on what is stored is made on that condition.
+//! The two tables. Every write that depends on what is stored is conditional on it.
 
 pub mod conditional;
 pub mod deliveries_table;

@@ -1,10 +1,10 @@
-//! Reading a function's settings from its environment variables.
+//! Reads a function's settings from its environment variables.
 
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A setting that is absent or cannot be used; the function does not start.
+/// A setting that is absent or invalid; the function does not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSetting {
     #[error("the environment variable {0} is not set")]
@@ -13,7 +13,7 @@ pub enum InvalidSetting {
     Unusable { name: &'static str, problem: String },
 }
 
-/// The environment, behind a look-up, so that what is read can be compared with what the template gives.
+/// Environment variables, read through a look-up function, so that a test can read those of the template instead.
 pub struct Environment<'a> {
     look_up: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -29,15 +29,16 @@ impl<'a> Environment<'a> {
         self.optional(name).ok_or(InvalidSetting::Missing(name))
     }
 
-    /// A variable that may be left out; empty, it is.
+    /// An optional variable. An empty one counts as not set.
     pub fn optional(&self, name: &str) -> Option<String> {
         (self.look_up)(name).filter(|value| !value.is_empty())
     }
 
-    /// A value that reads itself from text; the variable may be empty if the value's type allows it.
+    /// A value that is parsed from text. The variable may be empty if the value's type allows it.
     ///
     /// # Errors
-    /// [`InvalidSetting`] when the variable is not set, or what the type says of the text.
+    /// [`InvalidSetting::Missing`] when the variable is not set; [`InvalidSetting::Unusable`] when it cannot be
+    /// parsed.
     pub fn parsed<T>(&self, name: &'static str) -> Result<T, InvalidSetting>
     where
         T: FromStr<Err: Display>,
@@ -47,13 +48,13 @@ impl<'a> Environment<'a> {
     }
 
     /// # Errors
-    /// [`InvalidSetting`] when the variable is not set or no positive whole number of seconds.
+    /// [`InvalidSetting`] when the variable is not set, or not a whole number of seconds from 1 to 99,999.
     pub fn seconds(&self, name: &'static str) -> Result<Duration, InvalidSetting> {
         self.positive(name).map(Duration::from_secs)
     }
 
     /// # Errors
-    /// [`InvalidSetting`] when the variable is not set or no positive whole number of days.
+    /// [`InvalidSetting`] when the variable is not set, or not a whole number of days from 1 to 99,999.
     pub fn days(&self, name: &'static str) -> Result<Duration, InvalidSetting> {
         self.positive(name).map(|days| Duration::from_secs(days * 24 * 60 * 60))
     }
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_setting_is_told_by_name() {
+    fn an_error_names_the_variable() {
         let environment = Environment::new(&look_up);
         assert_eq!(environment.seconds("THIRTY"), Ok(Duration::from_secs(30)));
         assert_eq!(environment.days("THIRTY"), Ok(Duration::from_secs(30 * 86_400)));
@@ -95,12 +96,13 @@ mod tests {
             ["THIRTY", "EMPTY", "NONE"].map(|name| environment.optional(name)),
             [Some("30".to_owned()), None, None]
         );
-        let told = |error: InvalidSetting| error.to_string();
-        assert_eq!(told(environment.text("EMPTY").unwrap_err()), "the environment variable EMPTY is not set");
-        assert_eq!(told(environment.text("NONE").unwrap_err()), "the environment variable NONE is not set");
+        for name in ["EMPTY", "NONE"] {
+            let error = environment.text(name).unwrap_err().to_string();
+            assert_eq!(error, format!("the environment variable {name} is not set"));
+        }
         for name in ["ZERO", "WORD"] {
-            let told = told(environment.seconds(name).unwrap_err());
-            assert_eq!(told, format!("the environment variable {name} must be a whole number from 1 to 99999"));
+            let error = environment.seconds(name).unwrap_err().to_string();
+            assert_eq!(error, format!("the environment variable {name} must be a whole number from 1 to 99999"));
         }
     }
 }

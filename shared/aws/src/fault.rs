@@ -1,4 +1,5 @@
-//! Our own failures. A message whose handling ends in one goes back to its queue; the endpoint is not blamed.
+//! Our own failures. A message whose processing ends in one returns to its queue; it does not count against the
+//! endpoint.
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use domain::backoff::Cause;
@@ -9,35 +10,35 @@ use sender::SendFault;
 
 use crate::kms::seal::UnsealError;
 
-/// Why a message could not be dealt with now. The texts name operations and error codes, never content.
+/// Why a message could not be processed now. The texts name operations and error codes, never content.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Fault {
     /// An AWS call failed, after the SDK's own retries.
     #[error("{operation} failed: {code}")]
     Aws { operation: &'static str, code: String },
-    /// Another worker holds the attempt; its lease is not over.
+    /// Another worker has claimed the attempt, and its lease has not expired.
     #[error("another worker is making this attempt")]
     Busy { lease_until: Timestamp },
-    /// The item changed under our hands more often than can be explained by a race.
-    #[error("the delivery kept changing while it was handled")]
+    /// A conditional write was refused more often than a race with other writers explains.
+    #[error("too many conflicting writes to the same item")]
     Contended,
-    /// Too little of the invocation's time is left to make an attempt and record it.
-    #[error("too little time is left in this invocation to make the attempt")]
+    /// Too little of the invocation's time is left, for example to make an attempt and record it.
+    #[error("too little time is left in this invocation")]
     NoTimeLeft,
-    /// The message speaks of an attempt that its delivery has not come to.
-    #[error("the message is ahead of its delivery")]
+    /// The message names a later attempt than its delivery has reached.
+    #[error("the message names an attempt that its delivery has not reached")]
     Impossible,
     /// The message names another organization than its delivery's.
-    #[error("the message is of another organization than its delivery")]
+    #[error("the message names another organization than its delivery's")]
     WrongOrganization,
-    /// The message came from a queue that the function does not know.
+    /// The message came from a queue that is not one of the function's sources.
     #[error("the message came from an unknown queue")]
     UnknownQueue,
-    /// A bug. The panic's text is on standard error.
-    #[error("a bug: its handling panicked")]
+    /// A bug. The panic's message is on standard error.
+    #[error("bug: processing the message panicked")]
     Panicked,
-    /// A bug: a worker was told what cannot be.
-    #[error("a bug: the worker and its delivery are out of step")]
+    /// A bug: the worker got a reply that does not fit its command.
+    #[error("bug: the worker got a reply that does not fit its command")]
     UnexpectedReply,
     #[error(transparent)]
     InvalidRecord(#[from] InvalidRecord),
@@ -45,16 +46,16 @@ pub enum Fault {
     InflateError(#[from] InflateError),
     #[error(transparent)]
     UnsealError(#[from] UnsealError),
-    /// A stored item does not read as what it should be.
-    #[error("an item of the {table} table cannot be read")]
+    /// A stored item does not have the expected form.
+    #[error("an item in the {table} table cannot be read")]
     UnreadableItem { table: &'static str },
-    /// A stored value is not one that could have been set.
-    #[error("integration {integration_id} holds an unusable {what}")]
+    /// A stored value is not valid, although it was checked when it was set.
+    #[error("integration {integration_id} has an invalid {what}")]
     UnusableIntegration { integration_id: domain::ids::IntegrationId, what: &'static str },
     /// This machine could not open a connection.
     #[error(transparent)]
     CannotSend(#[from] SendFault),
-    /// The delivery's payload item is not there.
+    /// The delivery's payload item does not exist.
     #[error("the delivery's payload is missing")]
     PayloadMissing,
 }
@@ -64,7 +65,7 @@ impl Fault {
     pub fn cause(&self) -> Cause {
         match *self {
             Self::Aws { .. } | Self::Contended | Self::NoTimeLeft | Self::CannotSend(_) => Cause::Transient,
-            // The next build mends it, and SQS's own redrive policy ends it.
+            // The next deployment may fix it; until then the queue's redrive policy bounds the retries.
             Self::Panicked | Self::UnexpectedReply => Cause::Transient,
             Self::Busy { lease_until } => Cause::Lease { until: lease_until },
             Self::Impossible
@@ -79,7 +80,7 @@ impl Fault {
         }
     }
 
-    /// Of two faults of one message, the one that is waited for: the message comes back for what may be over first.
+    /// Of two faults of one message, the one that may be over first: it decides when the message is tried again.
     #[must_use]
     pub fn or_sooner(self, other: Self) -> Self {
         let order = |fault: &Self| match fault.cause() {
@@ -90,7 +91,7 @@ impl Fault {
         if order(&other) < order(&self) { other } else { self }
     }
 
-    /// For `map_err` on an AWS call: keeps the error's code, drops its message, which may quote content.
+    /// For `map_err` on an AWS call: keeps the error's code and drops its message, which may quote content.
     pub fn of<E, R>(operation: &'static str) -> impl Fn(SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata,
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_over_first_is_waited_for() {
+    fn the_fault_that_may_be_over_first_is_chosen() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let (busy, longer) = (Fault::Busy { lease_until: at(1) }, Fault::Busy { lease_until: at(2) });
         let faults = [Fault::Contended, busy, longer, Fault::PayloadMissing];

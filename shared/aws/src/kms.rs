@@ -1,4 +1,4 @@
-//! Secrets at rest: a data key for each integration, guarded by KMS.
+//! Secrets at rest: each integration has a data key of its own, which KMS encrypts.
 
 pub mod seal;
 pub mod vault;

@@ -1,7 +1,7 @@
-//! What the functions log: one JSON line for each attempt, and one for each thing that is our own fault.
+//! What the functions log: one JSON line for each attempt and for each failure of our own, and a few others.
 //!
-//! A line's fields are the vocabulary's words. No line holds a secret, a header value, a payload, a response or a URL.
-//! `level` is `ERROR` for what a person should look at: a delivery that ended failed, a buried message, a fault.
+//! No line contains a secret, a header value, a payload, a response or a URL. `level` is `ERROR` for what a person
+//! should look at: a delivery that ended `failed`, a message sent to a dead-letter queue, a failure of our own.
 
 use std::io::Write;
 use std::time::Duration;
@@ -26,7 +26,6 @@ pub enum Level {
     Error,
 }
 
-/// One attempt that is over.
 #[derive(Debug, Serialize)]
 struct AttemptLine<'a> {
     level: Level,
@@ -51,19 +50,19 @@ struct AttemptLine<'a> {
     possible_duplicate: bool,
 }
 
-/// Logs an attempt that was recorded. `record` is the delivery as it stands after it.
+/// Logs an attempt that was recorded. `record` is the delivery after it.
 pub fn attempt(record: &Record, attempt: &Attempt) {
     write(&attempt_line(record, attempt));
 }
 
-/// Logs an attempt that was made, but not recorded: the ledger had moved on meanwhile. `record` is the delivery as it
-/// stood before.
+/// Logs an attempt that was made but could not be recorded, because another worker had changed the delivery meanwhile.
+/// `record` is the delivery before the attempt.
 pub fn unrecorded_attempt(record: &Record, attempt: &Attempt) {
-    let message = "attempt made, but its claim was lost meanwhile";
+    let message = "attempt made, but its claim had been lost";
     write(&AttemptLine { level: Level::Warn, message, ..attempt_line(record, attempt) });
 }
 
-/// The status that asks for no more attempts.
+/// The status by which an endpoint asks for no more webhooks.
 const GONE: u16 = 410;
 
 fn attempt_line<'a>(record: &Record, attempt: &'a Attempt) -> AttemptLine<'a> {
@@ -71,10 +70,10 @@ fn attempt_line<'a>(record: &Record, attempt: &'a Attempt) -> AttemptLine<'a> {
     let (level, message) = match record.status {
         Status::Delivered => (Level::Info, "delivered"),
         Status::Failed if attempt.status_code == Some(GONE) => {
-            (Level::Error, "delivery failed: the endpoint wants no more webhooks, and its integration is switched off")
+            (Level::Error, "delivery failed: the endpoint answered 410 Gone, so its integration was disabled")
         }
-        Status::Failed => (Level::Error, "delivery failed: no attempt is left"),
-        _ => (Level::Warn, "attempt failed, another follows"),
+        Status::Failed => (Level::Error, "delivery failed: no attempts left"),
+        _ => (Level::Warn, "attempt failed, will retry"),
     };
     AttemptLine {
         level,
@@ -130,7 +129,7 @@ struct DroppedLine {
     attempt: u32,
 }
 
-/// Logs a message that had nothing left to do.
+/// Logs a message that was dropped because there was nothing left to do.
 pub fn dropped(key: DeliveryKey, attempt: u32, stale: Stale) {
     write(&DroppedLine {
         level: Level::Info,
@@ -145,7 +144,7 @@ pub fn dropped(key: DeliveryKey, attempt: u32, stale: Stale) {
 }
 
 #[derive(Serialize)]
-struct BuriedLine<'a> {
+struct DeadLetterLine<'a> {
     level: Level,
     message: &'static str,
     message_id: &'a str,
@@ -154,33 +153,33 @@ struct BuriedLine<'a> {
     error: &'a str,
 }
 
-/// Logs a message that went to the dead-letter queue.
+/// Logs a message that was sent to the dead-letter queue. `field` is the one that is wrong, if a particular one is.
 pub fn dead_lettered(message_id: &str, field: Option<&str>, error: &str) {
     let message = "message sent to the dead-letter queue";
-    write(&BuriedLine { level: Level::Error, message, message_id, field, error });
+    write(&DeadLetterLine { level: Level::Error, message, message_id, field, error });
 }
 
 #[derive(Serialize)]
-struct FaultLine<'a> {
+struct ReturnedLine<'a> {
     level: Level,
     message: &'static str,
     message_id: &'a str,
     error: String,
-    /// Absent when it is left to the queue's visibility timeout.
+    /// Absent when the queue's own visibility timeout decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     again_in_seconds: Option<u64>,
 }
 
-/// Logs a message that goes back to its queue, and how long that hides it.
+/// Logs a message that was returned to its queue, and how long it stays hidden there.
 pub fn returned(message_id: &str, fault: &Fault, hidden: Option<Duration>) {
     let level = match fault {
         Fault::Busy { .. } => Level::Info,
         Fault::NoTimeLeft | Fault::Contended => Level::Warn,
         _ => Level::Error,
     };
-    let message = "message given back to its queue";
+    let message = "message returned to its queue";
     let again_in_seconds = hidden.map(|hidden| hidden.as_secs());
-    write(&FaultLine { level, message, message_id, error: fault.to_string(), again_in_seconds });
+    write(&ReturnedLine { level, message, message_id, error: fault.to_string(), again_in_seconds });
 }
 
 #[derive(Serialize)]
@@ -197,7 +196,7 @@ struct TestLine<'a> {
     error: Option<&'a str>,
 }
 
-/// Logs a test. Never as an error: its customer is watching.
+/// Logs a test delivery. Never as an error: the customer who pressed the button sees the result.
 pub fn tested(record: &Record) {
     let Some(attempt) = record.attempts.last() else { return };
     write(&TestLine {
@@ -213,7 +212,7 @@ pub fn tested(record: &Record) {
 }
 
 #[derive(Serialize)]
-struct UnobservedLine {
+struct HealthNotRecordedLine {
     level: Level,
     message: &'static str,
     integration_id: IntegrationId,
@@ -221,11 +220,11 @@ struct UnobservedLine {
     error: String,
 }
 
-/// Logs that an endpoint's health could not be noted.
+/// Logs that an endpoint's health could not be recorded.
 pub fn health_not_recorded(key: DeliveryKey, fault: &Fault) {
-    write(&UnobservedLine {
+    write(&HealthNotRecordedLine {
         level: Level::Warn,
-        message: "an endpoint's health could not be noted",
+        message: "endpoint health could not be recorded",
         integration_id: key.integration_id,
         delivery_id: key.delivery_id,
         error: fault.to_string(),
@@ -250,7 +249,7 @@ struct ChangeLine {
     version: u64,
 }
 
-/// Logs what a customer did to an integration, which stands as it is now.
+/// Logs what a customer did to an integration. `integration` is the result.
 pub fn changed(what: Changed, integration: &Integration) {
     write(&ChangeLine {
         level: Level::Info,
@@ -267,60 +266,60 @@ pub fn changed(what: Changed, integration: &Integration) {
 }
 
 #[derive(Serialize)]
-struct UnansweredLine {
+struct RequestFailedLine {
     level: Level,
     message: &'static str,
     error: String,
 }
 
-/// Logs a fault for which a request could not be carried out.
+/// Logs a fault that made an API request fail.
 pub fn request_failed(fault: &Fault) {
-    write(&UnansweredLine { level: Level::Error, message: "request not carried out", error: fault.to_string() });
+    write(&RequestFailedLine { level: Level::Error, message: "request failed", error: fault.to_string() });
 }
 
 #[derive(Serialize)]
-struct LeftOutLine {
+struct UnreadableIntegrationsLine {
     level: Level,
     message: &'static str,
     organization_id: OrganizationId,
     unreadable: usize,
 }
 
-/// Logs how many of an organization's integrations could not be read and were left out of a list; nothing when all could.
+/// Logs how many of an organization's integrations could not be read and were left out of a list. Logs nothing for 0.
 pub fn unreadable_integrations(organization_id: OrganizationId, unreadable: usize) {
     if unreadable > 0 {
-        let message = "integrations that cannot be read were left out of a list";
-        write(&LeftOutLine { level: Level::Error, message, organization_id, unreadable });
+        let message = "unreadable integrations were left out of a list";
+        write(&UnreadableIntegrationsLine { level: Level::Error, message, organization_id, unreadable });
     }
 }
 
 #[derive(Serialize)]
-struct UnsweptLine {
+struct SweepFailedLine {
     level: Level,
     message: &'static str,
     due_shard: u8,
     error: String,
 }
 
-/// Logs that a part of what is overdue could not be swept.
+/// Logs that a shard could not be swept, or not to its end.
 pub fn sweep_failed(due_shard: u8, fault: &Fault) {
-    let message = "a part of what is overdue was not sent again";
-    write(&UnsweptLine { level: Level::Error, message, due_shard, error: fault.to_string() });
+    let message = "some overdue deliveries were not sent again";
+    write(&SweepFailedLine { level: Level::Error, message, due_shard, error: fault.to_string() });
 }
 
 #[derive(Serialize)]
-struct UnreadableLine {
+struct UnreadableOverdueLine {
     level: Level,
     message: &'static str,
     due_shard: u8,
     unreadable: usize,
 }
 
-/// Logs entries of the index of what is waiting that could not be read; nothing when there were none.
+/// Logs how many entries of the index of waiting deliveries could not be read. Logs nothing for 0.
 pub fn unreadable_overdue(due_shard: u8, unreadable: usize) {
     if unreadable > 0 {
-        let message = "overdue deliveries that cannot be read were left out";
-        write(&UnreadableLine { level: Level::Error, message, due_shard, unreadable });
+        let message = "unreadable overdue deliveries were skipped";
+        write(&UnreadableOverdueLine { level: Level::Error, message, due_shard, unreadable });
     }
 }
 
@@ -331,7 +330,7 @@ struct SweptLine {
     overdue: usize,
 }
 
-/// Logs what a sweep sent again; nothing when there was nothing.
+/// Logs how many overdue deliveries a sweep sent again. Logs nothing for 0.
 pub fn swept(overdue: usize) {
     if overdue > 0 {
         write(&SweptLine { level: Level::Warn, message: "overdue deliveries sent again", overdue });
@@ -341,7 +340,7 @@ pub fn swept(overdue: usize) {
 fn write(line: &impl Serialize) {
     let Ok(mut text) = serde_json::to_vec(line) else { return };
     text.push(b'\n');
-    // A log that cannot be written is no reason to stop delivering.
+    // Failing to log is no reason to stop delivering.
     let _ = std::io::stdout().lock().write_all(&text);
 }
 
@@ -364,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempts_line_has_the_vocabularys_fields_and_no_content() {
+    fn an_attempts_line_has_no_content() {
         let due_at = "2025-01-10T10:28:45Z".parse().unwrap();
         let failed = Attempt {
             number: 1,
@@ -380,7 +379,7 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&attempt_line(&waiting, &failed)).unwrap(),
             concat!(
-                r#"{"level":"WARN","message":"attempt failed, another follows","organization_id":1,"#,
+                r#"{"level":"WARN","message":"attempt failed, will retry","organization_id":1,"#,
                 r#""integration_id":"int_01JH7Z5A8M0000000000000001","#,
                 r#""delivery_id":"dlv_01JH7VVHV81KJMEKY94GFHBBTY","event_type":"alert.triggered","alert_id":123,"#,
                 r#""attempt":1,"outcome":"rejected","status_code":500,"error":"server_error","duration_ms":12,"#,
@@ -389,9 +388,9 @@ mod tests {
         );
         let ended = record(&State::Ended { attempt: 5, round_start: 1, end: End::Failed });
         assert_eq!(attempt_line(&ended, &failed).level, Level::Error);
-        assert_eq!(attempt_line(&ended, &failed).message, "delivery failed: no attempt is left");
+        assert_eq!(attempt_line(&ended, &failed).message, "delivery failed: no attempts left");
         let gone = Attempt { status_code: Some(410), ..failed };
-        let told = attempt_line(&ended, &gone).message;
-        assert_eq!(told, "delivery failed: the endpoint wants no more webhooks, and its integration is switched off");
+        let message = attempt_line(&ended, &gone).message;
+        assert_eq!(message, "delivery failed: the endpoint answered 410 Gone, so its integration was disabled");
     }
 }

@@ -1,4 +1,4 @@
-//! Waits beyond what SQS can hold a message back for: one Step Functions execution each.
+//! Waits that are longer than SQS can delay a message: one Step Functions execution each.
 
 use aws_sdk_sfn::Client;
 use aws_sdk_sfn::error::SdkError;
@@ -16,23 +16,23 @@ pub struct LongWait {
     state_machine_arn: String,
 }
 
-/// Whether a wait runs.
+/// The result of starting a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Started {
-    /// It runs, or ran: an execution of that name exists.
+    /// The wait is running or over: an execution of that name exists.
     Running,
-    /// Step Functions takes no more executions just now.
+    /// Step Functions accepts no more executions at the moment.
     Throttled,
 }
 
-/// What an execution is started with. Comes from the ledger alone, so that the same wait has the same input.
+/// The input of an execution. It depends on the ledger alone, so that the same wait always has the same input.
 #[derive(Serialize)]
 struct Input {
-    /// RFC 3339, whole seconds: what a Wait state's timestamp takes.
+    /// In whole seconds; written in RFC 3339, the format of a Wait state's timestamp.
     due_at: Timestamp,
-    /// The message's group: an organization is one tenant.
+    /// The message's group.
     organization_id: String,
-    /// The message to send, as the text to send.
+    /// The body of the message to send.
     message: String,
 }
 
@@ -41,17 +41,17 @@ impl LongWait {
         Self { client, state_machine_arn }
     }
 
-    /// Starts the wait for an attempt. Starting it again is the same as once.
+    /// Starts the wait for an attempt. Starting it again changes nothing.
     ///
     /// # Errors
-    /// [`Fault`] when Step Functions fails in another way than by throttling.
+    /// [`Fault::Aws`] when Step Functions fails for any reason but throttling.
     pub async fn start(&self, message: &RetryMessage, due_at: Timestamp) -> Result<Started, Fault> {
         let input = Input {
             due_at: Timestamp::from_second(due_at.as_second()).unwrap_or(due_at),
             organization_id: message.organization_id.to_string(),
             message: message.to_json(),
         };
-        let answer = self
+        let response = self
             .client
             .start_execution()
             .state_machine_arn(&self.state_machine_arn)
@@ -59,19 +59,19 @@ impl LongWait {
             .input(serde_json::to_string(&input).expect("the input has only strings"))
             .send()
             .await;
-        match answer {
+        match response {
             Ok(_) => Ok(Started::Running),
-            Err(error) => verdict(&error),
+            Err(error) => classify(&error),
         }
     }
 }
 
-fn verdict<E, R>(error: &SdkError<E, R>) -> Result<Started, Fault>
+fn classify<E, R>(error: &SdkError<E, R>) -> Result<Started, Fault>
 where
     E: aws_sdk_sfn::error::ProvideErrorMetadata,
 {
     match code_of(error) {
-        // AWS says so for a closed execution or other input; a running one with equal input is a success there.
+        // The execution is closed, or its input differs. For a running one with equal input, AWS returns success.
         "ExecutionAlreadyExists" => Ok(Started::Running),
         "ThrottlingException" | "ExecutionLimitExceeded" | "TooManyRequestsException" => Ok(Started::Throttled),
         code => Err(Fault::Aws { operation: "StartExecution", code: code.to_owned() }),
@@ -86,11 +86,11 @@ mod tests {
     #[track_caller]
     fn check(code: &str, expected: Option<Started>) {
         let error = SdkError::<_, ()>::service_error(ErrorMetadata::builder().code(code).build(), ());
-        assert_eq!(verdict(&error).ok(), expected, "{code}");
+        assert_eq!(classify(&error).ok(), expected, "{code}");
     }
 
     #[test]
-    fn a_wait_that_exists_runs_and_a_throttled_one_is_told_apart() {
+    fn an_existing_wait_is_success_and_throttling_is_no_fault() {
         check("ExecutionAlreadyExists", Some(Started::Running));
         check("ThrottlingException", Some(Started::Throttled));
         check("ExecutionLimitExceeded", Some(Started::Throttled));

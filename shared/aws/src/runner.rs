@@ -1,7 +1,8 @@
-//! Carrying a message out: doing against AWS and the endpoint what [`domain::delivery::worker`] says, until it says that
-//! nothing is left to do.
+//! Processes one message: carries out the commands of [`domain::delivery::worker`] against AWS and the endpoint, one
+//! after another, until the worker is done with the message.
 //!
-//! Nothing is decided here. `commands.rs` has what each command is, `attempt.rs` how a request is made and watched.
+//! The worker makes the decisions, not this module. `commands.rs` carries out each command; `attempt.rs` makes the
+//! request.
 
 mod attempt;
 mod commands;
@@ -33,38 +34,38 @@ use crate::scheduler::Scheduler;
 use crate::sqs::queues::RetryMessages;
 use commands::Run;
 
-pub use dispatch::{Dispatch, attempt_made};
-pub use settings::{MESSAGES_KEPT, Policy, Settings};
+pub use dispatch::{Dispatch, build_attempt};
+pub use settings::{MESSAGE_RETENTION, Policy, Settings};
 
-/// How many conflicts about one message are gone on from. After as many the item is not what it should be, rather than that
-/// others are always faster.
+/// How many conflicts are tolerated while one message is processed. More than that point to a bad item rather than to
+/// other workers that always win the race.
 const MAX_CONFLICTS: u32 = 5;
 
-/// What is to become of a delivery.
+/// What to do with a delivery.
 #[derive(Clone, Copy, Debug)]
 pub enum Action<'a> {
-    /// It goes to the endpoint of this integration; its first attempt is made there.
+    /// Send it to this integration's endpoint. The mode says where a first attempt is made.
     Send(&'a Integration, AttemptMode),
-    /// It is not wanted any more.
+    /// Cancel it, because it is no longer wanted.
     Cancel(CancelReason),
 }
 
 impl Action<'_> {
     fn intent(&self) -> Intent {
         match *self {
-            Self::Send(_, place) => Intent::Send(place),
+            Self::Send(_, mode) => Intent::Send(mode),
             Self::Cancel(reason) => Intent::Cancel(reason),
         }
     }
 }
 
-/// A delivery that may have to be created.
+/// A delivery to create, unless it exists already.
 #[derive(Clone, Debug)]
 pub struct NewDelivery<'a> {
     pub identity: Identity,
     pub body: Bytes,
-    /// The same, as the ledger keeps it: made once for all deliveries of an alert event.
-    pub kept: &'a StoredPayload,
+    /// The body as the ledger stores it; compressed once for all deliveries of an alert event.
+    pub payload: &'a StoredPayload,
     pub expires_at: Timestamp,
 }
 
@@ -92,7 +93,7 @@ impl Task<'_> {
         }
     }
 
-    /// Whose delivery it has to be.
+    /// The organization that the delivery must belong to.
     fn owner(&self) -> OrganizationId {
         match self {
             Self::Alert(new_delivery) => new_delivery.identity.organization_id,
@@ -100,25 +101,25 @@ impl Task<'_> {
         }
     }
 
-    /// The message by which an attempt of the delivery is made.
-    fn message_of(&self, attempt: u32) -> RetryMessage {
+    /// The message that has an attempt of the delivery made.
+    fn message_for(&self, attempt: u32) -> RetryMessage {
         let DeliveryKey { integration_id, delivery_id } = self.key();
         RetryMessage { organization_id: self.owner(), integration_id, delivery_id, attempt }
     }
 }
 
-/// What is left to do before a message may be acknowledged.
+/// What the caller must do before it acknowledges a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BeforeAck {
     Nothing,
-    /// A first attempt was handed off: its message has to be sent, to where that lane's are.
+    /// A first attempt was handed off: send this message to the lane's queue.
     HandOff {
         message: RetryMessage,
         lane: Lane,
     },
 }
 
-/// What both functions deliver with.
+/// Processes messages; shared by `deliver` and `retry`.
 pub struct Runner {
     deliveries: DeliveriesTable,
     integrations: IntegrationsTable,
@@ -149,27 +150,28 @@ impl Runner {
         })
     }
 
-    /// The integrations that messages are about.
     pub fn integrations(&self) -> &IntegrationsTable {
         &self.integrations
     }
 
-    /// Where messages about attempts that are due now are sent.
+    /// The queue for attempts that are due.
     pub fn retry_queue(&self) -> &RetryMessages {
         self.scheduler.retry_queue()
     }
 
-    /// Carries a message out. On `Ok` the caller does what is left to do, if anything, and may then acknowledge the message.
+    /// Processes one message. On `Ok` the caller performs the returned follow-up, if any, and may then acknowledge the
+    /// message.
     ///
     /// # Errors
-    /// [`Fault`] when the message must come back: the failure was ours, or another worker is at it.
+    /// On a [`Fault`] the message must return to its queue: the failure was ours, or another worker has claimed the
+    /// attempt.
     pub async fn run(&self, task: &Task<'_>, action: Action<'_>, deadline: Deadline) -> Result<BeforeAck, Fault> {
         let job = Job {
             message: task.message(),
             intent: action.intent(),
             claim_id: ClaimId::new(random()),
-            claim_by: deadline.latest_start(self.policy.claim_and_attempt_take()),
-            send_by: deadline.latest_start(self.policy.attempt_takes()),
+            claim_by: deadline.latest_start(self.policy.max_claim_and_attempt_time()),
+            send_by: deadline.latest_start(self.policy.max_attempt_time()),
         };
         let worker = Worker { job, schedule: &self.policy.schedule, lease: self.policy.lease };
         let mut run = Run::new(task, action, job);
@@ -180,7 +182,7 @@ impl Runner {
                 Turn::Do(command) => {
                     let reply = self.perform(&mut run, command).await;
                     if matches!(reply, Reply::Refused(_)) {
-                        conflicts = meet_conflict(conflicts).await?;
+                        conflicts = count_conflict(conflicts).await?;
                     }
                     worker.next(command, reply, Timestamp::now())
                 }
@@ -189,7 +191,7 @@ impl Runner {
                     return run.before_ack(follow_up);
                 }
                 Turn::ReturnToQueue(reason) => {
-                    // What fails is not added to.
+                    // After a failure of ours, no further AWS call is added.
                     if reason != Reason::Failed {
                         self.record_health(&run, deadline).await;
                     }
@@ -200,15 +202,15 @@ impl Runner {
     }
 
     async fn record_health(&self, run: &Run<'_>, deadline: Deadline) {
-        if let (Some(made), Action::Send(integration, _)) = (&run.made, run.action) {
-            self.record_outcome_health(integration, made, run.task.key(), deadline).await;
+        if let (Some(finished), Action::Send(integration, _)) = (&run.finished, run.action) {
+            self.record_outcome_health(integration, finished, run.task.key(), deadline).await;
         }
     }
 }
 
-/// Counts a conflict. The first tells what is in the ledger, which was only presumed; after any further one somebody else is
-/// at it, and goes first.
-async fn meet_conflict(before: u32) -> Result<u32, Fault> {
+/// Counts a conflict. The first one only corrects what the worker assumed about the ledger. Any further one means that
+/// another worker is changing the delivery, so this one pauses.
+async fn count_conflict(before: u32) -> Result<u32, Fault> {
     match before {
         0 => {}
         MAX_CONFLICTS.. => return Err(Fault::Contended),
@@ -225,9 +227,8 @@ impl Run<'_> {
                 log::dropped(self.task.key(), self.task.message().attempt(), stale);
                 Ok(BeforeAck::Nothing)
             }
-            // On the lane that its endpoint's attempts are made on.
             (FollowUp::HandOff, Action::Send(integration, _)) => Ok(BeforeAck::HandOff {
-                message: self.task.message_of(1),
+                message: self.task.message_for(1),
                 lane: Health::lane(integration.health.as_ref()),
             }),
             (FollowUp::HandOff, Action::Cancel(_)) => Err(Fault::UnexpectedReply),

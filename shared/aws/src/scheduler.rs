@@ -1,4 +1,4 @@
-//! Making sure that an attempt's message arrives when the attempt is due.
+//! Makes sure that an attempt's message arrives when the attempt is due.
 
 use domain::delivery::retry_message::RetryMessage;
 use domain::delivery::wait::{Wait, longest_queue_delay, wait_until};
@@ -8,7 +8,7 @@ use crate::fault::Fault;
 use crate::long_wait::{LongWait, Started};
 use crate::sqs::queues::RetryMessages;
 
-/// An attempt that the ledger says is waiting.
+/// An attempt that is waiting, according to the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DueAttempt {
     pub message: RetryMessage,
@@ -27,29 +27,29 @@ impl Scheduler {
         Self { retry_queue, long_wait }
     }
 
-    /// Where the messages of attempts that are due go.
+    /// The queue for attempts that are due.
     pub fn retry_queue(&self) -> &RetryMessages {
         &self.retry_queue
     }
 
-    /// Schedules an attempt. Works from the ledger's `due_at`, so that doing it again comes to the same.
+    /// Schedules an attempt. `due_at` comes from the ledger, so that scheduling an attempt again has the same effect.
     ///
     /// # Errors
-    /// [`Fault`] when SQS or Step Functions fails; the attempt may then be scheduled or not.
+    /// On a [`Fault`] the attempt may or may not have been scheduled.
     pub async fn schedule(&self, due: &DueAttempt, now: Timestamp) -> Result<(), Fault> {
         match wait_until(due.due_at, now) {
             Wait::OnQueue { delay_seconds } => self.retry_queue.send(&due.message, delay_seconds).await,
             Wait::InExecution => match self.long_wait.start(&due.message, due.due_at).await? {
                 Started::Running => Ok(()),
-                Started::Throttled => self.stand_in(due, now).await,
+                Started::Throttled => self.send_previous_message(due, now).await,
             },
         }
     }
 
-    /// Puts a copy of the *previous* attempt's message on the queue: when it arrives, the ledger shows that its attempt
-    /// is over, and this one is scheduled again.
-    async fn stand_in(&self, due: &DueAttempt, now: Timestamp) -> Result<(), Fault> {
-        let over = RetryMessage { attempt: due.message.attempt.saturating_sub(1).max(1), ..due.message };
-        self.retry_queue.send(&over, longest_queue_delay(due.due_at, now)).await
+    /// Puts a copy of the *previous* attempt's message on the queue instead. When it arrives, the ledger shows that the
+    /// previous attempt is over, and this one is scheduled again.
+    async fn send_previous_message(&self, due: &DueAttempt, now: Timestamp) -> Result<(), Fault> {
+        let previous = RetryMessage { attempt: due.message.attempt.saturating_sub(1).max(1), ..due.message };
+        self.retry_queue.send(&previous, longest_queue_delay(due.due_at, now)).await
     }
 }

@@ -1,4 +1,4 @@
-//! Messages: what a function receives, what becomes of each, and what is sent.
+//! Receiving, processing and sending messages.
 
 pub mod batch;
 pub mod queues;

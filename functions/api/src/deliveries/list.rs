@@ -169,7 +169,7 @@ async fn failed_page(
             if found.len() == query.limit {
                 return Ok((found, next(behind)));
             }
-            behind = Some(failed.place());
+            behind = Some(failed.position());
             // Sent again since the index was written, or expired.
             let Some(record) = records.next_if(|record| record.identity.delivery_id == failed.delivery_id) else {
                 continue;

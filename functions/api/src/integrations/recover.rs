@@ -343,7 +343,7 @@ mod tests {
         let last = failed(at(-60));
         let gone_on = going_on(&begun.at(&last), false).unwrap();
         assert_eq!(gone_on, begun.at(&last));
-        assert_eq!(gone_on.behind(), Some(last.place()));
+        assert_eq!(gone_on.behind(), Some(last.position()));
     }
 
     #[test]

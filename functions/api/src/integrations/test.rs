@@ -11,7 +11,7 @@ use std::time::Duration;
 use aws::dynamodb::deliveries_table::Written;
 use aws::kms::vault::random;
 use aws::log;
-use aws::runner::{Dispatch, attempt_made};
+use aws::runner::{Dispatch, build_attempt};
 use axum::Json;
 use axum::extract::{Path, State};
 use bytes::Bytes;
@@ -155,7 +155,7 @@ async fn log_test(api: &Api, identity: Identity, probe: &Probe, started_at: Time
     let key = identity.key();
     let mut record = Box::new(Record::new(identity, &state, expires_at));
     record.test = true;
-    record.add_attempt(attempt_made(&probe.exchange, 1, started_at, Freshness::First));
+    record.add_attempt(build_attempt(&probe.exchange, 1, started_at, Freshness::First));
     match compress(sample_bytes()) {
         StoredPayload::Inline(deflated) => record.payload = Some(deflated.into()),
         StoredPayload::Separate(deflated) => api.deliveries.put_payload(key, deflated, expires_at).await?,

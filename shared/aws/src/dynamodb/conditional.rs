@@ -1,4 +1,4 @@
-//! Writes on condition: what DynamoDB answered to one, and trying again when it was refused.
+//! Conditional writes: their results, and retrying refused ones with backoff.
 
 use std::collections::HashMap;
 
@@ -15,81 +15,82 @@ use crate::kms::vault::random;
 
 type Item = HashMap<String, AttributeValue>;
 
-/// What came of a write on condition that DynamoDB decided on. An error in its place says that this is unknown: the write
-/// may have been made.
+/// The result of a conditional write. It means that DynamoDB has decided; an error in its place means that the result
+/// is unknown, and the write may have been made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a write that was refused was not made"]
 pub enum Conditional<T = (), F = ()> {
-    /// The write was made; this is what it yields.
+    /// The write was made. Holds its result.
     Applied(T),
-    /// The write was not made, because the item was not as the condition asked, or a transaction was writing it at that
-    /// moment; this is what was found instead.
+    /// The write was not made, because the item did not meet the condition or a transaction was writing it at that
+    /// moment. Holds what was found instead.
     ///
-    /// The SDK repeats a write whose answer was lost. A repetition is refused that finds its own write made: only who knows
-    /// that write again in what was found can tell.
+    /// The SDK repeats a write whose response was lost. If the first try had succeeded, the repetition is refused. Only
+    /// a caller that recognizes its own write in what was found can tell.
     Refused(F),
 }
 
 impl<T, F> Conditional<T, F> {
-    /// Makes something else of what an applied write yields.
-    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Conditional<U, F> {
+    /// Maps the result of an applied write.
+    pub fn map<U>(self, op: impl FnOnce(T) -> U) -> Conditional<U, F> {
         match self {
-            Self::Applied(yielded) => Conditional::Applied(make(yielded)),
+            Self::Applied(output) => Conditional::Applied(op(output)),
             Self::Refused(found) => Conditional::Refused(found),
         }
     }
 
-    /// Makes something else of what a refused write found.
-    pub fn map_refused<G>(self, make: impl FnOnce(F) -> G) -> Conditional<T, G> {
+    /// Maps what a refused write found.
+    pub fn map_refused<G>(self, op: impl FnOnce(F) -> G) -> Conditional<T, G> {
         match self {
-            Self::Applied(yielded) => Conditional::Applied(yielded),
-            Self::Refused(found) => Conditional::Refused(make(found)),
+            Self::Applied(output) => Conditional::Applied(output),
+            Self::Refused(found) => Conditional::Refused(op(found)),
         }
     }
 }
 
-/// An operation that takes a condition.
-pub trait OnCondition: ProvideErrorMetadata + Sized {
-    const NAME: &str;
+/// The error of an operation that takes a condition.
+pub trait ConditionalError: ProvideErrorMetadata + Sized {
+    /// The operation's name.
+    const OPERATION: &str;
 
-    /// What was found, if the error is a refusal and the request asked for that; else the error.
+    /// If the error means that the write was refused: the item that was found, where the request asked for it.
     ///
     /// # Errors
-    /// The error itself, when it is no refusal.
-    fn refusal(self) -> Result<Option<Item>, Self>;
+    /// The error itself, when it means anything else.
+    fn into_found_item(self) -> Result<Option<Item>, Self>;
 }
 
-impl OnCondition for PutItemError {
-    const NAME: &str = "PutItem";
+impl ConditionalError for PutItemError {
+    const OPERATION: &str = "PutItem";
 
-    fn refusal(self) -> Result<Option<Item>, Self> {
+    fn into_found_item(self) -> Result<Option<Item>, Self> {
         match self {
             Self::ConditionalCheckFailedException(refusal) => Ok(refusal.item),
-            // A transaction is about to write the item.
+            // A transaction is writing the item.
             Self::TransactionConflictException(_) => Ok(None),
             other => Err(other),
         }
     }
 }
 
-impl OnCondition for UpdateItemError {
-    const NAME: &str = "UpdateItem";
+impl ConditionalError for UpdateItemError {
+    const OPERATION: &str = "UpdateItem";
 
-    fn refusal(self) -> Result<Option<Item>, Self> {
+    fn into_found_item(self) -> Result<Option<Item>, Self> {
         match self {
             Self::ConditionalCheckFailedException(refusal) => Ok(refusal.item),
-            // A conflict with a transaction stays a failure: who updates takes a refusal for the item's having changed for
-            // good, and the transaction may yet be cancelled.
+            // A conflict with a transaction counts as a failure: callers of UpdateItem take a refusal to mean that the
+            // item has changed, but the transaction may still be cancelled.
             other => Err(other),
         }
     }
 }
 
-/// Several writes that are made together or not at all. What was found of which of them is not told.
-impl OnCondition for TransactWriteItemsError {
-    const NAME: &str = "TransactWriteItems";
+/// All writes of a transaction are made, or none. Found items are not returned.
+impl ConditionalError for TransactWriteItemsError {
+    const OPERATION: &str = "TransactWriteItems";
 
-    fn refusal(self) -> Result<Option<Item>, Self> {
+    fn into_found_item(self) -> Result<Option<Item>, Self> {
         match self {
             Self::TransactionCanceledException(cancelled)
                 if cancelled.cancellation_reasons().iter().any(is_conflict) =>
@@ -101,34 +102,35 @@ impl OnCondition for TransactWriteItemsError {
     }
 }
 
-/// Whether a write of a transaction was refused, and not merely left out because another one was.
+/// Whether this write of a transaction was refused itself, rather than cancelled because another one was.
 fn is_conflict(reason: &CancellationReason) -> bool {
     matches!(reason.code(), Some("ConditionalCheckFailed" | "TransactionConflict"))
 }
 
-/// Tells a refused write from a failed one. A refused one's item is as it was found, where the request asked for that.
+/// Separates refused writes from failed ones. A refused one holds the item that was found, where the request asked for
+/// it.
 ///
 /// # Errors
-/// [`Fault`] when DynamoDB fails; whether the write was made is then unknown.
-pub fn conditional<T, E: OnCondition, R>(
-    answer: Result<T, SdkError<E, R>>,
+/// On a [`Fault`] it is unknown whether the write was made.
+pub fn conditional<T, E: ConditionalError, R>(
+    response: Result<T, SdkError<E, R>>,
 ) -> Result<Conditional<T, Option<Item>>, Fault> {
-    match answer {
+    match response {
         Ok(output) => Ok(Conditional::Applied(output)),
-        Err(SdkError::ServiceError(context)) => match context.into_err().refusal() {
+        Err(SdkError::ServiceError(context)) => match context.into_err().into_found_item() {
             Ok(found) => Ok(Conditional::Refused(found)),
-            Err(other) => Err(Fault::of::<E, ()>(E::NAME)(SdkError::service_error(other, ()))),
+            Err(other) => Err(Fault::of::<E, ()>(E::OPERATION)(SdkError::service_error(other, ()))),
         },
-        Err(error) => Err(Fault::of(E::NAME)(error)),
+        Err(error) => Err(Fault::of(E::OPERATION)(error)),
     }
 }
 
-/// Attempts a write until it is applied, and pauses after each time that it is refused. The first attempt is given `seen`, each
-/// further one what the one before it found.
+/// Attempts a write until it is applied, and pauses after each refusal. The first attempt gets `seen`, each further one
+/// what the previous one found.
 ///
 /// # Errors
-/// [`Fault::Contended`] when the write was refused [`MAX_ATTEMPTS`] times, and at once whatever an attempt fails with.
-// Not `AsyncFnMut`: the compiler does not see yet that the future of one that borrows is `Send`.
+/// [`Fault::Contended`] when the write was refused [`MAX_ATTEMPTS`] times; any error of an attempt, immediately.
+// Not `AsyncFnMut`: the compiler cannot prove yet that the future of a borrowing closure is `Send`.
 pub async fn with_backoff<T, F, E, A>(mut seen: F, mut attempt: impl FnMut(F) -> A) -> Result<T, E>
 where
     E: From<Fault>,
@@ -136,16 +138,16 @@ where
 {
     for conflict in 1..=MAX_ATTEMPTS {
         match attempt(seen).await? {
-            Conditional::Applied(yielded) => return Ok(yielded),
+            Conditional::Applied(output) => return Ok(output),
             Conditional::Refused(found) => seen = found,
         }
-        // After the last one too: those who are told to come back are not to do so all at once.
+        // After the last one too, so that callers who then try again do not all do so at the same time.
         pause(conflict).await;
     }
     Err(Fault::Contended.into())
 }
 
-/// Pauses after the n-th conflict in a row, from 1, for a random time: at most half a second.
+/// Pauses for a random time, at most half a second, after the n-th conflict in a row. `conflict` counts from 1.
 pub async fn pause(conflict: u32) {
     sleep(backoff::conflict_backoff(conflict, u16::from_be_bytes(random()))).await;
 }
@@ -161,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    fn answered<E: OnCondition>(error: E) -> Result<Conditional<(), Option<Item>>, Fault> {
+    fn classify<E: ConditionalError>(error: E) -> Result<Conditional<(), Option<Item>>, Fault> {
         conditional::<(), E, ()>(Err(SdkError::service_error(error, ())))
     }
 
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_write_is_told_from_a_failed_one() {
+    fn a_refused_write_differs_from_a_failed_one() {
         let item = || Item::from([("version".to_owned(), AttributeValue::N("2".to_owned()))]);
         let check_failed = || ConditionalCheckFailedException::builder().set_item(Some(item())).build();
         let conflict = || TransactionConflictException::builder().build();
@@ -182,23 +184,23 @@ mod tests {
             PutItemError::ConditionalCheckFailedException(check_failed()),
             PutItemError::TransactionConflictException(conflict()),
         ];
-        let [found, unknown] = put.map(|error| answered(error).unwrap());
+        let [found, unknown] = put.map(|error| classify(error).unwrap());
         assert_eq!(found, Conditional::Refused(Some(item())));
         assert_eq!(unknown, Conditional::Refused(None));
-        assert!(answered(PutItemError::ProvisionedThroughputExceededException(throttled())).is_err());
+        assert!(classify(PutItemError::ProvisionedThroughputExceededException(throttled())).is_err());
 
-        let update = answered(UpdateItemError::ConditionalCheckFailedException(check_failed()));
+        let update = classify(UpdateItemError::ConditionalCheckFailedException(check_failed()));
         assert_eq!(update.unwrap(), Conditional::Refused(Some(item())));
-        assert!(answered(UpdateItemError::ProvisionedThroughputExceededException(throttled())).is_err());
+        assert!(classify(UpdateItemError::ProvisionedThroughputExceededException(throttled())).is_err());
 
         for refused in [["None", "ConditionalCheckFailed"], ["TransactionConflict", "None"]] {
-            assert_eq!(answered(cancelled(refused)).unwrap(), Conditional::Refused(None));
+            assert_eq!(classify(cancelled(refused)).unwrap(), Conditional::Refused(None));
         }
-        assert!(answered(cancelled(["None", "ThrottlingError"])).is_err());
+        assert!(classify(cancelled(["None", "ThrottlingError"])).is_err());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refused_write_is_attempted_again_on_what_it_found() {
+    async fn a_refused_write_is_retried_with_what_it_found() {
         let applied: Result<u32, Fault> = with_backoff(1, |seen: u32| async move {
             Ok(if seen < 4 { Conditional::Refused(seen + 1) } else { Conditional::Applied(10 * seen) })
         })
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_is_given_up_that_is_refused_too_often_or_fails() {
+    async fn retrying_ends_after_too_many_refusals_or_an_error() {
         let attempts = Cell::new(0);
         let refused: Result<(), Fault> = with_backoff((), |()| async {
             attempts.set(attempts.get() + 1);

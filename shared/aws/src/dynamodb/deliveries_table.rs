@@ -1,7 +1,7 @@
 //! The ledger: the DynamoDB table of deliveries.
 //!
-//! Every write is conditional on the state that it moves away from. A write that is refused answers with the item it
-//! found, so that nobody reads before writing.
+//! Every write is conditional on the state that it leaves. A refused write returns the item that it found, so that no
+//! read is needed before a write.
 
 mod expression;
 
@@ -24,11 +24,11 @@ use crate::dynamodb::conditional::{Conditional, conditional};
 use crate::fault::Fault;
 use expression::{Expression, expression};
 
-/// The name of the sparse index of what is waiting: `due_shard`, `due_at`.
+/// The name of the sparse index of waiting deliveries. Its keys are `due_shard` and `due_at`.
 pub const WAITING_INDEX: &str = "waiting";
 
-/// How much longer than its delivery a payload's own item is kept: TTL deletes in no particular order.
-const PAYLOAD_OUTLIVES: Duration = Duration::from_secs(24 * 60 * 60);
+/// How much longer than its delivery a payload's own item is kept, because TTL deletes in no particular order.
+const EXTRA_PAYLOAD_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -39,10 +39,10 @@ pub struct DeliveriesTable {
     table: String,
 }
 
-/// What came of a conditional write of a delivery: the item now, or the one that was found instead, if there is one.
+/// The result of a conditional write of a delivery: the new item, or the one that was found instead, if any.
 pub type Written = Conditional<Box<Record>, Option<Box<Record>>>;
 
-/// A delivery that waits, as the index of what is waiting knows it.
+/// An entry of the index of waiting deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Overdue {
     pub organization_id: OrganizationId,
@@ -53,10 +53,10 @@ pub struct Overdue {
     pub due_at: Timestamp,
 }
 
-/// The name of the sparse index of what failed: `integration_id`, `failed_created_at`.
+/// The name of the sparse index of failed deliveries. Its keys are `integration_id` and `failed_created_at`.
 pub const FAILED_INDEX: &str = "failed";
 
-/// A place among the failed deliveries of an integration: just behind the one of that id and time of receipt.
+/// A position among an integration's failed deliveries: just after the one with this id and time of receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailedPosition {
     pub delivery_id: DeliveryId,
@@ -70,61 +70,61 @@ pub struct FailedRange {
     pub to: Timestamp,
 }
 
-/// In which order failed deliveries are read.
+/// The order in which failed deliveries are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     NewestFirst,
     OldestFirst,
 }
 
-/// A failed delivery, as the index of what failed knows it.
+/// An entry of the index of failed deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Failed {
     pub delivery_id: DeliveryId,
     #[serde(rename = "failed_created_at", with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub created_at: Timestamp,
-    /// Made with the Test button.
+    /// Whether it was made with the Test button.
     #[serde(default)]
     pub test: bool,
 }
 
 impl Failed {
-    pub fn place(&self) -> FailedPosition {
+    pub fn position(&self) -> FailedPosition {
         FailedPosition { delivery_id: self.delivery_id, created_at: self.created_at }
     }
 }
 
-/// Some items of many, in order.
+/// A page of a list, in order.
 #[derive(Debug)]
 pub struct Page<T> {
     pub items: Vec<T>,
     pub more: More,
 }
 
-/// Whether there may be more behind a page.
+/// Whether there may be more items after a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum More {
     Perhaps,
     None,
 }
 
-/// The most items that one read of keys and items takes (BatchGetItem's limit).
+/// The most deliveries that one [`DeliveriesTable::find_all`] can read: BatchGetItem's limit.
 pub const MAX_BATCH_READ: usize = 100;
 
-/// How many overdue deliveries are read at a time.
+/// How many overdue deliveries one page has.
 const OVERDUE_PAGE: i32 = 100;
 
-/// Some of a shard's overdue deliveries.
+/// A page of a shard's overdue deliveries.
 #[derive(Debug)]
 pub struct OverduePage {
     pub deliveries: Vec<Overdue>,
-    /// How many entries could not be read. One of them must not hide the others.
+    /// How many entries could not be read. They are skipped, so that one bad entry does not hide the others.
     pub unreadable: usize,
-    /// Where the next page begins; `None` on the last.
+    /// Where the next page begins; `None` after the last one.
     pub next: Option<Cursor>,
 }
 
-/// A place in the index of what is waiting.
+/// A position in the index of waiting deliveries.
 #[derive(Clone, Debug)]
 pub struct Cursor(Item);
 
@@ -136,10 +136,10 @@ impl DeliveriesTable {
     /// Creates a delivery, unless it exists.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails; whether the delivery was created is then unknown.
+    /// On a [`Fault`] it is unknown whether the delivery was created.
     pub async fn create(&self, record: Box<Record>) -> Result<Written, Fault> {
         let item = to_item(&*record).map_err(|_| UNREADABLE)?;
-        let answer = self
+        let response = self
             .client
             .put_item()
             .table_name(&self.table)
@@ -148,17 +148,17 @@ impl DeliveriesTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match conditional(answer)? {
+        match conditional(response)? {
             Conditional::Applied(_) => Ok(Written::Applied(record)),
             Conditional::Refused(found) => refused_with(found),
         }
     }
 
-    /// Makes a write, if the delivery is still where that moves away from, and of that organization. Answers with the item
-    /// as DynamoDB has it then.
+    /// Makes a write, if its condition holds and the delivery belongs to that organization. Returns the item as it is
+    /// after the write.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails; whether the write was made is then unknown.
+    /// On a [`Fault`] it is unknown whether the write was made.
     pub async fn advance(&self, key: DeliveryKey, owner: OrganizationId, write: &Write<'_>) -> Result<Written, Fault> {
         match self.update(key, owner, write, ReturnValue::AllNew).await? {
             Conditional::Applied(output) => Ok(Written::Applied(read(output.attributes.unwrap_or_default())?)),
@@ -166,10 +166,11 @@ impl DeliveriesTable {
         }
     }
 
-    /// Makes a write of a record that is at hand. The item is not read back: that would take as long as writing it.
+    /// Makes a write, given the record that it changes. The new record is computed here, because having DynamoDB return
+    /// the item takes as long as writing it.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails; whether the write was made is then unknown.
+    /// On a [`Fault`] it is unknown whether the write was made.
     pub async fn record_attempt(&self, record: &Record, write: &Write<'_>) -> Result<Written, Fault> {
         let Identity { organization_id: owner, .. } = record.identity;
         match self.update(record.identity.key(), owner, write, ReturnValue::None).await? {
@@ -187,10 +188,10 @@ impl DeliveriesTable {
         key: DeliveryKey,
         owner: OrganizationId,
         write: &Write<'_>,
-        answer: ReturnValue,
+        return_values: ReturnValue,
     ) -> Result<Conditional<UpdateItemOutput, Option<Item>>, Fault> {
         let Expression { update, condition, names, values } = expression(key, owner, write)?;
-        let answer = self
+        let response = self
             .client
             .update_item()
             .table_name(&self.table)
@@ -199,40 +200,37 @@ impl DeliveriesTable {
             .condition_expression(condition)
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
-            .return_values(answer)
+            .return_values(return_values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        conditional(answer)
+        conditional(response)
     }
 
-    /// Reads a delivery, for the cases in which it must not be created by asking.
+    /// Reads a delivery with strong consistency, for when [`DeliveriesTable::create`] must not be tried instead.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails or the item is broken.
+    /// [`Fault`] when DynamoDB fails or the item cannot be read.
     pub async fn find(&self, key: DeliveryKey) -> Result<Option<Box<Record>>, Fault> {
         let item = self.get(key, key.delivery_id.to_string()).await?;
         item.map(read).transpose()
     }
 
-    /// Keeps a payload in an item of its own. Doing so again changes nothing.
-    ///
-    /// # Errors
-    /// [`Fault`] when DynamoDB fails.
+    /// Stores a payload in an item of its own. Doing so again changes nothing.
     pub async fn put_payload(&self, key: DeliveryKey, deflated: Vec<u8>, expires_at: Timestamp) -> Result<(), Fault> {
-        let outlives = expires_at.saturating_add(PAYLOAD_OUTLIVES).unwrap_or(expires_at);
+        let payload_expires_at = expires_at.saturating_add(EXTRA_PAYLOAD_RETENTION).unwrap_or(expires_at);
         let mut item = item_key(key, payload_sort_key(key));
         item.insert("payload".to_owned(), AttributeValue::B(deflated.into()));
-        item.insert("expires_at".to_owned(), number(outlives.as_second()));
+        item.insert("expires_at".to_owned(), number(payload_expires_at.as_second()));
         item.insert("format".to_owned(), number(Record::FORMAT));
         let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
         put.send().await.map(drop).map_err(Fault::of("PutItem"))
     }
 
-    /// The payload of a delivery, inflated, from wherever it is kept.
+    /// The decompressed payload of a delivery, from its own item or the delivery's.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails, the payload is not there, or it is damaged.
+    /// [`Fault`] when DynamoDB fails, or the payload is missing or damaged.
     pub async fn payload(&self, record: &Record) -> Result<Vec<u8>, Fault> {
         if let Some(inline) = &record.payload {
             return Ok(payload::inflate(inline)?);
@@ -245,10 +243,7 @@ impl DeliveriesTable {
         }
     }
 
-    /// The deliveries of a shard that were due before an instant, oldest first, a page of them.
-    ///
-    /// # Errors
-    /// [`Fault`] when DynamoDB fails.
+    /// A page of a shard's deliveries that were due before an instant, oldest first.
     pub async fn overdue(&self, due_shard: u8, before: Timestamp, from: Option<Cursor>) -> Result<OverduePage, Fault> {
         let page = self
             .client
@@ -270,17 +265,17 @@ impl DeliveriesTable {
         Ok(OverduePage { deliveries, unreadable, next: page.last_evaluated_key.map(Cursor) })
     }
 
-    /// An integration's deliveries, newest event first, behind that one if one is given.
+    /// A page of an integration's deliveries, newest event first, from the one after `after` on.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails or an item is broken.
+    /// [`Fault`] when DynamoDB fails or an item cannot be read.
     pub async fn log(
         &self,
         integration_id: IntegrationId,
-        behind: Option<DeliveryId>,
+        after: Option<DeliveryId>,
         limit: i32,
     ) -> Result<Page<Record>, Fault> {
-        let behind = behind.map(|delivery_id| {
+        let after = after.map(|delivery_id| {
             let key = DeliveryKey { integration_id, delivery_id };
             item_key(key, delivery_id.to_string())
         });
@@ -291,7 +286,7 @@ impl DeliveriesTable {
             .key_condition_expression("integration_id = :integration AND begins_with(delivery_id, :prefix)")
             .expression_attribute_values(":integration", AttributeValue::S(integration_id.to_string()))
             .expression_attribute_values(":prefix", AttributeValue::S(DeliveryId::PREFIX.to_owned()))
-            .set_exclusive_start_key(behind)
+            .set_exclusive_start_key(after)
             .scan_index_forward(false)
             .consistent_read(true)
             .limit(limit)
@@ -301,20 +296,20 @@ impl DeliveriesTable {
         page_of(page.items, page.last_evaluated_key)
     }
 
-    /// An integration's failed deliveries by their time of receipt, behind that place if one is given. What failed a
-    /// moment ago may not be among them yet.
+    /// A page of an integration's failed deliveries by their time of receipt, from the one after `after` on. What
+    /// failed a moment ago may not be in the index yet.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails or an item is broken.
+    /// [`Fault`] when DynamoDB fails or an entry cannot be read.
     pub async fn failed(
         &self,
         integration_id: IntegrationId,
         range: FailedRange,
         order: Order,
-        behind: Option<FailedPosition>,
+        after: Option<FailedPosition>,
         limit: i32,
     ) -> Result<Page<Failed>, Fault> {
-        let behind = behind.map(|FailedPosition { delivery_id, created_at }| {
+        let after = after.map(|FailedPosition { delivery_id, created_at }| {
             let mut key = item_key(DeliveryKey { integration_id, delivery_id }, delivery_id.to_string());
             key.insert("failed_created_at".to_owned(), number(created_at.as_millisecond()));
             key
@@ -328,7 +323,7 @@ impl DeliveriesTable {
             .expression_attribute_values(":integration", AttributeValue::S(integration_id.to_string()))
             .expression_attribute_values(":from", number(range.from.as_millisecond()))
             .expression_attribute_values(":to", number(range.to.as_millisecond()))
-            .set_exclusive_start_key(behind)
+            .set_exclusive_start_key(after)
             .scan_index_forward(order == Order::OldestFirst)
             .limit(limit)
             .send()
@@ -337,11 +332,11 @@ impl DeliveriesTable {
         page_of(page.items, page.last_evaluated_key)
     }
 
-    /// Those deliveries of an integration, in the order asked for, but for those that are gone. At most
-    /// [`MAX_BATCH_READ`].
+    /// The deliveries with these ids, at most [`MAX_BATCH_READ`], in the order given. Those that no longer exist are
+    /// skipped.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails, leaves some unread, or an item is broken.
+    /// [`Fault`] when DynamoDB fails or leaves some unread, or an item cannot be read.
     pub async fn find_all(
         &self,
         integration_id: IntegrationId,
@@ -357,11 +352,11 @@ impl DeliveriesTable {
         let wanted = KeysAndAttributes::builder().set_keys(Some(keys.collect())).consistent_read(true);
         let wanted = wanted.build().expect("the keys are given");
         let get = self.client.batch_get_item().request_items(&self.table, wanted);
-        let mut answer = get.send().await.map_err(Fault::of("BatchGetItem"))?;
-        if answer.unprocessed_keys.is_some_and(|unprocessed| !unprocessed.is_empty()) {
+        let mut response = get.send().await.map_err(Fault::of("BatchGetItem"))?;
+        if response.unprocessed_keys.is_some_and(|unprocessed| !unprocessed.is_empty()) {
             return Err(Fault::Aws { operation: "BatchGetItem", code: "UnprocessedKeys".to_owned() });
         }
-        let items = answer.responses.as_mut().and_then(|tables| tables.remove(&self.table)).unwrap_or_default();
+        let items = response.responses.as_mut().and_then(|tables| tables.remove(&self.table)).unwrap_or_default();
         let mut found: HashMap<DeliveryId, Record> = HashMap::with_capacity(items.len());
         for item in items {
             let record: Record = from_item(item).map_err(|_| UNREADABLE)?;
@@ -370,27 +365,28 @@ impl DeliveriesTable {
         Ok(deliveries.iter().filter_map(|delivery| found.remove(delivery)).collect())
     }
 
-    /// Keeps a payload that has an item of its own for longer; does nothing for one that is in its delivery's item.
+    /// Extends the retention of a payload that has an item of its own. Does nothing for one that is in its delivery's
+    /// item.
     ///
     /// # Errors
-    /// [`Fault::PayloadMissing`] when it is gone already, another [`Fault`] when DynamoDB fails.
+    /// [`Fault::PayloadMissing`] when the payload no longer exists; another [`Fault`] when DynamoDB fails.
     pub async fn extend_payload(&self, record: &Record, expires_at: Timestamp) -> Result<(), Fault> {
         if record.payload.is_some() {
             return Ok(());
         }
         let key = record.identity.key();
-        let outlives = expires_at.saturating_add(PAYLOAD_OUTLIVES).unwrap_or(expires_at);
-        let answer = self
+        let payload_expires_at = expires_at.saturating_add(EXTRA_PAYLOAD_RETENTION).unwrap_or(expires_at);
+        let response = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item_key(key, payload_sort_key(key))))
-            .update_expression("SET expires_at = :outlives")
+            .update_expression("SET expires_at = :expires_at")
             .condition_expression("attribute_exists(payload)")
-            .expression_attribute_values(":outlives", number(outlives.as_second()))
+            .expression_attribute_values(":expires_at", number(payload_expires_at.as_second()))
             .send()
             .await;
-        match conditional(answer)? {
+        match conditional(response)? {
             Conditional::Applied(_) => Ok(()),
             Conditional::Refused(_) => Err(Fault::PayloadMissing),
         }
@@ -398,8 +394,8 @@ impl DeliveriesTable {
 
     async fn get(&self, key: DeliveryKey, sort_key: String) -> Result<Option<Item>, Fault> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(item_key(key, sort_key)));
-        let answer = get.consistent_read(true).send().await.map_err(Fault::of("GetItem"))?;
-        Ok(answer.item)
+        let response = get.consistent_read(true).send().await.map_err(Fault::of("GetItem"))?;
+        Ok(response.item)
     }
 }
 
@@ -412,7 +408,7 @@ fn item_key(key: DeliveryKey, sort_key: String) -> Item {
     ])
 }
 
-/// Sorts behind every delivery of the integration, so that reading the log does not read payloads.
+/// A sort key after those of all deliveries, so that reading an integration's log does not read payloads.
 fn payload_sort_key(key: DeliveryKey) -> String {
     format!("payload_{}", key.delivery_id)
 }

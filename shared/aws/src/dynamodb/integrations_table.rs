@@ -1,6 +1,6 @@
 //! The DynamoDB table of integrations.
 //!
-//! Not cached: an integration created or switched off a moment ago counts.
+//! Integrations are not cached, so that one that was created or disabled a moment ago is seen.
 
 use std::collections::HashMap;
 
@@ -24,26 +24,26 @@ pub struct IntegrationsTable {
     table: String,
 }
 
-/// How often a sign is noted: once, and once more on top of what others have noted meanwhile. What gives up then has seen
-/// somebody else's news written twice, and nothing depends on its own.
+/// How many times an update of an endpoint's health is attempted: once, and once more on top of what another worker
+/// wrote meanwhile. After losing the race twice it is given up, since no delivery depends on it.
 const MAX_HEALTH_WRITES: usize = 2;
 
-/// Whether a sign is in an endpoint's health.
+/// The result of updating an endpoint's health with an observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthUpdate {
-    /// It is, or is no news. This is the health now.
+    /// The observation was recorded, or changed nothing. This is the health now.
     Recorded(Option<Health>),
-    /// Others kept noting theirs. This is what they made of it.
+    /// Lost the race against other workers. This is the health that they wrote.
     Conflict(Option<Health>),
-    /// The integration was changed since the attempt began: what it learned is about an endpoint that is gone.
+    /// The integration was changed since the attempt began, so the observation may be about another endpoint.
     Superseded,
 }
 
-/// All integrations of an organization: the readable ones, and how many could not be read.
+/// All integrations of an organization.
 #[derive(Debug)]
 pub struct Integrations {
     pub readable: Vec<Integration>,
-    /// One broken item must not keep the others from being delivered to, nor be forgotten.
+    /// How many could not be read. They must neither prevent deliveries to the others nor go unnoticed.
     pub unreadable: usize,
 }
 
@@ -52,17 +52,14 @@ impl IntegrationsTable {
         Self { client, table }
     }
 
-    /// Every integration of an organization, disabled ones and tombstones included. One strongly consistent query:
+    /// Every integration of an organization, including disabled ones and tombstones, by a strongly consistent query:
     /// one read unit for each 4 KB.
-    ///
-    /// # Errors
-    /// [`Fault`] when DynamoDB fails.
     pub async fn of_organization(&self, organization: OrganizationId) -> Result<Integrations, Fault> {
         let mut pages = self
             .client
             .query()
             .table_name(&self.table)
-            // The settings API keeps a few items of its own beside them, which are nobody's integration.
+            // The settings API stores a few items of its own under the same partition key.
             .key_condition_expression("organization_id = :organization AND begins_with(integration_id, :prefix)")
             .expression_attribute_values(":organization", AttributeValue::N(organization.to_string()))
             .expression_attribute_values(":prefix", AttributeValue::S(IntegrationId::PREFIX.to_owned()))
@@ -80,31 +77,26 @@ impl IntegrationsTable {
         Ok(integrations)
     }
 
-    /// One integration; `None` when it was never there or its tombstone has expired.
+    /// One integration; `None` when it never existed or its tombstone has expired.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails or the item is broken.
+    /// [`Fault`] when DynamoDB fails or the item cannot be read.
     pub async fn find(&self, organization: OrganizationId, id: IntegrationId) -> Result<Option<Integration>, Fault> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(item_key(organization, id)));
-        let answer = get.consistent_read(true).send().await.map_err(Fault::of("GetItem"))?;
-        answer.item.map(|item| from_item(item).map_err(|_| UNREADABLE)).transpose()
+        let response = get.consistent_read(true).send().await.map_err(Fault::of("GetItem"))?;
+        response.item.map(|item| from_item(item).map_err(|_| UNREADABLE)).transpose()
     }
 
-    /// Writes an integration whole.
-    ///
-    /// # Errors
-    /// [`Fault`] when DynamoDB fails.
+    /// Writes a whole integration, unconditionally.
     pub async fn put(&self, integration: &Integration) -> Result<(), Fault> {
         let item = to_item(integration).map_err(|_| UNREADABLE)?;
         let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
         put.send().await.map(drop).map_err(Fault::of("PutItem"))
     }
 
-    /// Notes what a sign makes of an endpoint's health, if it makes anything of it. Other workers note theirs at the same
-    /// time: each is applied to what the ones before it made. `seen` is the health as it was seen last. At most two calls.
-    ///
-    /// # Errors
-    /// [`Fault`] when DynamoDB fails.
+    /// Updates an endpoint's health with an observation, if that changes it. When another worker updates it at the same
+    /// time, the observation is applied to what that worker wrote. `seen` is the health as last read. Makes at most two
+    /// calls.
     pub async fn update_health(
         &self,
         used: &Integration,
@@ -112,7 +104,8 @@ impl IntegrationsTable {
         observation: Observation<'_>,
         now: Timestamp,
     ) -> Result<HealthUpdate, Fault> {
-        // Not `with_backoff`: being outpaced is an answer here and no fault, after two attempts that nothing pauses between.
+        // Not `with_backoff`: losing the race is a result here, not a fault, and the two attempts need no pause between
+        // them.
         for _ in 0..MAX_HEALTH_WRITES {
             let Some(next) = Health::after(seen.as_ref(), observation, now) else {
                 return Ok(HealthUpdate::Recorded(seen));
@@ -126,7 +119,7 @@ impl IntegrationsTable {
         Ok(HealthUpdate::Conflict(seen))
     }
 
-    /// Writes a health in place of the one that was seen, if that and the version are still the ones.
+    /// Replaces the health, if it is still the one that was seen and the version the one that was used.
     async fn write_health(
         &self,
         used: &Integration,
@@ -157,17 +150,17 @@ impl IntegrationsTable {
         }
     }
 
-    /// Writes an integration whole in place of the version that was used, if that is still the one. What is noted of its
-    /// health meanwhile is lost, and noted again by the next attempt.
+    /// Writes a whole integration, if the stored version is still `used_version`. An update of its health that was made
+    /// meanwhile is lost; the next attempt records it again.
     ///
-    /// The SDK repeats a write whose answer was lost. The repetition is refused, because the write was made: what is found
-    /// then is what was to be written.
+    /// The SDK repeats a write whose response was lost. If the first try had succeeded, the repetition is refused, but
+    /// finds the very item that was to be written. That counts as applied.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails; whether it was written is then unknown.
+    /// On a [`Fault`] it is unknown whether the integration was written.
     pub async fn replace(&self, integration: &Integration, used_version: u64) -> Result<Conditional, Fault> {
         let item = to_item(integration).map_err(|_| UNREADABLE)?;
-        let answer = self
+        let response = self
             .client
             .put_item()
             .table_name(&self.table)
@@ -177,7 +170,7 @@ impl IntegrationsTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match conditional(answer)? {
+        match conditional(response)? {
             Conditional::Applied(_) => Ok(Conditional::Applied(())),
             Conditional::Refused(found) => {
                 let is_ours = found.is_some_and(|found| is_same_version(found, item));
@@ -186,11 +179,8 @@ impl IntegrationsTable {
         }
     }
 
-    /// Switches an integration off, if it is still the version that was used. `health` is what its endpoint's last answer
-    /// makes of its health, if that is news: what is known of the endpoint once the integration is switched on again.
-    ///
-    /// # Errors
-    /// [`Fault`] when DynamoDB fails.
+    /// Disables an integration, if it still has the version that was used. `health` is the health after its endpoint's
+    /// last response, if that changed it; it is where the health starts from once the integration is enabled again.
     pub async fn disable(
         &self,
         used: &Integration,
@@ -198,7 +188,7 @@ impl IntegrationsTable {
         health: Option<&Health>,
         now: Timestamp,
     ) -> Result<Conditional, Fault> {
-        let news = if health.is_some() { ", health = :health" } else { "" };
+        let set_health = if health.is_some() { ", health = :health" } else { "" };
         let mut update = self
             .client
             .update_item()
@@ -206,7 +196,7 @@ impl IntegrationsTable {
             .set_key(Some(item_key(used.organization_id, used.id)))
             .update_expression(format!(
                 "SET enabled = :false, disabled_reason = :reason, disabled_at = :now, updated_at = :now, \
-                 version = version + :one{news}"
+                 version = version + :one{set_health}"
             ))
             .condition_expression("version = :used")
             .expression_attribute_values(":false", AttributeValue::Bool(false))
@@ -222,8 +212,8 @@ impl IntegrationsTable {
     }
 }
 
-/// Whether two items are the same version of an integration, made by the same change: changes that are made at once differ in
-/// what they change, in their sealed values, or in time. Health is no part of a version.
+/// Whether two items are the same version of an integration, made by the same change. Concurrent changes differ in what
+/// they change, in their sealed values, or in time. Health is not part of a version.
 fn is_same_version(mut found: Item, mut written: Item) -> bool {
     found.remove("health");
     written.remove("health");
@@ -276,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_known_again_whatever_was_noted_of_its_health() {
+    fn a_version_is_recognized_whatever_its_health() {
         check(true, |_| {});
         check(true, |found| found.health = Some(Health::Healthy { since: Timestamp::UNIX_EPOCH, slow: 0 }));
         check(false, |found| found.version = 3);

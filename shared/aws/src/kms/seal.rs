@@ -1,4 +1,4 @@
-//! AES-256-GCM over one value, bound to its owner and place.
+//! Encrypts single values with AES-256-GCM, each bound to its owner and slot.
 
 use domain::integration::secrets::{Owner, Slot};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -11,15 +11,16 @@ pub const DATA_KEY_BYTES: usize = 32;
 /// A decrypted data key; zeroed when dropped.
 pub type DataKey = Zeroizing<[u8; DATA_KEY_BYTES]>;
 
-/// 96 bits that must never repeat under one data key. Random ones do not within the few dozen values a key ever seals.
+/// 96 bits that must never repeat under one data key. A key seals a few dozen values at most, so random nonces do not
+/// repeat.
 pub type SealNonce = [u8; NONCE_LEN];
 
-/// A sealed value that does not open: it was altered, moved, or sealed under another key.
+/// A sealed value that cannot be opened: it was altered, moved, or sealed under another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a sealed value does not open under its integration's key")]
+#[error("a sealed value cannot be opened with its integration's key")]
 pub struct UnsealError;
 
-/// Seals a value: nonce, ciphertext and tag in one.
+/// Seals a value. The result is nonce, ciphertext and tag, one after the other.
 pub fn seal(key: &DataKey, owner: &Owner, slot: Slot<'_>, value: &str, nonce: SealNonce) -> ByteBuf {
     let mut sealed = value.as_bytes().to_vec();
     let aad = Aad::from(owner.associated_data(slot));
@@ -30,10 +31,10 @@ pub fn seal(key: &DataKey, owner: &Owner, slot: Slot<'_>, value: &str, nonce: Se
     ByteBuf::from(sealed)
 }
 
-/// Opens what [`seal`] made for the same owner and place.
+/// Opens what [`seal`] returned for the same owner and slot.
 ///
 /// # Errors
-/// [`UnsealError`], without any hint at why.
+/// [`UnsealError`], which does not say why.
 pub fn open(key: &DataKey, owner: &Owner, slot: Slot<'_>, sealed: &[u8]) -> Result<Zeroizing<String>, UnsealError> {
     let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(UnsealError)?;
     let mut buffer = Zeroizing::new(ciphertext.to_vec());
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_for_its_owner_and_place_alone() {
+    fn a_sealed_value_opens_only_for_its_owner_and_slot() {
         let sealed = seal(&key(1), &owner(1), Slot::Header("authorization"), "Bearer x", [7; 12]);
         assert!(!sealed.windows(6).any(|part| part == b"Bearer"));
         let open_as = |key: &DataKey, owner: &Owner, slot| open(key, owner, slot, &sealed).map(|v| v.to_string());
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotated_secret_opens_in_the_previous_ones_place() {
+    fn a_rotated_secret_opens_in_the_previous_ones_slot() {
         let sealed = seal(&key(1), &owner(1), Slot::SigningSecret, "s3cret", [7; 12]);
         let opened = open(&key(1), &owner(1), Slot::PreviousSigningSecret, &sealed).unwrap();
         assert_eq!(opened.as_str(), "s3cret");

@@ -1,7 +1,7 @@
-//! Opening and sealing an integration's secrets: KMS guards the data key, the data key the values.
+//! Opens and seals integrations' secrets. KMS encrypts the data key, and the data key the values.
 //!
-//! What was opened is kept in memory by integration and version, so that a warm function asks KMS nothing; it is zeroed
-//! when dropped.
+//! Opened secrets are cached in memory by integration and version, so that a warm function need not call KMS. They are
+//! zeroed when dropped.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -24,10 +24,10 @@ use zeroize::{Zeroize, Zeroizing};
 use super::seal::{DATA_KEY_BYTES, DataKey, UnsealError, open, seal};
 use crate::fault::Fault;
 
-/// How many integrations' secrets are kept in memory. At a few hundred bytes each, well below a megabyte.
-const KEPT: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
+/// How many integrations' secrets are cached. At a few hundred bytes each, they take well below a megabyte.
+const CACHE_SIZE: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
-/// An integration's secrets in clear.
+/// An integration's secrets in plain text.
 #[derive(Clone, Debug, Default)]
 pub struct OpenSecrets {
     pub signing: Option<SigningSecrets>,
@@ -40,49 +40,50 @@ type Opening = OnceCell<Result<Arc<OpenSecrets>, Fault>>;
 #[derive(Debug)]
 pub struct Vault {
     client: Client,
-    /// A cell each, so that a batch that needs the same secrets at once asks KMS once. One that holds a fault is out of
-    /// the cache: only those who waited for it share that.
+    /// A cell for each, so that a batch that needs the same secrets concurrently calls KMS once. A cell with a fault is
+    /// removed: only the callers that were already waiting for it share the fault.
     opened: Mutex<LruCache<(IntegrationId, u64), Arc<Opening>>>,
 }
 
 impl Vault {
     pub fn new(client: Client) -> Self {
-        Self { client, opened: Mutex::new(LruCache::new(KEPT)) }
+        Self { client, opened: Mutex::new(LruCache::new(CACHE_SIZE)) }
     }
 
-    /// The secrets of an integration, from memory if this version was opened before. Whoever asks while it is being opened
-    /// waits for that. One that has none costs nothing.
+    /// The secrets of an integration, from the cache if this version was opened before. Concurrent callers share one
+    /// call to KMS. An integration without secrets needs none.
     ///
     /// # Errors
-    /// [`Fault`] when KMS fails, or the values are not what was sealed for this integration.
+    /// [`Fault`] when KMS fails, or a value was not sealed for this integration or is no longer valid.
     pub async fn open(&self, integration: &Integration) -> Result<Arc<OpenSecrets>, Fault> {
         let Some(sealed) = &integration.secrets else {
             return Ok(Arc::default());
         };
-        let name = (integration.id, integration.version);
+        let key = (integration.id, integration.version);
         let cache = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        let opening = Arc::clone(cache().get_or_insert(name, Arc::default));
+        let opening = Arc::clone(cache().get_or_insert(key, Arc::default));
         let open = async || {
-            let opened = self.open_anew(integration, sealed).await;
+            let opened = self.open_uncached(integration, sealed).await;
             if opened.is_err() {
-                cache().pop(&name);
+                cache().pop(&key);
             }
             opened
         };
         opening.get_or_init(open).await.clone()
     }
 
-    async fn open_anew(&self, integration: &Integration, sealed: &SealedSecrets) -> Result<Arc<OpenSecrets>, Fault> {
+    async fn open_uncached(
+        &self,
+        integration: &Integration,
+        sealed: &SealedSecrets,
+    ) -> Result<Arc<OpenSecrets>, Fault> {
         let owner = Owner { organization: integration.organization_id, integration: integration.id };
         let key = self.decrypt(&owner, &sealed.data_key).await?;
         Ok(Arc::new(open_all(&key, &owner, sealed)?))
     }
 
-    /// Seals an integration's secrets, all of them, under a new data key. `None` when there are none. `kms_key` is the
+    /// Seals all of an integration's secrets under a new data key. `None` when there are none. `kms_key` is the KMS
     /// key's ARN.
-    ///
-    /// # Errors
-    /// [`Fault`] when KMS fails.
     pub async fn seal(
         &self,
         kms_key: &str,
@@ -92,7 +93,7 @@ impl Vault {
         if secrets.signing.is_none() && secrets.headers.is_empty() {
             return Ok(None);
         }
-        let answer = self
+        let response = self
             .client
             .generate_data_key()
             .key_id(kms_key)
@@ -101,8 +102,8 @@ impl Vault {
             .send()
             .await
             .map_err(Fault::of("GenerateDataKey"))?;
-        let key = data_key(answer.plaintext)?;
-        let data_key = ByteBuf::from(answer.ciphertext_blob.ok_or(UnsealError)?.into_inner());
+        let key = data_key(response.plaintext)?;
+        let data_key = ByteBuf::from(response.ciphertext_blob.ok_or(UnsealError)?.into_inner());
         let seal_at = |slot, value: &str| seal(&key, owner, slot, value, random());
         let current = secrets.signing.as_ref().map(|signing| &signing.current);
         let previous = secrets.signing.as_ref().and_then(|signing| signing.previous.as_ref());
@@ -125,7 +126,7 @@ impl Vault {
     }
 
     async fn decrypt(&self, owner: &Owner, data_key_blob: &[u8]) -> Result<DataKey, Fault> {
-        let answer = self
+        let response = self
             .client
             .decrypt()
             .ciphertext_blob(Blob::new(data_key_blob))
@@ -133,18 +134,18 @@ impl Vault {
             .send()
             .await
             .map_err(Fault::of("Decrypt"))?;
-        data_key(answer.plaintext)
+        data_key(response.plaintext)
     }
 }
 
 /// Random bytes from the operating system.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
     bytes
 }
 
-/// The encryption context: KMS gives the data key only to who names the same owner, and logs the name.
+/// The encryption context: KMS decrypts the data key only for a caller that gives the same owner, and logs the owner.
 fn context(owner: &Owner) -> HashMap<String, String> {
     HashMap::from([
         ("organization_id".to_owned(), owner.organization.to_string()),
@@ -187,9 +188,9 @@ mod tests {
     use super::*;
     use domain::ids::OrganizationId;
 
-    /// As items have them whose secrets were set when shorter ones could be.
+    /// Shorter secrets were accepted once, and are still stored.
     #[test]
-    fn what_was_accepted_once_still_opens_and_signs() {
+    fn secrets_that_were_once_accepted_still_open_and_sign() {
         let key = DataKey::new([1; DATA_KEY_BYTES]);
         let owner = Owner {
             organization: OrganizationId::new(1).unwrap(),

@@ -1,4 +1,4 @@
-//! One attempt's request, sent and watched; and what it tells of its endpoint.
+//! Makes one attempt, and records what it shows about the endpoint's health.
 
 use std::pin::pin;
 
@@ -14,24 +14,24 @@ use jiff::Timestamp;
 use sender::Exchange;
 use tokio::time::{sleep, timeout};
 
-use super::{Runner, attempt_made};
+use super::{Runner, build_attempt};
 use crate::dynamodb::integrations_table::HealthUpdate;
 use crate::fault::Fault;
 use crate::kms::vault::OpenSecrets;
 use crate::log;
 
-/// An attempt that was made.
+/// An attempt that is over.
 pub(super) struct FinishedAttempt {
     pub(super) attempt: Attempt,
     pub(super) exchange: Exchange,
     speed: Speed,
-    /// The endpoint's health as it was seen last.
+    /// The endpoint's health as last read or written.
     pub(super) health: Option<Health>,
     pub(super) health_recording: HealthRecording,
     pub(super) ended_at: Timestamp,
 }
 
-/// Whether what an attempt tells of its endpoint is noted.
+/// Whether an attempt's outcome is already part of the endpoint's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HealthRecording {
     Pending,
@@ -39,18 +39,19 @@ pub(super) enum HealthRecording {
 }
 
 impl FinishedAttempt {
-    /// What it shows of its endpoint, now that it is over.
+    /// What the attempt shows about its endpoint.
     pub(super) fn observation(&self) -> Observation<'_> {
         Observation::Over { outcome: &self.exchange.outcome, speed: self.speed }
     }
 }
 
 impl Runner {
-    /// Sends the request. While it goes unanswered for long, that is noted: the next alerts need not wait for its end.
+    /// Sends the request. If no response arrives for a while, records that right away, so that the next alerts already
+    /// go by the slow lane.
     ///
     /// # Errors
-    /// [`Fault`] says that nothing was sent.
-    pub(super) async fn make(
+    /// On a [`Fault`] nothing was sent.
+    pub(super) async fn make_attempt(
         &self,
         integration: &Integration,
         secrets: &OpenSecrets,
@@ -68,40 +69,40 @@ impl Runner {
                 .update_health(integration, integration.health.clone(), Observation::Unanswered, Timestamp::now())
                 .await
         });
-        let (exchange, noted) = tokio::select! {
+        let (exchange, update) = tokio::select! {
             biased;
-            // What was being noted is given up: nobody waits for it.
+            // An update that is still under way is dropped; it is not worth waiting for.
             exchange = &mut request => (exchange?, None),
-            noted = &mut unanswered => (request.await?, Some(noted)),
+            update = &mut unanswered => (request.await?, Some(update)),
         };
-        let (speed, health) = match noted {
+        let (speed, health) = match update {
             Some(Ok(HealthUpdate::Recorded(health))) => (Speed::SlowAndRecorded, health),
-            // It is noted at its end instead.
+            // It is recorded when the attempt has ended.
             Some(Ok(HealthUpdate::Conflict(health))) => (Speed::Slow, health),
             Some(Ok(HealthUpdate::Superseded) | Err(_)) | None => (Speed::Slow, integration.health.clone()),
         };
-        // All that took longer was the answer's body.
+        // Only the response body took longer than that.
         let speed = if exchange.duration < slow_threshold { Speed::Quick } else { speed };
-        let attempt = attempt_made(&exchange, record.attempt, started_at, record.freshness());
+        let attempt = build_attempt(&exchange, record.attempt, started_at, record.freshness());
         let health_recording = HealthRecording::Pending;
         Ok(FinishedAttempt { attempt, exchange, speed, health, health_recording, ended_at: Timestamp::now() })
     }
 
-    /// Notes what an attempt that is over tells of its endpoint, in what is left of the invocation's time. The next one
-    /// notes it as well; no delivery depends on it.
+    /// Records what the attempt shows about its endpoint, within the invocation's remaining time. A failure is only
+    /// logged: the next attempt records the health anyway, and no delivery depends on it.
     pub(super) async fn record_outcome_health(
         &self,
         integration: &Integration,
-        made: &FinishedAttempt,
+        finished: &FinishedAttempt,
         key: DeliveryKey,
         deadline: Deadline,
     ) {
-        if made.health_recording == HealthRecording::Done {
+        if finished.health_recording == HealthRecording::Done {
             return;
         }
-        let observed =
-            self.integrations.update_health(integration, made.health.clone(), made.observation(), made.ended_at);
-        let fault = match timeout(deadline.remaining_before_response(Timestamp::now()), observed).await {
+        let (health, observation) = (finished.health.clone(), finished.observation());
+        let update = self.integrations.update_health(integration, health, observation, finished.ended_at);
+        let fault = match timeout(deadline.remaining_before_response(Timestamp::now()), update).await {
             Ok(Ok(_)) => return,
             Ok(Err(fault)) => fault,
             Err(_elapsed) => Fault::NoTimeLeft,

@@ -1,4 +1,4 @@
-//! Each command of the worker's program, done.
+//! Carries out each command of the worker.
 
 use std::sync::Arc;
 
@@ -22,26 +22,26 @@ use crate::kms::vault::OpenSecrets;
 use crate::log;
 use crate::scheduler::DueAttempt;
 
-/// A message being carried out: what the program's commands are about, and what they brought.
+/// A message that is being processed, with the results of the commands so far.
 pub(super) struct Run<'a> {
     pub(super) task: &'a Task<'a>,
     pub(super) action: Action<'a>,
     job: Job,
-    /// The delivery as it was found or written last.
+    /// The delivery as last read or written.
     record: Option<Box<Record>>,
     secrets: Option<Arc<OpenSecrets>>,
     body: Option<Bytes>,
-    pub(super) made: Option<FinishedAttempt>,
-    /// What failed last.
+    pub(super) finished: Option<FinishedAttempt>,
+    /// The first failure.
     pub(super) failed: Option<Fault>,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(task: &'a Task<'a>, action: Action<'a>, job: Job) -> Self {
-        Self { task, action, job, record: None, secrets: None, body: None, made: None, failed: None }
+        Self { task, action, job, record: None, secrets: None, body: None, finished: None, failed: None }
     }
 
-    /// The integration, for commands that only a delivery to an endpoint comes to.
+    /// The integration, for commands that only occur when a delivery is sent.
     pub(super) fn integration(&self) -> Result<&'a Integration, Fault> {
         match self.action {
             Action::Send(integration, _) => Ok(integration),
@@ -56,13 +56,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The write that a command is.
+    /// The write that a command stands for.
     fn write(&self, command: Command) -> Result<(Condition, Transition), Fault> {
         command.write(&self.job).ok_or(Fault::UnexpectedReply)
     }
 
-    /// Takes what was found for what there is.
-    fn found(&mut self, record: Option<Box<Record>>) -> Result<Found, Fault> {
+    /// Remembers the record that was found, and checks whose it is.
+    fn accept_found(&mut self, record: Option<Box<Record>>) -> Result<Found, Fault> {
         self.record = record;
         match &self.record {
             Some(record) if record.identity.organization_id != self.task.owner() => Ok(Found::WrongOrganization),
@@ -72,7 +72,7 @@ impl<'a> Run<'a> {
     }
 
     fn refused(&mut self, record: Option<Box<Record>>) -> Result<Reply, Fault> {
-        Ok(match self.found(record)? {
+        Ok(match self.accept_found(record)? {
             Found::Ours(entry) => Reply::Refused(entry),
             Found::WrongOrganization => Reply::WrongOrganization,
         })
@@ -92,7 +92,7 @@ enum Found {
 }
 
 impl Runner {
-    /// Does what a command says. A failure of ours is kept for whoever has to know.
+    /// Carries out a command. A failure of ours becomes [`Reply::Failed`]; the fault itself is kept in `run`.
     pub(super) async fn perform(&self, run: &mut Run<'_>, command: Command) -> Reply {
         let reply = match command {
             Command::Read => self.read(run).await,
@@ -108,7 +108,7 @@ impl Runner {
             Command::Schedule { attempt, due_at } => self.schedule(run, attempt, due_at).await,
         };
         reply.unwrap_or_else(|fault| {
-            // The first is why; that a claim could not be taken back then is no news.
+            // The first one is the cause. That the claim could not be taken back afterwards adds nothing.
             run.failed.get_or_insert(fault);
             Reply::Failed
         })
@@ -116,7 +116,7 @@ impl Runner {
 
     async fn read(&self, run: &mut Run<'_>) -> Result<Reply, Fault> {
         let found = self.deliveries.find(run.task.key()).await?;
-        Ok(match run.found(found)? {
+        Ok(match run.accept_found(found)? {
             Found::Ours(entry) => Reply::Found(entry),
             Found::WrongOrganization => Reply::WrongOrganization,
         })
@@ -129,7 +129,7 @@ impl Runner {
 
     async fn store_payload(&self, run: &mut Run<'_>) -> Result<Reply, Fault> {
         let new_delivery = run.new_delivery()?;
-        if let StoredPayload::Separate(deflated) = new_delivery.kept {
+        if let StoredPayload::Separate(deflated) = new_delivery.payload {
             self.deliveries.put_payload(run.task.key(), deflated.clone(), new_delivery.expires_at).await?;
         }
         Ok(Reply::Done)
@@ -138,7 +138,7 @@ impl Runner {
     async fn create(&self, run: &mut Run<'_>, state: &State) -> Result<Reply, Fault> {
         let new_delivery = run.new_delivery()?;
         let mut record = Box::new(Record::new(new_delivery.identity.clone(), state, new_delivery.expires_at));
-        if let StoredPayload::Inline(deflated) = new_delivery.kept {
+        if let StoredPayload::Inline(deflated) = new_delivery.payload {
             record.payload = Some(deflated.clone().into());
         }
         match self.deliveries.create(record).await? {
@@ -147,7 +147,8 @@ impl Runner {
         }
     }
 
-    /// Makes a write that changes nothing but the entry. Of what is presumed to be there, the rest comes with the answer.
+    /// Makes a write that changes only the entry. The response brings the rest of the record, which was not read
+    /// before.
     async fn advance(&self, run: &mut Run<'_>, command: Command) -> Result<Reply, Fault> {
         let (from, to) = run.write(command)?;
         let write = Write { from, to, attempts: None, expires_at: None };
@@ -172,7 +173,8 @@ impl Runner {
         }
     }
 
-    /// When an attempt that was interrupted was begun, as far as the record tells: at its claim, or before that was taken back.
+    /// When an interrupted attempt began, as far as the record shows: when it was claimed or, if its claim was taken
+    /// back, the time at which it is due.
     fn begun_at(&self, record: &Record) -> Timestamp {
         let claimed_at = record.lease_until.and_then(|lease_until| lease_until.saturating_sub(self.policy.lease).ok());
         claimed_at.or(record.due_at).unwrap_or_default()
@@ -191,39 +193,39 @@ impl Runner {
         let (Some(record), Some(secrets), Some(body)) = (&run.record, &run.secrets, &run.body) else {
             return Err(Fault::UnexpectedReply);
         };
-        let made = self.make(run.integration()?, secrets, record, body.clone()).await?;
-        let asked_for = made.exchange.retry_after.as_deref();
-        let retry_after = asked_for.and_then(|value| retry_after::parse(value, made.ended_at));
-        let outcome = made.exchange.outcome.clone();
-        run.made = Some(made);
+        let finished = self.make_attempt(run.integration()?, secrets, record, body.clone()).await?;
+        let header = finished.exchange.retry_after.as_deref();
+        let retry_after = header.and_then(|value| retry_after::parse(value, finished.ended_at));
+        let outcome = finished.exchange.outcome.clone();
+        run.finished = Some(finished);
         Ok(Reply::Answered { outcome, retry_after })
     }
 
-    /// With the switch, the endpoint's health is noted too.
+    /// Records the endpoint's health in the same write.
     async fn disable(&self, run: &mut Run<'_>) -> Result<Reply, Fault> {
         let integration = run.integration()?;
-        let made = run.made.as_mut().ok_or(Fault::UnexpectedReply)?;
-        let health = Health::after(made.health.as_ref(), made.observation(), made.ended_at);
-        let disabled = self.integrations.disable(integration, DisabledReason::Gone, health.as_ref(), made.ended_at);
+        let finished = run.finished.as_mut().ok_or(Fault::UnexpectedReply)?;
+        let health = Health::after(finished.health.as_ref(), finished.observation(), finished.ended_at);
+        let disabled = self.integrations.disable(integration, DisabledReason::Gone, health.as_ref(), finished.ended_at);
         match disabled.await? {
-            // Somebody has changed it since the attempt began: then it is theirs to say whether it is on.
+            // A refusal means that the customer changed the integration since the attempt began. Their change wins.
             Conditional::Applied(()) | Conditional::Refused(()) => {}
         }
-        made.health_recording = HealthRecording::Done;
+        finished.health_recording = HealthRecording::Done;
         Ok(Reply::Done)
     }
 
     async fn record(&self, run: &mut Run<'_>, command: Command) -> Result<Reply, Fault> {
         let (from, to) = run.write(command)?;
-        let (Some(mut record), Some(made)) = (run.record.take(), &run.made) else {
+        let (Some(mut record), Some(finished)) = (run.record.take(), &run.finished) else {
             return Err(Fault::UnexpectedReply);
         };
-        record.add_attempt(made.attempt.clone());
+        record.add_attempt(finished.attempt.clone());
         let expires_at = match to {
-            Transition::Retry { due_at, .. } => self.policy.kept_until(record.expires_at, due_at),
+            Transition::Retry { due_at, .. } => self.policy.extended_expiry(record.expires_at, due_at),
             _ => None,
         };
-        // First: no delivery may wait that has no payload when it is due.
+        // Before the record is written, so that a waiting delivery always has its payload when it is due.
         if let Some(expires_at) = expires_at {
             self.deliveries.extend_payload(&record, expires_at).await?;
         }
@@ -231,25 +233,25 @@ impl Runner {
         let write = Write { from, to, attempts: Some(&attempts), expires_at };
         match self.deliveries.record_attempt(&record, &write).await? {
             Written::Applied(recorded) => {
-                log::attempt(&recorded, &made.attempt);
+                log::attempt(&recorded, &finished.attempt);
                 run.written(recorded)
             }
             Written::Refused(found) => {
                 match &found {
-                    // It was ours that was made first: only the answer to it was lost.
-                    Some(recorded) if recorded.attempts.contains(&made.attempt) => {
-                        log::attempt(recorded, &made.attempt);
+                    // Our own write had succeeded; only its response was lost.
+                    Some(recorded) if recorded.attempts.contains(&finished.attempt) => {
+                        log::attempt(recorded, &finished.attempt);
                     }
-                    _ => log::unrecorded_attempt(&record, &made.attempt),
+                    _ => log::unrecorded_attempt(&record, &finished.attempt),
                 }
                 run.refused(found)
             }
         }
     }
 
-    /// Works from the ledger's time, so that doing it again comes to the same.
+    /// Uses the due time of the ledger, so that scheduling an attempt again has the same effect.
     async fn schedule(&self, run: &Run<'_>, attempt: u32, due_at: Timestamp) -> Result<Reply, Fault> {
-        let due = DueAttempt { message: run.task.message_of(attempt), due_at };
+        let due = DueAttempt { message: run.task.message_for(attempt), due_at };
         self.scheduler.schedule(&due, Timestamp::now()).await?;
         Ok(Reply::Done)
     }

@@ -1,4 +1,4 @@
-//! One attempt's request, made and sent: by the same rules for a delivery and for the Test button.
+//! Builds, signs and sends one attempt's request, in the same way for deliveries and for the Test button.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,36 +32,36 @@ impl Dispatch {
         &self.vault
     }
 
-    /// What an integration's requests are signed with, and its headers.
+    /// An integration's signing secrets and headers.
     ///
     /// # Errors
-    /// [`Fault`] when KMS fails or what is sealed does not open.
+    /// As [`Vault::open`].
     pub async fn secrets(&self, integration: &Integration) -> Result<Arc<OpenSecrets>, Fault> {
         self.vault.open(integration).await
     }
 
-    /// The URL of an integration, if requests may be sent there as far as its text tells.
+    /// The URL of an integration. Only its text is checked; its host's addresses are checked when a request is sent.
     ///
     /// # Errors
-    /// The outcome that stands for why not.
+    /// The [`Outcome`] of an attempt to a URL that is not allowed.
     pub fn url(&self, integration: &Integration) -> Result<EndpointUrl, Outcome> {
         EndpointUrl::parse(&integration.url, self.sender.allowed_networks()).map_err(Outcome::from)
     }
 
-    /// Looks whether a URL's host is one that requests may be sent to, without sending any.
+    /// Checks, without sending a request, whether requests may be sent to a URL's host.
     pub async fn vet_host(&self, url: &EndpointUrl) -> HostVetting {
         self.sender.vet_host(url).await
     }
 
-    /// Reads a URL that an integration is to have.
+    /// Parses the URL of a new or changed integration.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the URL.
     pub fn read_url(&self, text: &str) -> Result<EndpointUrl, domain::endpoint::url::InvalidUrl> {
         EndpointUrl::parse(text, self.sender.allowed_networks())
     }
 
-    /// The request, signed.
+    /// Builds and signs the request.
     pub fn request(
         integration: &Integration,
         secrets: &OpenSecrets,
@@ -76,7 +76,7 @@ impl Dispatch {
     /// Makes one attempt.
     ///
     /// # Errors
-    /// [`Fault`] when this machine could not try.
+    /// [`Fault::CannotSend`] when this machine could not open a connection.
     pub async fn send(
         &self,
         integration: &Integration,
@@ -90,10 +90,10 @@ impl Dispatch {
         }
     }
 
-    /// Makes one attempt over a connection of its own, and tells how long each phase took.
+    /// Makes one attempt over a new connection, and measures how long each phase took.
     ///
     /// # Errors
-    /// [`Fault`] when this machine could not try.
+    /// As [`Dispatch::send`].
     pub async fn probe(&self, integration: &Integration, request: OutgoingRequest) -> Result<Probe, Fault> {
         match self.url(integration) {
             Ok(url) => Ok(self.sender.probe(&url, request).await?),
@@ -106,8 +106,8 @@ fn not_sent(outcome: Outcome) -> Exchange {
     Exchange { outcome, duration: Duration::ZERO, retry_after: None, excerpt: None }
 }
 
-/// The attempt that came of an exchange, as the ledger remembers it.
-pub fn attempt_made(exchange: &Exchange, number: u32, started_at: Timestamp, freshness: Freshness) -> Attempt {
+/// Describes an exchange as an attempt, in the form that the ledger stores.
+pub fn build_attempt(exchange: &Exchange, number: u32, started_at: Timestamp, freshness: Freshness) -> Attempt {
     let outcome = &exchange.outcome;
     Attempt {
         number,

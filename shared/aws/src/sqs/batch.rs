@@ -1,4 +1,4 @@
-//! Lifting a function of one message to a batch: every message is a task of its own, and answers for itself alone.
+//! Processes a batch of messages: each in a task of its own, so that one's failure or panic does not affect the others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use crate::log;
 use crate::sqs::queues::{DeadLetterQueue, SourceQueues};
 use crate::sqs::received::Received;
 
-/// The queues that a function's messages come from, and where those go that no retry mends.
+/// A function's source queues, and the dead-letter queue for messages that no retry can help.
 #[derive(Debug)]
 pub struct Inbox {
     sources: SourceQueues,
     dead_letters: DeadLetterQueue,
 }
 
-/// What became of a message.
+/// The result of processing a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// It may be deleted.
     Acknowledged,
-    GivenBack,
+    Returned,
 }
 
 impl Inbox {
@@ -38,16 +38,16 @@ impl Inbox {
     /// Sends a message to the dead-letter queue, with what is wrong with one of its fields, and logs that.
     ///
     /// # Errors
-    /// As [`DeadLetterQueue::bury`].
+    /// As [`DeadLetterQueue::send`].
     pub async fn dead_letter(&self, message: &Received, field: &str, error: &str) -> Result<(), Fault> {
         self.dead_letters.send(message, Some(field), error).await?;
         log::dead_lettered(&message.id, Some(field), error);
         Ok(())
     }
 
-    /// Handles every message of a batch, all at once. The answer names those that go back to their queue: whose handling
-    /// ended in a fault, or panicked. Each is hidden as long as [`return_to_queue`] says from the moment on that its handling
-    /// ended, however long its neighbours take.
+    /// Processes all messages of a batch concurrently. The response names those that return to their queue because
+    /// processing them ended in a fault or a panic. [`return_to_queue`] decides for how long each is hidden there,
+    /// counted from the moment its own processing ended, however long the others take.
     pub async fn each_message<H, F>(
         self: &Arc<Self>,
         event: SqsEvent,
@@ -63,11 +63,11 @@ impl Inbox {
         for message in event.records {
             let message = Arc::new(Received::from(message));
             let handled = handle(Arc::clone(&message));
-            let (inbox, its) = (Arc::clone(self), Arc::clone(&message));
+            let (inbox, received) = (Arc::clone(self), Arc::clone(&message));
             let task = tasks.spawn(async move {
                 match handled.await {
                     Ok(()) => End::Acknowledged,
-                    Err(fault) => inbox.return_for(&its, &fault, deadline).await,
+                    Err(fault) => inbox.return_message(&received, &fault, deadline).await,
                 }
             });
             messages.insert(task.id(), message);
@@ -79,13 +79,13 @@ impl Inbox {
                 Err(panic) => {
                     let message = messages.remove(&panic.id());
                     if let Some(message) = &message {
-                        self.return_for(message, &Fault::Panicked, deadline).await;
+                        self.return_message(message, &Fault::Panicked, deadline).await;
                     }
-                    (message, End::GivenBack)
+                    (message, End::Returned)
                 }
             };
-            if let (Some(message), End::GivenBack) = (message, end) {
-                // The record's own id to the letter: SQS takes an unknown one for "all done".
+            if let (Some(message), End::Returned) = (message, end) {
+                // Exactly the record's own id: with an unknown one, the whole batch would count as processed.
                 let mut failure = BatchItemFailure::default();
                 failure.item_identifier.clone_from(&message.id);
                 response.batch_item_failures.push(failure);
@@ -94,14 +94,15 @@ impl Inbox {
         response
     }
 
-    /// Returns a message whose handling ended in a fault.
-    async fn return_for(&self, message: &Received, fault: &Fault, deadline: Deadline) -> End {
+    /// Returns a message to its queue after a fault, or sends it to the dead-letter queue if it has been failing for
+    /// too long.
+    async fn return_message(&self, message: &Received, fault: &Fault, deadline: Deadline) -> End {
         let now = Timestamp::now();
         let receives = Receives { count: message.receive_count, first_at: message.first_received_at.unwrap_or(now) };
         let time = deadline.remaining_before_response(now);
         match return_to_queue(fault.cause(), receives, now) {
             Return::DeadLetter => {
-                let error = format!("A fault of ours was not over within an hour: {fault}.");
+                let error = format!("A failure of our own was not over within an hour: {fault}.");
                 if let Ok(Ok(())) = timeout(time, self.dead_letters.send(message, None, &error)).await {
                     log::dead_lettered(&message.id, None, &error);
                     return End::Acknowledged;
@@ -115,7 +116,7 @@ impl Inbox {
                 log::returned(&message.id, fault, is_hidden.then_some(hidden));
             }
         }
-        End::GivenBack
+        End::Returned
     }
 }
 
@@ -140,7 +141,7 @@ mod tests {
         serde_json::from_value(serde_json::json!({ "Records": records })).unwrap()
     }
 
-    /// Of queues that nobody can reach.
+    /// Its queues cannot be reached.
     fn inbox() -> Arc<Inbox> {
         let config = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::v2026_01_12());
         let config = config.region(Region::from_static("us-east-1"));
@@ -154,10 +155,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fault_or_a_panic_is_its_own_messages_failure() {
+    async fn a_fault_or_a_panic_fails_only_its_own_message() {
         let messages = batch(&["good", "fault", "lasting", "panic", "fine"]);
         let inbox = inbox();
-        let answer = inbox.each_message(messages, deadline(), |message| async move {
+        let response = inbox.each_message(messages, deadline(), |message| async move {
             match message.body.as_str() {
                 "fault" => Err(Fault::Contended),
                 "lasting" => Err(Fault::PayloadMissing),
@@ -165,14 +166,14 @@ mod tests {
                 _ => Ok(()),
             }
         });
-        let failures = answer.await.batch_item_failures;
+        let failures = response.await.batch_item_failures;
         let mut failed: Vec<_> = failures.iter().map(|failure| failure.item_identifier.as_str()).collect();
         failed.sort_unstable();
         assert_eq!(failed, ["fault", "lasting", "panic"]);
     }
 
     #[tokio::test]
-    async fn a_batch_without_failures_answers_with_an_empty_list() {
+    async fn the_response_of_a_batch_without_failures_is_empty() {
         let response = inbox().each_message(batch(&["a", "b"]), deadline(), |_| async { Ok(()) }).await;
         assert_eq!(serde_json::to_string(&response).unwrap(), r#"{"batchItemFailures":[]}"#);
     }

@@ -1,4 +1,4 @@
-//! Sending to the queues.
+//! Sends messages, and changes how long a received one is hidden.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use domain::delivery::retry_message::RetryMessage;
 use crate::fault::Fault;
 use crate::sqs::received::Received;
 
-/// The most messages that SQS takes in one batch.
+/// The most messages that SQS accepts in one batch.
 pub const BATCH: usize = 10;
 
-/// A queue of retry messages: due attempts, or the slow lane's first ones.
+/// A queue of retry messages: the retry queue or the slow lane's.
 #[derive(Clone, Debug)]
 pub struct RetryMessages {
     client: Client,
@@ -27,7 +27,7 @@ impl RetryMessages {
     /// Sends one message. `delay_seconds` is 0 to 900.
     ///
     /// # Errors
-    /// [`Fault`] when SQS fails; whether the message was sent is then unknown.
+    /// On a [`Fault`] it is unknown whether the message was sent.
     pub async fn send(&self, message: &RetryMessage, delay_seconds: i32) -> Result<(), Fault> {
         self.client
             .send_message()
@@ -44,16 +44,16 @@ impl RetryMessages {
     /// Sends messages without delay, in as many batches as needed.
     ///
     /// # Errors
-    /// [`Fault`] when SQS fails or refuses one of them; which were sent is then unknown.
+    /// [`Fault`] when SQS fails or refuses one of them. It is then unknown which were sent.
     pub async fn send_all(&self, messages: &[RetryMessage]) -> Result<(), Fault> {
-        let now: Vec<_> = messages.iter().map(|&message| (message, 0)).collect();
-        self.send_each(&now).await
+        let undelayed: Vec<_> = messages.iter().map(|&message| (message, 0)).collect();
+        self.send_each(&undelayed).await
     }
 
     /// Sends messages, each with its delay of 0 to 900 seconds, in as many batches as needed.
     ///
     /// # Errors
-    /// [`Fault`] when SQS fails or refuses one of them; which were sent is then unknown.
+    /// [`Fault`] when SQS fails or refuses one of them. It is then unknown which were sent.
     pub async fn send_each(&self, messages: &[(RetryMessage, i32)]) -> Result<(), Fault> {
         for batch in messages.chunks(BATCH) {
             let mut request = self.client.send_message_batch().queue_url(&self.url);
@@ -67,8 +67,8 @@ impl RetryMessages {
                     .expect("a batch entry has an id and a body");
                 request = request.entries(entry);
             }
-            let answer = request.send().await.map_err(Fault::of("SendMessageBatch"))?;
-            if let Some(refused) = answer.failed.first() {
+            let response = request.send().await.map_err(Fault::of("SendMessageBatch"))?;
+            if let Some(refused) = response.failed.first() {
                 return Err(Fault::Aws { operation: "SendMessageBatch", code: refused.code.clone() });
             }
         }
@@ -76,12 +76,12 @@ impl RetryMessages {
     }
 }
 
-/// The tenant that SQS's fair queues take turns by, on every queue: an organization with fifty integrations is one.
+/// The message group, which is the tenant in an SQS fair queue: an organization, however many integrations it has.
 fn group(message: &RetryMessage) -> String {
     message.organization_id.to_string()
 }
 
-/// The queues that a function reads from.
+/// The queues that a function receives messages from.
 #[derive(Clone, Debug)]
 pub struct SourceQueues {
     client: Client,
@@ -93,10 +93,10 @@ impl SourceQueues {
         Self { client, urls }
     }
 
-    /// Has a message's queue hide it for so long from now on, instead of for the rest of its visibility timeout.
+    /// Hides a message for this long from now on, instead of the rest of its queue's visibility timeout.
     ///
     /// # Errors
-    /// [`Fault`] when SQS fails, or the message is of none of the queues.
+    /// [`Fault::UnknownQueue`] when the message came from none of the queues; another [`Fault`] when SQS fails.
     pub async fn set_visibility_timeout(&self, message: &Received, time: Duration) -> Result<(), Fault> {
         let name = message.queue_arn.as_deref().and_then(|arn| arn.rsplit(':').next());
         let url = self.urls.iter().find(|url| url.rsplit('/').next() == name).ok_or(Fault::UnknownQueue)?;
@@ -112,7 +112,7 @@ impl SourceQueues {
     }
 }
 
-/// A dead-letter queue: where a message goes that no retry mends.
+/// A dead-letter queue: for messages that no retry can help.
 #[derive(Clone, Debug)]
 pub struct DeadLetterQueue {
     client: Client,
@@ -124,12 +124,13 @@ impl DeadLetterQueue {
         Self { client, url }
     }
 
-    /// Lays a message to rest: its body untouched, in the group that it came with if any, so that it goes back there when
-    /// it is moved; what is wrong with it as the attributes `error` and, if it is one of its fields, `field`.
+    /// Sends a message with its body unchanged and in its group, if it has one, so that it keeps the group when it is
+    /// moved back. The attribute `error` says what is wrong with it and, if a particular field is wrong, `field` names
+    /// it.
     ///
     /// # Errors
-    /// [`Fault`] when SQS fails. A message that does not fit with its attributes fails too; it goes back to its queue,
-    /// whose redrive policy takes it as it is.
+    /// [`Fault`] when SQS fails, or when the message is too large with these attributes. Such a message returns to its
+    /// queue, whose redrive policy moves it without them.
     pub async fn send(&self, message: &Received, field: Option<&str>, error: &str) -> Result<(), Fault> {
         let mut request = self
             .client

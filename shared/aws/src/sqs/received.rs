@@ -1,4 +1,4 @@
-//! A message that a function was handed, as its handler needs it.
+//! A message that a function has received.
 
 use aws_lambda_events::event::sqs::SqsMessage;
 use jiff::Timestamp;
@@ -6,18 +6,18 @@ use jiff::Timestamp;
 /// A message of a batch.
 #[derive(Debug)]
 pub struct Received {
-    /// SQS's id of the message: names it in the log and in the batch's answer.
+    /// SQS's id of the message, for the log and the batch response.
     pub id: String,
     pub body: String,
-    /// The group that it was sent in: SQS's fair queues go by it.
+    /// The message group, which is the tenant in an SQS fair queue.
     pub group: Option<String>,
-    /// The queue that it came from.
+    /// The ARN of the queue that it came from.
     pub queue_arn: Option<String>,
-    /// How often the message was received, this time included.
+    /// How often the message has been received, including this time.
     pub receive_count: u32,
-    /// When it was received for the first time.
+    /// When it was first received.
     pub first_received_at: Option<Timestamp>,
-    /// What this receive can be changed by.
+    /// Identifies this receive when the message's visibility is changed.
     pub receipt_handle: String,
 }
 
@@ -31,7 +31,7 @@ impl From<SqsMessage> for Received {
             id: message.message_id.unwrap_or_default(),
             body: message.body.unwrap_or_default(),
             queue_arn: message.event_source_arn,
-            // Not knowing, take the careful path.
+            // Without a count, assume that it was received before, which is the safe assumption.
             receive_count: count.unwrap_or(2),
             first_received_at: first.and_then(|time| Timestamp::from_millisecond(time).ok()),
             receipt_handle: message.receipt_handle.unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The DynamoDB expressions of a delivery's moves: what is written, and on what condition.
+//! Turns a delivery's transition into DynamoDB expressions: what is written, and on what condition.
 
 use std::collections::HashMap;
 
@@ -21,8 +21,8 @@ pub(super) struct Expression {
     pub(super) values: Item,
 }
 
-/// Collects the assignments of an update, each attribute under a placeholder of its own name: `status` and others are
-/// reserved words.
+/// Collects the parts of an update. Every attribute is written as a placeholder (`#status`), because `status` and
+/// others are reserved words.
 #[derive(Default)]
 struct Assignments {
     set: Vec<String>,
@@ -69,7 +69,7 @@ impl Assignments {
             .set("due_shard", number(key.due_shard()))
     }
 
-    /// The text of [`Condition::holds`], and that the delivery is of that organization.
+    /// The expression of [`Condition::holds`], and that the delivery belongs to that organization.
     fn condition(&mut self, owner: OrganizationId, from: Condition) -> String {
         let status = match from {
             Condition::Waiting { .. } | Condition::WaitingUnmarked { .. } => Status::Waiting,
@@ -96,16 +96,16 @@ impl Assignments {
 
 const CLAIM_ATTRIBUTES: [&str; 3] = ["lease_until", "claim_id", MARK];
 
-/// Whether an attempt may be a duplicate: stays when a claim is taken back.
+/// Marks an attempt that may be a duplicate. Stays when a claim is taken back.
 const MARK: &str = "possible_duplicate";
 
 const WAIT_ATTRIBUTES: [&str; 2] = ["due_at", "due_shard"];
 
-/// The update that is a write, on condition that the delivery is still where that moves away from, and of that
-/// organization. `Write::apply` says the same of a record.
+/// The update that makes a write, on condition that the delivery is still in the state that the write leaves and
+/// belongs to that organization. `Write::apply` does the same to a record.
 ///
 /// # Errors
-/// [`Fault`] for attempts that do not become an attribute, which none does.
+/// [`Fault`] for values that cannot be serialized, which does not happen.
 pub(super) fn expression(key: DeliveryKey, owner: OrganizationId, write: &Write<'_>) -> Result<Expression, Fault> {
     let mut update = Assignments::default();
     match write.to {
