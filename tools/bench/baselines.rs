@@ -6,7 +6,7 @@ use crate::testbed::Testbed;
 use crate::worker::Program;
 use anyhow::{Result, bail};
 
-/// The baselines, as `tools/bench.sh` installs them.
+/// The baselines, as `tools/install_bench.sh` installs them.
 ///
 /// # Errors
 /// When they are not installed.
