@@ -64,7 +64,7 @@ test('responses and payloads are text', async ({ integration, page, user, receiv
 test('a test whose answer is hostile is text', async ({ integration, page, receiver }) => {
   receiver.answer = [200, HOSTILE.join('\n')];
   await page.getByRole('button', { name: 'Test' }).click();
-  const response = page.getByRole('region', { name: "The response's beginning" });
+  const response = page.getByRole('region', { name: 'Start of the response' });
   for (const text of HOSTILE) await expect(response).toContainText(text);
   await expect(log(page)).toBeVisible();
 });

@@ -5,7 +5,7 @@ import { reachable, toTheApi } from './stack.js';
 
 test('a new organization is told what a webhook is', async ({ signedIn: page }) => {
   await expect(page.getByRole('heading', { name: 'Custom Webhook' })).toBeVisible();
-  await expect(page.getByText('A webhook is an address of yours')).toBeVisible();
+  await expect(page.getByText('A webhook is a URL of yours')).toBeVisible();
   await page.getByRole('link', { name: 'Add your first webhook' }).click();
   await expect(page.getByRole('heading', { name: 'Add a custom webhook' })).toBeVisible();
 });
@@ -181,7 +181,7 @@ test('puts edits on top of what somebody else has saved meanwhile', async ({
   await page.getByLabel('Value of header 1').fill('a-value-of-mine');
   await callApi('PATCH', `integrations/${integration}`, { name: 'Theirs', method: 'PUT' });
   await page.getByRole('button', { name: 'Save' }).click();
-  await page.getByRole('button', { name: 'Load it as it is now' }).click();
+  await page.getByRole('button', { name: 'Load the current version' }).click();
   // The other user's changes stay, and a conflict is shown.
   await expect(page.getByLabel('HTTP Method')).toHaveValue('PUT');
   await expect(page.getByLabel('Name', { exact: true })).toHaveValue('Mine');
@@ -224,7 +224,7 @@ test('asks for header values again when the URL leads elsewhere, at the fields',
   await expect(url).toHaveAccessibleDescription(/another scheme, host or port/);
   await expect(asked).toBeVisible();
   await expect(first).toHaveAttribute('required');
-  await expect(first).toHaveAttribute('placeholder', '••••lace, write it again');
+  await expect(first).toHaveAttribute('placeholder', '••••lace, enter it again');
 
   // Some are missing: the API says which one, and its message is shown.
   await second.fill('a-value-for-the-new-place-9876');
@@ -255,12 +255,12 @@ test('header values that were written for one place are not saved for another', 
   await page.getByLabel('Value of header 1').fill('a-value-of-mine');
   await callApi('PATCH', `integrations/${id}`, { url: 'http://127.0.0.1:1024/theirs' });
   await page.getByRole('button', { name: 'Save' }).click();
-  await page.getByRole('button', { name: 'Load it as it is now' }).click();
-  await expect(page.getByRole('status')).toContainText('The URL leads elsewhere now.');
+  await page.getByRole('button', { name: 'Load the current version' }).click();
+  await expect(page.getByRole('status')).toContainText('The URL now has another scheme, host or port.');
   await expect(page.getByLabel('Webhook URL')).toHaveValue('http://127.0.0.1:1024/theirs');
   await expect(page.getByLabel('Value of header 1')).toHaveValue('');
   await page.getByRole('button', { name: 'Save' }).click();
-  await expect(page.getByLabel('Value of header 1')).toHaveAccessibleDescription(/Write this value again/);
+  await expect(page.getByLabel('Value of header 1')).toHaveAccessibleDescription(/Enter this value again/);
   await page.getByLabel('Value of header 1').fill('a-value-for-their-place');
   await page.getByRole('button', { name: 'Save' }).click();
   await expect(page.getByRole('region', { name: 'Configuration' })).toContainText('x-mine');
@@ -373,13 +373,13 @@ test('an answer that cannot be read is told, and a view that breaks as well', as
     route.fulfill({ status: 200, contentType: 'text/html', body: '<h1>Proxy</h1>' }),
   );
   await page.reload();
-  await expect(page.getByRole('alert').first()).toContainText('What the API answered cannot be read.');
+  await expect(page.getByRole('alert').first()).toContainText('The response of the API cannot be read.');
   await page.unroute(toTheApi);
   await page.route(toTheApi, (route) => route.fulfill({ status: 200, json: { items: [{}], id: 'x' } }));
   await page.reload();
-  await expect(page.getByRole('heading', { name: 'This view is broken' })).toBeVisible();
+  await expect(page.getByRole('heading', { name: 'Something went wrong' })).toBeVisible();
   await page.unroute(toTheApi);
-  await page.getByRole('button', { name: 'Load it again' }).click();
+  await page.getByRole('button', { name: 'Reload' }).click();
   await expect(page.getByRole('heading', { level: 1, name: 'Operations' })).toBeVisible();
 });
 

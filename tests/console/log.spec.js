@@ -78,7 +78,7 @@ test('while an alert goes unanswered, it is not alerts that are awaited', async 
     },
   );
   await page.reload();
-  await expect(page.locator('.title .state')).toHaveText('Awaiting an answer');
+  await expect(page.locator('.title .state')).toHaveText('Awaiting a response');
 });
 
 test('an empty log says what keeps alerts away', async ({ integration, page, callApi }) => {
@@ -89,9 +89,9 @@ test('an empty log says what keeps alerts away', async ({ integration, page, cal
     'No deliveries in the log. Only alerts that match its severities and projects are sent. Press Test to send a sample.',
   );
   await page.getByRole('switch', { name: 'Enabled' }).click();
-  await expect(empty).toContainText('It is switched off, so no alert is sent.');
+  await expect(empty).toContainText('It is switched off, so no alerts are sent.');
   await log(page).getByLabel('Status').selectOption('failed');
-  await expect(empty).toHaveText('No delivery matches.');
+  await expect(empty).toHaveText('No deliveries match.');
 });
 
 test('filters by status, event, alert and time, in the address too', async ({ integration, page, user }) => {
@@ -114,11 +114,11 @@ test('filters by status, event, alert and time, in the address too', async ({ in
   await expect(rows(page)).toHaveCount(1);
   await filters.getByRole('button', { name: 'Show all' }).click();
   await filters.getByLabel('Status').selectOption('failed');
-  await expect(log(page)).toContainText('No delivery matches.');
+  await expect(log(page)).toContainText('No deliveries match.');
   await filters.getByRole('button', { name: 'Show all' }).click();
   await filters.getByLabel('To').fill('2020-01-01T00:00');
   await filters.getByLabel('To').press('Enter');
-  await expect(log(page)).toContainText('No delivery matches.');
+  await expect(log(page)).toContainText('No deliveries match.');
 });
 
 test('a time filter waits until it is written, and means whole minutes', async ({ integration, page, user }) => {
@@ -133,7 +133,7 @@ test('a time filter waits until it is written, and means whole minutes', async (
   await to.fill('2020-01-01T10:05');
   expect(page.url()).not.toContain('to=');
   await to.blur();
-  await expect(log(page)).toContainText('No delivery matches.');
+  await expect(log(page)).toContainText('No deliveries match.');
   expect(decodeURIComponent(page.url())).toContain('to=2020-01-01T09:05:59.999Z');
   await expect(to).toHaveValue('2020-01-01T10:05');
 });
@@ -151,7 +151,7 @@ test('what is being typed into a filter is left alone by what comes in meanwhile
   await expect(alert).toHaveValue('47');
   await expect(alert).toBeFocused();
   await alert.press('Enter');
-  await expect(log(page)).toContainText('No delivery matches.');
+  await expect(log(page)).toContainText('No deliveries match.');
   await expect(alert).toBeFocused();
 });
 
@@ -210,7 +210,7 @@ test('a row that no longer matches the filter goes', async ({ integration, page,
   await log(page).getByLabel('Status').selectOption('waiting');
   await expect(rows(page)).toHaveCount(1);
   receiver.answer = [200, 'OK'];
-  await expect(log(page)).toContainText('No delivery matches.', { timeout: 40_000 });
+  await expect(log(page)).toContainText('No deliveries match.', { timeout: 40_000 });
   await expect(rows(page)).toHaveCount(0);
 });
 
@@ -221,7 +221,7 @@ test('a filter that has found nothing yet says so', async ({ integration, page }
     (route) => route.fulfill({ json: { items: [], next_cursor: 'more' } }),
   );
   await log(page).getByLabel('Status').selectOption('failed');
-  await expect(log(page)).toContainText('No delivery matches so far; older ones were not looked at yet.');
+  await expect(log(page)).toContainText('No deliveries match so far; older ones have not been searched yet.');
   await expect(page.getByRole('button', { name: 'Show older' })).toBeVisible();
 });
 
@@ -330,12 +330,12 @@ test('recovers the failed ones of a time range, after saying how many', async ({
   const dialog = page.getByRole('dialog', { name: 'Recover failed deliveries' });
   await dialog.getByLabel('To').fill('2020-01-01T00:00');
   await dialog.getByRole('button', { name: 'Count them' }).click();
-  await expect(dialog).toContainText('No failed delivery in this time range.');
+  await expect(dialog).toContainText('No failed deliveries in this time range.');
   await dialog.getByLabel('To').fill('');
   await dialog.getByRole('button', { name: 'Count them' }).click();
   await expect(dialog).toContainText('1 failed delivery in this time range.');
   await dialog.getByRole('button', { name: 'Recover 1 delivery' }).click();
-  await expect(dialog).toContainText('1 delivery is on the way again.');
+  await expect(dialog).toContainText('1 delivery is being sent again.');
   await dialog.getByRole('button', { name: 'Close' }).click();
   await expect(rows(page)).toContainText('Delivered');
 });
@@ -379,18 +379,18 @@ test('a long recovery shows how far it is, waits as long as it is told, and goes
   });
   const dialog = page.getByRole('dialog');
   await expect(dialog.getByRole('progressbar', { name: 'Recovered' })).toHaveJSProperty('value', 100);
-  await expect(dialog).toContainText('100 of 250 are on the way again.');
-  await expect(dialog).toContainText(/It goes on by itself\s+in [1-3] s/);
+  await expect(dialog).toContainText('100 of 250 are being sent again.');
+  await expect(dialog).toContainText(/Recovery continues automatically\s+in [1-3] s/);
   await expect(dialog.getByRole('alert')).toContainText('Not now');
   await page.route(toRecover, async (route) => {
     if (route.request().postDataJSON().cursor === 'two') await last;
     return route.fallback();
   });
   await dialog.getByRole('button', { name: 'Continue' }).click();
-  await expect(dialog).toContainText('198 of 250 are on the way again.');
+  await expect(dialog).toContainText('198 of 250 are being sent again.');
   go();
-  await expect(dialog).toContainText('248 deliveries are on the way again.');
-  await expect(dialog).toContainText('2 deliveries were left alone');
+  await expect(dialog).toContainText('248 deliveries are being sent again.');
+  await expect(dialog).toContainText('2 deliveries were skipped');
   const [count, first, ...others] = asked;
   // Without an end, more could be recovered than was counted.
   expect(count).toEqual({ to: expect.stringMatching(/^20.*Z$/), dry_run: true });
@@ -403,7 +403,7 @@ test('a long recovery shows how far it is, waits as long as it is told, and goes
 test('a recovery stops when its dialog is closed', async ({ integration, page }) => {
   expect(integration).toMatch(/^int_/);
   const asked = await counted(page, () => [429, { title: 'Full' }, { 'retry-after': '1' }]);
-  await expect(page.getByRole('dialog')).toContainText('It goes on by itself');
+  await expect(page.getByRole('dialog')).toContainText('Recovery continues automatically');
   await page.getByRole('button', { name: 'Stop' }).click();
   await expect(page.getByRole('dialog')).toHaveCount(0);
   const before = asked.length;
@@ -427,6 +427,6 @@ test('recovers more than one request covers', async ({ integration, page, user, 
   }).toPass({ timeout: 180_000, intervals: [3000] });
   receiver.answer = [200, 'OK'];
   await dialog.getByRole('button', { name: `Recover ${many} deliveries` }).click();
-  await expect(dialog).toContainText(`${many} deliveries are on the way again.`);
+  await expect(dialog).toContainText(`${many} deliveries are being sent again.`);
   await expect(dialog).toContainText('spread out until');
 });

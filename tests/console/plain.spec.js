@@ -3,62 +3,70 @@
 import { expect, test } from '@playwright/test';
 
 import { curl } from '../../functions/api/console/curl.js';
-import { changes, creation, draftOf, isElsewhere, mistakesIn, rebased } from '../../functions/api/console/draft.js';
+import { changes, changesOrigin, creation, draftOf, mistakesIn, rebase } from '../../functions/api/console/draft.js';
+import {
+  duration,
+  localInput,
+  localTime,
+  milliseconds,
+  parseLocal,
+  utcTime,
+  visible,
+} from '../../functions/api/console/format.js';
 import { indented, member } from '../../functions/api/console/json_text.js';
-import { lookAgain } from '../../functions/api/console/pace.js';
-import { pause } from '../../functions/api/console/watch.js';
-import { instant, inUtc, local, milliseconds, moment, shown, span } from '../../functions/api/console/words.js';
+import { backoff } from '../../functions/api/console/polling.js';
+import { refreshDelay } from '../../functions/api/console/refresh_delay.js';
 
 const check = (name, actual, expected) => test(name, () => expect(actual).toEqual(expected));
 
-check('plain text stays', shown('Größe 👩‍🔧 שלום\n\tx'), 'Größe 👩‍🔧 שלום\n\tx');
-check('directions are shown', shown('a\u202Eb\u2066c\u200F'), 'a⟨U+202E⟩b⟨U+2066⟩c⟨U+200F⟩');
+check('plain text stays', visible('Größe 👩‍🔧 שלום\n\tx'), 'Größe 👩‍🔧 שלום\n\tx');
+check('directions are shown', visible('a\u202Eb\u2066c\u200F'), 'a⟨U+202E⟩b⟨U+2066⟩c⟨U+200F⟩');
 check(
   'control characters are shown',
-  shown('a\u0000b\u001b[31m\u0085\u007f'),
+  visible('a\u0000b\u001b[31m\u0085\u007f'),
   'a⟨U+0000⟩b⟨U+001B⟩[31m⟨U+0085⟩⟨U+007F⟩',
 );
-check('what takes no room is shown', shown('a\u200bb\ufeffc\u{e0041}'), 'a⟨U+200B⟩b⟨U+FEFF⟩c⟨U+E0041⟩');
+check('what takes no room is shown', visible('a\u200bb\ufeffc\u{e0041}'), 'a⟨U+200B⟩b⟨U+FEFF⟩c⟨U+E0041⟩');
 
 check(
   'letters without ink are shown',
-  shown('\u3164\u115f\u1160\uffa0\u2800\u034f'),
+  visible('\u3164\u115f\u1160\uffa0\u2800\u034f'),
   '⟨U+3164⟩⟨U+115F⟩⟨U+1160⟩⟨U+FFA0⟩⟨U+2800⟩⟨U+034F⟩',
 );
 
 check('a tenth of a millisecond', milliseconds(0.44), '0.4 ms');
 check('milliseconds', milliseconds(12.6), '13 ms');
 check('seconds', milliseconds(30_001), '30.0 s');
-check('nothing left', span(0), '0 s');
-check('never negative', span(-5), '0 s');
-check('seconds only', span(9_400), '9 s');
-check('two units', span(3_725_000), '1 h 2 min');
-check('whole hours', span(7_200_000), '2 h');
-check('days', span(604_799_000), '6 d 23 h');
+check('nothing left', duration(0), '0 s');
+check('never negative', duration(-5), '0 s');
+check('seconds only', duration(9_400), '9 s');
+check('two units', duration(3_725_000), '1 h 2 min');
+check('whole hours', duration(7_200_000), '2 h');
+check('days', duration(604_799_000), '6 d 23 h');
 
 test('the time alone today, with the day before', () => {
   const now = new Date(2026, 10, 24, 12).getTime();
-  expect(moment(new Date(2026, 10, 24, 9, 5, 7).toISOString(), now)).toBe('09:05:07');
-  expect(moment(new Date(2026, 10, 23, 9, 5, 7).toISOString(), now)).toMatch(/23.*09:05:07/);
-  expect(moment(new Date(2025, 10, 23, 9, 5, 7).toISOString(), now)).toMatch(/2025.*09:05:07/);
+  expect(localTime(new Date(2026, 10, 24, 9, 5, 7).toISOString(), now)).toBe('09:05:07');
+  expect(localTime(new Date(2026, 10, 23, 9, 5, 7).toISOString(), now)).toMatch(/23.*09:05:07/);
+  expect(localTime(new Date(2025, 10, 23, 9, 5, 7).toISOString(), now)).toMatch(/2025.*09:05:07/);
 });
 
-check('a moment for everybody', inUtc('2025-01-10T10:23:45.678Z'), '2025-01-10 10:23:45 UTC');
-check('a minute from its first moment', instant('2025-01-10T10:23'), new Date(2025, 0, 10, 10, 23).toISOString());
+check('a moment for everybody', utcTime('2025-01-10T10:23:45.678Z'), '2025-01-10 10:23:45 UTC');
+check('a minute from its first moment', parseLocal('2025-01-10T10:23'), new Date(2025, 0, 10, 10, 23).toISOString());
 check(
   'a minute through its last',
-  instant('2025-01-10T10:23', true),
+  parseLocal('2025-01-10T10:23', true),
   new Date(2025, 0, 10, 10, 23, 59, 999).toISOString(),
 );
-check('that minute again', local(instant('2025-01-10T10:23', true)), '2025-01-10T10:23');
-check('a year that is being typed', instant('0020-01-10T10:23'), '');
-check('a year too far', instant('+020250-01-10T10:23'), '');
-check('no time', instant(''), '');
-check('garbage in the address', local('garbage'), '');
+check('that minute again', localInput(parseLocal('2025-01-10T10:23', true)), '2025-01-10T10:23');
+check('a year that is being typed', parseLocal('0020-01-10T10:23'), '');
+check('a year too far', parseLocal('+020250-01-10T10:23'), '');
+check('no time', parseLocal(''), '');
+check('garbage in the address', localInput('garbage'), '');
 
 const due = (inMs) => ({ status: 'waiting', next_attempt_at: new Date(Date.now() + inMs).toISOString() });
 const looks = (name, deliveries, quiet, expected) =>
-  test(name, () => expect(lookAgain(deliveries(), quiet) / 1000).toBeCloseTo(expected, 1));
+  test(name, () => expect(refreshDelay(deliveries(), quiet) / 1000).toBeCloseTo(expected, 1));
 looks('looks again when the next attempt is due', () => [due(7000), due(9000), { status: 'failed' }], undefined, 7);
 looks(
   'at once for what is being sent',
@@ -71,13 +79,13 @@ looks('not too seldom for what waits long', () => [due(3_600_000)], undefined, 1
 looks('for new ones', () => [due(3_600_000)], 5000, 5);
 looks('when there is none', () => [], 5000, 5);
 
-check('no pause without an error', pause(5000, 0, null), 5000);
+check('no pause without an error', backoff(5000, 0, null), 5000);
 check(
   'a longer one with each error',
-  [1, 2, 3, 9].map((failures) => pause(5000, failures, {})),
+  [1, 2, 3, 9].map((failures) => backoff(5000, failures, {})),
   [10_000, 20_000, 40_000, 60_000],
 );
-check('as long as the answer says', pause(5000, 1, { retryAfter: 120 }), 120_000);
+check('as long as the answer says', backoff(5000, 1, { retryAfter: 120 }), 120_000);
 
 check(
   'a member as it stands',
@@ -170,7 +178,7 @@ check('a header twice', mistaken({ headers: [...before.headers, header('X-A ', '
 check('no event', mistaken({ events: [] }), ['event_types']);
 
 // Merging edits with what another user has saved meanwhile.
-const onTop = (mine, theirs) => rebased(before, { ...before, ...mine }, draftOf({ ...STORED, ...theirs }));
+const onTop = (mine, theirs) => rebase(before, { ...before, ...mine }, draftOf({ ...STORED, ...theirs }));
 
 check('theirs where only they changed it', onTop({}, { name: 'Theirs' }).draft.name, 'Theirs');
 check('mine where only I changed it', onTop({ name: 'Mine' }, { url: 'https://other.example/' }).draft.name, 'Mine');
@@ -223,8 +231,8 @@ test('what I wrote for one place does not follow their URL to another', () => {
   }
 });
 
-check('another path is the same place', isElsewhere('https://a.example/1', ' https://A.example:443/2?3'), false);
-check('another port is another place', isElsewhere('https://a.example/', 'https://a.example:8443/'), true);
-check('another scheme is another place', isElsewhere('https://a.example/', 'http://a.example/'), true);
-check('another host is another place', isElsewhere('https://a.example/', 'https://a.example.evil.example/'), true);
-check('no URL is no place yet', isElsewhere('https://a.example/', 'https:/'), false);
+check('another path is the same place', changesOrigin('https://a.example/1', ' https://A.example:443/2?3'), false);
+check('another port is another place', changesOrigin('https://a.example/', 'https://a.example:8443/'), true);
+check('another scheme is another place', changesOrigin('https://a.example/', 'http://a.example/'), true);
+check('another host is another place', changesOrigin('https://a.example/', 'https://a.example.evil.example/'), true);
+check('no URL is no place yet', changesOrigin('https://a.example/', 'https:/'), false);

@@ -111,7 +111,7 @@ test('takes no code that this tab did not ask for', async ({ page }) => {
   let asked = false;
   page.on('request', (request) => (asked ||= request.url().includes('/oauth2/token')));
   await page.goto(`${CONSOLE_URL}?code=stolen&state=made-up`);
-  await expect(page.getByRole('alert')).toContainText('was not begun in this tab');
+  await expect(page.getByRole('alert')).toContainText('was not started in this tab');
   expect(new URL(page.url()).search).toBe('');
   expect(asked).toBe(false);
 });
@@ -125,7 +125,7 @@ test('tells what the issuer refuses, as text, when it was asked', async ({ page 
 
 test('shows no sentence that an address has made up', async ({ page }) => {
   await page.goto(`${CONSOLE_URL}?error=x&error_description=${encodeURIComponent('Call 0900 now')}&state=x`);
-  await expect(page.getByRole('alert')).toContainText('was not begun in this tab');
+  await expect(page.getByRole('alert')).toContainText('was not started in this tab');
   await expect(page.locator('body')).not.toContainText('0900');
 });
 
@@ -141,7 +141,7 @@ for (const [what, change] of [
     await withClaims(page, change);
     await page.goto(CONSOLE_URL);
     await passIssuer(page, user);
-    await expect(page.getByRole('alert')).toContainText('not the one that was asked for');
+    await expect(page.getByRole('alert')).toContainText('not the one that was requested');
     expect(await page.evaluate(() => sessionStorage.getItem('console.session'))).toBe(null);
   });
 }
@@ -173,7 +173,7 @@ test('says what is wrong with the sign-in service, and can be tried again', asyn
     times: 1,
   });
   await page.getByRole('button', { name: 'Sign in' }).click();
-  await expect(page.getByRole('alert')).toContainText('cannot answer at present (503)');
+  await expect(page.getByRole('alert')).toContainText('is unavailable at the moment (503)');
   await signIn(page, user);
 });
 
@@ -196,7 +196,9 @@ for (const status of [429, 500]) {
     await page.route(toIssuer('/oauth2/token'), (route) => route.fulfill({ status, json: { error: 'later' } }));
     await tamper(page, { ends: Date.now() - 1000 });
     await page.reload();
-    await expect(page.getByRole('alert')).toContainText(`The sign-in service cannot answer at present (${status}).`);
+    await expect(page.getByRole('alert')).toContainText(
+      `The sign-in service is unavailable at the moment (${status}).`,
+    );
     await page.unrouteAll();
     await page.getByRole('button', { name: 'Try again' }).click();
     await expect(page.getByRole('link', { name: 'Add', exact: true })).toBeVisible();

@@ -18,7 +18,7 @@ test('rotates with an overlap in which both secrets sign', async ({ signedIn: pa
   await expect(dialog).toHaveCount(0);
   await expect(page.locator('.secret')).not.toHaveText(old);
   const fresh = await page.locator('.secret').textContent();
-  await expect(page.locator('.overlap')).toContainText(/The previous secret signs too, until .* \(in (1 h|59 min)/);
+  await expect(page.locator('.overlap')).toContainText(/The previous secret also signs until .* \(in (1 h|59 min)/);
   await sendAlert(user.organization);
   await expect.poll(() => receiver.received.length).toBe(1);
   const [{ headers, body }] = receiver.received;
@@ -100,7 +100,7 @@ test('warns before it ends a secret that still signs', async ({ integration, pag
     return route.abort();
   });
   await rotate.click();
-  await expect(dialog).toContainText(/The secret before this one still signs until \d/);
+  await expect(dialog).toContainText(/The previous secret still signs until \d/);
   await dialog.getByRole('button', { name: 'Rotate' }).click();
   await expect(dialog.getByRole('checkbox')).toHaveAccessibleDescription(/Confirm this/);
   expect(asked).toEqual([]);
@@ -149,9 +149,9 @@ test('a new secret is brought into view and read out', async ({ signedIn: page, 
 for (const [format, sentence] of [
   [
     'whsec',
-    'replays. The first is keyed by the whole text of your signing secret, whsec_ included; the second by the bytes',
+    'replays. The key of the first is the whole text of your signing secret, whsec_ included; that of the second is',
   ],
-  ['raw', 'Both are keyed by the bytes of your signing secret. Those libraries expect base64'],
+  ['raw', 'The key of both is the text of your signing secret. Those libraries expect base64'],
 ]) {
   test(`says what the signatures of a ${format} secret are keyed by`, async ({ integration, page }) => {
     await page.route(

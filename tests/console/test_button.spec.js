@@ -15,13 +15,13 @@ test('shows what was sent and what came back, and where the time went', async ({
   await expect(sent).toContainText(`POST ${receiver.url}`);
   await expect(sent).toContainText(`X-Roboticks-Signature: ${received.headers['x-roboticks-signature']}`);
   await expect(sent).toContainText('"name": "Device Offline"');
-  await expect(result.getByRole('region', { name: "The response's beginning" })).toHaveText('{"received":true}');
+  await expect(result.getByRole('region', { name: 'Start of the response' })).toHaveText('{"received":true}');
   for (const phase of ['Connect', 'First byte']) {
     await expect(result.getByRole('definition').and(page.locator(`[data-phase="${phase}"] dd`))).toHaveText(/ m?s$/);
   }
   await expect(rows(page).first()).toContainText('test');
   await expect(page.locator('.title .state')).toBeVisible();
-  await result.getByRole('link', { name: 'See it in the log' }).click();
+  await result.getByRole('link', { name: 'View it in the log' }).click();
   await expect(page.getByRole('heading', { level: 1, name: 'Delivery' })).toBeVisible();
 });
 

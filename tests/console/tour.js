@@ -79,9 +79,9 @@ export async function tour({ page, user, receiver }, visit) {
   await page.getByLabel('Name', { exact: true }).fill('Mine');
   await page.route(toTheApi, (route) => route.fulfill(OUTDATED), { times: 1 });
   await page.getByRole('button', { name: 'Save' }).click();
-  await expect(page.getByRole('button', { name: 'Load it as it is now' })).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Load the current version' })).toBeVisible();
   await visit('outdated');
-  await page.getByRole('button', { name: 'Load it as it is now' }).click();
+  await page.getByRole('button', { name: 'Load the current version' }).click();
   await expect(page.getByText('with your changes on top')).toBeVisible();
   await visit('on-top');
 
@@ -151,7 +151,7 @@ async function recovery(page, visit) {
   await open();
   await visit('recover');
   await page.getByRole('button', { name: 'Recover 250' }).click();
-  await expect(page.getByText('It goes on by itself')).toBeVisible();
+  await expect(page.getByText('Recovery continues automatically')).toBeVisible();
   await visit('recover-waiting');
   await page.getByRole('button', { name: 'Stop' }).click();
   await page.unroute(toRecover);
@@ -161,7 +161,7 @@ async function recovery(page, visit) {
   );
   await open();
   await page.getByRole('button', { name: 'Recover 250' }).click();
-  await expect(page.getByText('are on the way again')).toBeVisible();
+  await expect(page.getByText('are being sent again')).toBeVisible();
   await visit('recover-done');
   await page.getByRole('button', { name: 'Close' }).click();
   await page.unroute(toRecover);

@@ -1,12 +1,12 @@
-// The address after `#`, which names the view that is shown.
+// The URL's fragment (the part after `#`), which names the current view.
 
-let turned = () => {};
+let notify = () => {};
 
 export const current = () => location.hash;
 
-// Calls `listener` whenever it names something else.
-export function onTurn(listener) {
-  turned = listener;
+// Calls `listener` whenever the fragment changes. Returns a function that stops that.
+export function onChange(listener) {
+  notify = listener;
   window.addEventListener('hashchange', listener);
   return () => window.removeEventListener('hashchange', listener);
 }
@@ -15,8 +15,8 @@ export function go(hash) {
   location.hash = hash;
 }
 
-// Goes there without a step to go back to.
+// Changes the fragment without adding a history entry.
 export function replace(hash) {
   history.replaceState(null, '', hash);
-  turned();
+  notify();
 }

@@ -1,15 +1,15 @@
-// The integrations API, as the page calls it. An answer is a value; what the API refuses is a `Problem` in its own
-// words; a request without an answer is `Unreached`.
+// Calls the integrations API. A refusal by the API throws a `Problem` with the API's own message; a request that got no
+// response throws `NoResponse`.
 
 import { setClock } from './clock.js';
 import * as signIn from './sign_in.js';
 
 const ROOT = new URL('integrations', new URL('.', document.baseURI));
 
-// A request that has had no answer for this long is given up: the API itself answers within 30 seconds.
+// Longer than the API takes at most, which is 30 seconds.
 const TIMEOUT_MS = 35_000;
 
-// What the API refuses, with the sentence for each field.
+// A refusal by the API, with a message for each invalid field.
 export class Problem extends Error {
   constructor(status, body, retryAfter) {
     super(body?.detail ?? body?.title ?? `The API answered ${status}.`);
@@ -18,28 +18,29 @@ export class Problem extends Error {
     this.retryAfter = retryAfter;
   }
 
-  // The sentence about that field, or about an item of its list, if there is one.
-  about(field) {
+  // The message for that field, or for an item of its list, if there is one.
+  messageFor(field) {
     return this.errors.find((error) => listOf(error.field) === field)?.message;
   }
 }
 
-// What is wrong besides the fields that are marked where they stand: all of it, the rest, or nothing.
-export function unmarked(error, isMarked) {
+// What the form has to show of an error besides the messages at its own fields: the whole error when it names no field,
+// else the messages for the other fields, if there are any.
+export function withoutFields(error, isFormField) {
   if (!error?.errors?.length) return error;
-  const others = error.errors.filter(({ field }) => !isMarked(listOf(field)));
+  const others = error.errors.filter(({ field }) => !isFormField(listOf(field)));
   return others.length ? { message: others.map(({ message }) => message).join(' ') } : null;
 }
 
-// `project_ids[2]` is a mistake of `project_ids`.
+// An error in `project_ids[2]` belongs to the field `project_ids`.
 const listOf = (field) => field.replace(/\[\d+\]$/, '');
 
-// No answer, or none that can be read: what was asked for may have been done.
-export class Unreached extends Error {}
+// No response, or an unreadable one: the request may have been carried out all the same.
+export class NoResponse extends Error {}
 
 async function call(method, path, { body, headers } = {}) {
   const send = (bearer) =>
-    fetched(ROOT.href + path, {
+    request(ROOT.href + path, {
       method,
       headers: {
         authorization: `Bearer ${bearer}`,
@@ -50,37 +51,37 @@ async function call(method, path, { body, headers } = {}) {
     });
   let bearer = await signIn.bearer();
   let answer = bearer && (await send(bearer));
-  // A token may be refused before its time: the keys or the clock of the issuer have changed, say. Once only.
+  // A token can be refused before it expires, for example when the issuer has changed its keys. Retry once with a new one.
   if (answer?.response.status === 401) {
-    bearer = await signIn.instead(bearer);
+    bearer = await signIn.replaceToken(bearer);
     answer = bearer && (await send(bearer));
     if (answer?.response.status === 401) answer = signIn.end();
   }
   if (!answer) throw new Problem(401, { detail: 'Your session has ended.' });
   const { response, text } = answer;
   setClock(response.headers.get('date'));
-  const value = parsed(text);
+  const value = parse(text);
   const retryAfter = Number(response.headers.get('retry-after')) || null;
   if (!response.ok) throw new Problem(response.status, value, retryAfter);
-  if (value === null && response.status !== 204) throw new Unreached('What the API answered cannot be read.');
+  if (value === null && response.status !== 204) throw new NoResponse('The response of the API cannot be read.');
   return { value, text, etag: response.headers.get('etag') };
 }
 
-async function fetched(url, options) {
+async function request(url, options) {
   try {
     const response = await fetch(url, { ...options, cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) });
     return { response, text: await response.text() };
   } catch (error) {
-    throw new Unreached(
+    throw new NoResponse(
       error.name === 'TimeoutError'
-        ? 'The API has not answered in time.'
+        ? 'The API did not respond in time.'
         : 'The API cannot be reached. Check your connection.',
     );
   }
 }
 
-// Integers that a number cannot hold stay as they were written.
-function parsed(text) {
+// Integers that a JavaScript number cannot represent stay text.
+function parse(text) {
   try {
     return JSON.parse(text, (_, value, context) =>
       Number.isInteger(value) && !Number.isSafeInteger(value) ? (context?.source ?? value) : value,
@@ -101,18 +102,19 @@ function query(fields) {
 export const integrations = () => call('GET', '');
 export const integration = (id) => call('GET', one(id));
 
-// `attempt` names this creation: the same one twice, after an answer was lost, creates one integration.
-export const create = (fields, attempt) => call('POST', '', { body: fields, headers: { 'idempotency-key': attempt } });
+// With the same `idempotencyKey`, a retry after a lost response does not create a second integration.
+export const create = (fields, idempotencyKey) =>
+  call('POST', '', { body: fields, headers: { 'idempotency-key': idempotencyKey } });
 
-// With an `etag`, only if nobody else changed it since.
+// With an `etag`, fails with 412 if somebody else has changed the integration since.
 export const change = (id, fields, etag) =>
   call('PATCH', one(id), { body: fields, headers: etag ? { 'if-match': etag } : {} });
 
-// `attempt` as above: the same one twice gives the same secret.
-export const rotateSecret = (id, fields, etag, attempt) =>
+// With the same `idempotencyKey`, a retry returns the same secret.
+export const rotateSecret = (id, fields, etag, idempotencyKey) =>
   call('POST', `${one(id)}/rotate-secret`, {
     body: fields,
-    headers: { 'idempotency-key': attempt, ...(etag && { 'if-match': etag }) },
+    headers: { 'idempotency-key': idempotencyKey, ...(etag && { 'if-match': etag }) },
   });
 
 export const remove = (id) => call('DELETE', one(id));

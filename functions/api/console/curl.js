@@ -1,7 +1,7 @@
-// A delivery's request as a `curl` command, without what is secret: header values are masked, and the signature is left
-// for whoever has the secret.
+// A delivery's request as a `curl` command. Header values are masked and the signature is a placeholder, since the page
+// does not know the secrets.
 
-import { masked } from './words.js';
+import { masked } from './format.js';
 
 export function curl(integration, delivery, payload) {
   const { attempts } = delivery;
@@ -14,19 +14,19 @@ export function curl(integration, delivery, payload) {
     ...(integration.has_signing_secret ? [['X-Roboticks-Signature', 'sha256=<signature>']] : []),
   ];
   return [
-    // Brackets and braces in a URL are the URL's, and no patterns of curl's.
-    `curl --globoff --request ${integration.method} ${quoted(integration.url)}`,
-    ...headers.map(([name, value]) => `--header ${quoted(`${name}: ${value}`)}`),
-    `--data-binary ${quoted(payload)}`,
+    // Without --globoff, curl would expand brackets and braces in the URL.
+    `curl --globoff --request ${integration.method} ${shellQuote(integration.url)}`,
+    ...headers.map(([name, value]) => `--header ${shellQuote(`${name}: ${value}`)}`),
+    `--data-binary ${shellQuote(payload)}`,
   ].join(' \\\n  ');
 }
 
-// As it is sent: with a capital at the beginning and after each hyphen.
+// The header name as it is sent: a capital letter at the beginning and after each hyphen.
 function onTheWire(name) {
   return name.replace(/(^|-)[a-z]/g, (start) => start.toUpperCase());
 }
 
-// In single quotes a shell takes everything as it is, but the quote itself.
-function quoted(text) {
+// In a shell, only the single quote itself needs escaping within single quotes.
+function shellQuote(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }

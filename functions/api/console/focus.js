@@ -1,11 +1,11 @@
-// Keeps the keyboard's and the screen reader's place. A control that goes away when it was pressed takes the focus with
-// it, and the browser would start from the top of the page: the heading of the part that it stood in gets it instead.
+// Keeps the position of keyboard and screen reader users. When the focused control is removed, the browser would start
+// again at the top of the page; here the heading of the section that contained it gets the focus instead.
 
-// Later than a view that has a better place for it.
+// Gives views time to move the focus themselves.
 const AFTER_VIEWS_MS = 100;
 
 export function keepFocus() {
-  // What has the focus, and all that it stands in; behind a dialog, what it was opened from.
+  // The focused element and its ancestors; for a dialog, followed by those of the control that opened it.
   let parts = [];
   let behind = [];
   document.addEventListener('focusin', ({ target }) => {

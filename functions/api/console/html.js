@@ -1,5 +1,5 @@
-// The one place that knows the libraries. Templates tagged with `html` become DOM through Preact, which writes values
-// as text and attributes, never as markup; the rest of the page imports from here.
+// The only file that imports the libraries. Preact renders templates tagged with `html`; it inserts values as text and
+// attributes, never as markup.
 
 import htm from './vendor/htm.js';
 import { h, render } from './vendor/preact.js';

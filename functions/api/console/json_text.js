@@ -1,11 +1,11 @@
-// JSON as text. A payload is shown and copied as the bytes that were sent: parsing it and writing it out again would
-// change numbers, escapes and names that occur twice.
+// Handles JSON as text. A payload is shown and copied as it was sent: parsing and serializing it would change numbers,
+// escapes and duplicate names.
 
 const STRING = /"[^"\\]*(?:\\.[^"\\]*)*"/sy;
 const OTHER = /[^\s"{}[\],:]+/y;
 
-// The pieces of a JSON text: brackets, commas, colons, strings, other values; without the space between them.
-function* pieces(text, from = 0) {
+// The tokens of a JSON text: brackets, commas, colons, strings and other values, without white space.
+function* tokens(text, from = 0) {
   for (let at = from; at < text.length; ) {
     if (/\s/.test(text[at])) {
       at += 1;
@@ -13,41 +13,41 @@ function* pieces(text, from = 0) {
     }
     const pattern = text[at] === '"' ? STRING : OTHER;
     pattern.lastIndex = at;
-    const piece = '{}[],:'.includes(text[at]) ? text[at] : (pattern.exec(text)?.[0] ?? text[at]);
-    yield { at, piece };
-    at += piece.length;
+    const token = '{}[],:'.includes(text[at]) ? text[at] : (pattern.exec(text)?.[0] ?? text[at]);
+    yield { at, token };
+    at += token.length;
   }
 }
 
-// The text of a member of the outermost object, as it stands there; undefined when there is none.
+// The text of a member of the outermost object, unchanged; undefined when there is none.
 export function member(text, name) {
   let depth = 0;
   let label = null;
   let start = null;
-  for (const { at, piece } of pieces(text)) {
-    const ends = (piece === ',' && depth === 1) || (piece === '}' && depth === 1);
+  for (const { at, token } of tokens(text)) {
+    const ends = (token === ',' && depth === 1) || (token === '}' && depth === 1);
     if (ends && start !== null) return text.slice(start, at).trim();
-    if (piece === '}' || piece === ']') depth -= 1;
-    if (depth === 1 && piece === ':' && label === JSON.stringify(name)) start = at + 1;
-    if (depth === 1 && piece.startsWith('"')) label = piece;
-    if (piece === '{' || piece === '[') depth += 1;
+    if (token === '}' || token === ']') depth -= 1;
+    if (depth === 1 && token === ':' && label === JSON.stringify(name)) start = at + 1;
+    if (depth === 1 && token.startsWith('"')) label = token;
+    if (token === '{' || token === '[') depth += 1;
   }
   return undefined;
 }
 
-// The same values on lines of their own, indented by two spaces.
+// The same tokens, one value a line, indented by two spaces.
 export function indented(text) {
   let depth = 0;
   let before = '';
   let result = '';
-  for (const { piece } of pieces(text)) {
-    const closes = piece === '}' || piece === ']';
+  for (const { token } of tokens(text)) {
+    const closes = token === '}' || token === ']';
     if (closes) depth -= 1;
     const opened = before === '{' || before === '[';
     if (before === ',' || opened !== closes) result += `\n${'  '.repeat(depth)}`;
-    result += piece === ':' ? ': ' : piece;
-    if (piece === '{' || piece === '[') depth += 1;
-    before = piece;
+    result += token === ':' ? ': ' : token;
+    if (token === '{' || token === '[') depth += 1;
+    before = token;
   }
   return result;
 }

@@ -1,6 +1,6 @@
-// Where the page starts: signing in, the address, and which view it shows.
+// The entry point: finishes signing in and shows the view that the URL names.
 //
-// The address after `#` names the view, so that every view can be linked to and the server has one page to serve:
+// The view is named by the URL's fragment, so that every view has a link and the server serves a single page:
 //   #/                                          all integrations
 //   #/add                                       a new one
 //   #/integrations/<id>                         one, with its log; filters follow as a query
@@ -8,18 +8,18 @@
 //   #/integrations/<id>/deliveries/<id>
 
 import * as address from './address.js';
+import { Loading } from './components.js';
 import { keepFocus } from './focus.js';
 import { html, render, useEffect, useErrorBoundary, useRef, useState } from './html.js';
-import { Loading } from './parts.js';
+import { forgetAll } from './polling.js';
 import * as signIn from './sign_in.js';
 import { Delivery } from './views/delivery.js';
 import { Integration } from './views/integration.js';
 import { IntegrationForm } from './views/integration_form.js';
 import { Integrations } from './views/integrations.js';
 import { Welcome } from './views/welcome.js';
-import { forgetAll } from './watch.js';
 
-// Nothing else is an id: what was made up, `..` for one, is not asked for.
+// Anything else is not an id and is not sent to the API, for example `..`.
 const INTEGRATION = /^int_\w+$/;
 const DELIVERY = /^dlv_\w+$/;
 
@@ -29,61 +29,62 @@ function viewAt(hash) {
   const [first, id, third, deliveryId] = parts;
   if (parts.length === 0) return html`<${Integrations} />`;
   if (path === 'add') return html`<${IntegrationForm} key="add" />`;
-  if (first !== 'integrations' || !INTEGRATION.test(id)) return html`<${Nowhere} />`;
+  if (first !== 'integrations' || !INTEGRATION.test(id)) return html`<${NotFound} />`;
   if (parts.length === 2) return html`<${Integration} key=${id} id=${id} query=${query} />`;
   if (parts.length === 3 && third === 'edit') return html`<${IntegrationForm} key=${id} id=${id} />`;
   if (parts.length === 4 && third === 'deliveries' && DELIVERY.test(deliveryId)) {
     return html`<${Delivery} key=${deliveryId} id=${id} deliveryId=${deliveryId} />`;
   }
-  return html`<${Nowhere} />`;
+  return html`<${NotFound} />`;
 }
 
-function Nowhere() {
-  return html`<h1>There is nothing here</h1>
+function NotFound() {
+  return html`<h1>Page not found</h1>
     <p><a href="#/">Go to your integrations</a></p>`;
 }
 
-// A view, or what is said when it breaks. Keyed by its address: another one starts afresh.
+// A view, or an error page if rendering it fails. It is keyed by its path, so that another view starts afresh.
 function View({ hash }) {
-  const [broken] = useErrorBoundary();
-  if (!broken) return viewAt(hash);
-  return html`<h1>This view is broken</h1>
+  const [failure] = useErrorBoundary();
+  if (!failure) return viewAt(hash);
+  return html`<h1>Something went wrong</h1>
     <div class="notice bad" role="alert">
-      <p>That is our mistake. Nothing was changed by it.</p>
-      <button type="button" onClick=${() => location.reload()}>Load it again</button>
+      <p>This view could not be displayed. That is our mistake, and nothing was changed by it.</p>
+      <button type="button" onClick=${() => location.reload()}>Reload</button>
     </div>
     <p><a href="#/">Go to your integrations</a></p>`;
 }
 
-function Busy({ children }) {
+function Progress({ children }) {
   return html`<section class="welcome"><h1>${children}</h1><${Loading} /></section>`;
 }
 
 function Page({ finishing }) {
-  // `doing` is what the page is at before there is a view: signing in or out.
-  const [{ doing, trouble }, put] = useState({ doing: finishing ? 'Signing you in…' : null, trouble: null });
+  // `progress` is shown instead of a view while the user is signed in or out.
+  const [{ progress, error }, put] = useState({ progress: finishing ? 'Signing you in…' : null, error: null });
   const [, draw] = useState(0);
   const main = useRef();
   const hash = address.current();
   const [path] = hash.split('?');
   useEffect(() => {
     finishing?.then(
-      () => put({ doing: null, trouble: null }),
-      (error) => put({ doing: null, trouble: error }),
+      () => put({ progress: null, error: null }),
+      (failure) => put({ progress: null, error: failure }),
     );
-    signIn.onChange((how) => {
+    signIn.onSignedOut((phase) => {
       forgetAll();
       put({
-        doing: how === 'leaving' ? 'Signing you out…' : null,
-        trouble: how === 'ended' ? new Error('Your session has ended: sign in again to go on where you were.') : null,
+        progress: phase === 'leaving' ? 'Signing you out…' : null,
+        error:
+          phase === 'ended' ? new Error('Your session has ended. Sign in again to continue where you left off.') : null,
       });
     });
-    return address.onTurn(() => draw((count) => count + 1));
+    return address.onChange(() => draw((count) => count + 1));
   }, []);
-  useTurnedPage(main, path);
+  useNavigation(main, path);
   const session = signIn.session();
-  let view = html`<${Welcome} trouble=${trouble} />`;
-  if (doing) view = html`<${Busy}>${doing}<//>`;
+  let view = html`<${Welcome} error=${error} />`;
+  if (progress) view = html`<${Progress}>${progress}<//>`;
   else if (session) view = html`<${View} key=${path} hash=${hash} />`;
   return html`
     <a class="skip" href="#main" onClick=${(event) => skipTo(event, main.current)}>Skip to content</a>
@@ -101,8 +102,8 @@ function Page({ finishing }) {
   `;
 }
 
-// A new view is read from its start, by eye and by screen reader, unless it has a better place to begin.
-function useTurnedPage(main, path) {
+// A new view starts at the top, on the screen and for screen readers, unless it has moved the focus itself.
+function useNavigation(main, path) {
   const before = useRef(path);
   useEffect(() => {
     if (before.current === path) return;
@@ -117,11 +118,11 @@ function skipTo(event, element) {
   element.focus();
 }
 
-// A page that the browser kept and brings back shows what was: signed in, or on its way to sign in.
+// A page that the browser restores from its back/forward cache may show a session that has ended: load it anew.
 window.addEventListener('pageshow', (event) => event.persisted && location.reload());
 
 keepFocus();
 const finishing = signIn.finish();
-// Whatever goes wrong is shown once the page is there to show it.
+// The page shows the error once it is rendered; this prevents a warning until then.
 finishing?.catch(() => {});
 render(html`<${Page} finishing=${finishing} />`, document.body);

@@ -1,9 +1,8 @@
-// Code that verifies a request of ours, in several languages, for an integration's method and path.
+// Example receivers that verify our requests, in several languages, for an integration's method and path.
 //
-// Each example accepts either signature header: during a rotation the first is the new secret's and the second the old
-// one's, so that a receiver keeps working whichever of the two it holds. Each refuses to run without a secret, since an
-// empty key is one that anybody can sign with; reads a mebibyte at most, which no request of ours comes near; and outlives
-// a request that breaks off.
+// Each example accepts either signature header: during a rotation the first is made with the new secret and the second
+// with the old one, so that a receiver keeps working with either. Each refuses to run without a secret, since anybody can
+// sign with an empty key; reads at most 1 MiB, far more than we send; and survives a request that is cut off.
 
 export function examples({ method, url }) {
   const path = plainPath(url) ?? '/';
@@ -16,10 +15,10 @@ export function examples({ method, url }) {
   ];
 }
 
-// Whether the examples' path is a stand-in, which the reader has to replace.
+// Whether the path in the examples is a placeholder that the reader has to replace.
 export const isPathLeftOut = ({ url }) => plainPath(url) === null;
 
-// The URL's path where it can stand in any language's quotes as it is, and means nothing to a router.
+// The URL's path, unless it would need escaping in one of the languages or have a meaning to a router.
 function plainPath(url) {
   const path = URL.canParse(url) ? new URL(url).pathname : '';
   return /^\/[\w\-.~/]*$/.test(path) ? path : null;
@@ -76,7 +75,7 @@ async function receive(request, response) {
 
 createServer((request, response) => {
   receive(request, response).catch((error) => {
-    console.error(error.message); // the request broke off, say
+    console.error(error.message); // for example, the request was cut off
     if (!response.headersSent) response.writeHead(400);
     response.end();
   });

@@ -45,9 +45,9 @@ const FILES: &[File] = &files! {
     "image/svg+xml": "icon.svg";
     "text/plain; charset=utf-8": "vendor/LICENSES.txt";
     "text/javascript; charset=utf-8":
-        "main.js" "address.js" "clock.js" "focus.js" "html.js" "task.js" "watch.js" "words.js" "parts.js"
-        "sign_in.js" "api.js" "known.js" "pace.js" "recovery.js" "draft.js" "kept_draft.js" "json_text.js" "curl.js"
-        "verification.js"
+        "main.js" "address.js" "clock.js" "focus.js" "html.js" "use_task.js" "polling.js" "format.js" "components.js"
+        "sign_in.js" "api.js" "cache.js" "refresh_delay.js" "recovery.js" "draft.js" "saved_draft.js" "json_text.js"
+        "curl.js" "verification.js"
         "views/welcome.js" "views/integrations.js" "views/integration.js" "views/integration_form.js"
         "views/signing_secret.js" "views/rotate_secret.js" "views/test_result.js" "views/log.js" "views/recover.js"
         "views/delivery.js"

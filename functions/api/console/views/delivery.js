@@ -1,52 +1,64 @@
-// One delivery: what became of it, attempt by attempt, and what was sent.
+// One delivery: its attempts, and the payload that was sent.
 
 import * as api from '../api.js';
+import { keyOf } from '../cache.js';
+import {
+  Action,
+  Code,
+  Copy,
+  Countdown,
+  ErrorNotice,
+  Loading,
+  State,
+  Status,
+  Time,
+  TryAgain,
+  UserText,
+} from '../components.js';
 import { curl } from '../curl.js';
+import * as format from '../format.js';
 import { html, useEffect, useMemo, useState } from '../html.js';
 import { indented, member } from '../json_text.js';
-import { keyOf } from '../known.js';
-import { lookAgain } from '../pace.js';
-import { Action, Code, Copy, Countdown, Foreign, Loading, State, Status, Time, Trouble, TryAgain } from '../parts.js';
-import { useTask } from '../task.js';
-import { remember, useLoaded } from '../watch.js';
-import * as words from '../words.js';
+import { remember, usePolled } from '../polling.js';
+import { refreshDelay } from '../refresh_delay.js';
+import { useTask } from '../use_task.js';
 
-// One that has ended changes only when somebody redelivers it, and each look brings the whole payload again.
+// A delivery that has ended changes only when it is redelivered, and each refresh loads the whole payload.
 const REFRESH_ENDED_MS = 60_000;
 
 export function Delivery({ id, deliveryId }) {
-  const integration = useLoaded(
+  const integration = usePolled(
     keyOf(id),
     () => api.integration(id),
     () => 60_000,
   );
-  const { loaded, error, reload } = useLoaded(
+  const { loaded, error, reload } = usePolled(
     `delivery ${deliveryId}`,
     () => api.oneDelivery(id, deliveryId),
-    (known) => (known && !words.isPending(known.value) ? REFRESH_ENDED_MS : lookAgain(known ? [known.value] : [])),
+    (last) => (last && !format.isPending(last.value) ? REFRESH_ENDED_MS : refreshDelay(last ? [last.value] : [])),
   );
   const webhook = integration.loaded?.value;
   const delivery = loaded?.value;
   const payload = useMemo(() => delivery && member(loaded.text, 'payload'), [loaded?.text]);
   useEffect(() => {
-    document.title = `Delivery · ${words.shown(webhook?.name ?? 'Integration')} · Roboticks`;
+    document.title = `Delivery · ${format.visible(webhook?.name ?? 'Integration')} · Roboticks`;
   }, [webhook?.name]);
-  // The answer has no payload; it is still the one that is shown.
-  const redelivered = (value) => {
+  // The response does not include the payload, which has not changed.
+  const onRedelivered = (value) => {
     remember(`delivery ${deliveryId}`, { value: { ...delivery, ...value }, text: loaded.text });
     reload();
   };
   return html`
     <p class="path">
       <a href="#/">Integrations</a><span aria-hidden="true">/</span>
-      <a href="#/integrations/${id}">${webhook ? html`<${Foreign}>${webhook.name}<//>` : 'Webhook'}</a>
+      <a href="#/integrations/${id}">${webhook ? html`<${UserText}>${webhook.name}<//>` : 'Webhook'}</a>
     </p>
     <div class="title">
       <h1>Delivery</h1>
       ${delivery && html`<${Status} status=${delivery.status} />`}
       ${delivery?.test && html`<span class="tag">test</span>`}
     </div>
-    <${Trouble} error=${error}>
+    <${ErrorNotice} error=${error}>
       ${!delivery && error?.status !== 404 && html`<${TryAgain} onClick=${reload} />`}
     <//>
     ${!delivery && !error && html`<${Loading} lines=${8} />`}
@@ -56,10 +68,10 @@ export function Delivery({ id, deliveryId }) {
         <div>
           <${Facts} delivery=${delivery} />
           <${Timeline} delivery=${delivery}>
-            ${!delivery.test && html`<${Redeliver} id=${id} delivery=${delivery} onDone=${redelivered} />`}
+            ${!delivery.test && html`<${Redeliver} id=${id} delivery=${delivery} onDone=${onRedelivered} />`}
           <//>
         </div>
-        <${Sent} integration=${webhook} delivery=${delivery} payload=${payload} />
+        <${Request} integration=${webhook} delivery=${delivery} payload=${payload} />
       </div>`
     }
   `;
@@ -67,7 +79,7 @@ export function Delivery({ id, deliveryId }) {
 
 function Facts({ delivery }) {
   return html`<dl class="facts">
-    <div><dt>Event</dt><dd><code>${words.shown(delivery.event_type)}</code></dd></div>
+    <div><dt>Event</dt><dd><code>${format.visible(delivery.event_type)}</code></dd></div>
     <div><dt>Alert</dt><dd>${delivery.alert_id}</dd></div>
     <div><dt>Created</dt><dd><${Time} of=${delivery.created_at} utc="whole" /></dd></div>
     <div><dt>Id</dt><dd><code class="break">${delivery.id}</code> <${Copy} text=${delivery.id} label="Copy id" /></dd></div>
@@ -84,7 +96,7 @@ function Timeline({ delivery, children }) {
       ${
         first > 1 &&
         html`<li class="quiet">
-        <p>The first ${words.plural(first - 1, 'attempt is', 'attempts are')} no longer kept.</p>
+        <p>The first ${first > 2 ? `${first - 1} attempts are` : 'attempt is'} no longer stored.</p>
       </li>`
       }
       ${attempts.map((attempt) => html`<${Attempt} key=${attempt.number} attempt=${attempt} />`)}
@@ -99,8 +111,8 @@ function Timeline({ delivery, children }) {
         </p>
       </li>`
       }
-      ${status === 'failed' && html`<li class="bad"><p>No other attempt follows: the delivery has failed.</p></li>`}
-      ${status === 'cancelled' && html`<li class="off"><p>Cancelled. ${words.shown(cancelled?.message ?? '')}</p></li>`}
+      ${status === 'failed' && html`<li class="bad"><p>There will be no further attempts: the delivery has failed.</p></li>`}
+      ${status === 'cancelled' && html`<li class="off"><p>Cancelled. ${format.visible(cancelled?.message ?? '')}</p></li>`}
     </ol>
     ${children}
   </section>`;
@@ -110,12 +122,12 @@ function Attempt({ attempt }) {
   const good = attempt.outcome === 'accepted';
   const kind = good ? 'good' : 'bad';
   return html`<li class=${kind}>
-    <h3>Attempt ${attempt.number} <${State} kind=${kind}>${words.outcome(attempt)}<//></h3>
+    <h3>Attempt ${attempt.number} <${State} kind=${kind}>${format.outcome(attempt)}<//></h3>
     <p class="quiet">
       <${Time} of=${attempt.started_at} utc="clock" />
-      ${attempt.duration_ms !== null && ` · ${words.milliseconds(attempt.duration_ms)}`}
+      ${attempt.duration_ms !== null && ` · ${format.milliseconds(attempt.duration_ms)}`}
     </p>
-    ${attempt.error && html`<p class="advice">${words.shown(attempt.error.message)}</p>`}
+    ${attempt.error && html`<p class="advice">${format.visible(attempt.error.message)}</p>`}
     ${attempt.possible_duplicate && html`<p class="quiet">Your endpoint may have received this request twice.</p>`}
     ${
       attempt.response_excerpt &&
@@ -131,38 +143,38 @@ function Redeliver({ id, delivery, onDone }) {
     setDone(true);
     onDone(value);
   });
-  const possible = !words.isPending(delivery) && delivery.redeliveries_left > 0;
+  const possible = !format.isPending(delivery) && delivery.redeliveries_left > 0;
   return html`<div class="redeliver">
     ${possible && html`<${Action} busy=${redelivery.busy} busyLabel="Sending…" onClick=${redelivery.run}>Redeliver<//>`}
-    <p class="quiet" role="status">${aboutRedelivery(delivery, done)}</p>
-    <${Trouble} error=${redelivery.error} />
+    <p class="quiet" role="status">${redeliveryHint(delivery, done)}</p>
+    <${ErrorNotice} error=${redelivery.error} />
   </div>`;
 }
 
-function aboutRedelivery(delivery, done) {
+function redeliveryHint(delivery, done) {
   const { redeliveries_left: left } = delivery;
-  if (words.isPending(delivery)) return done && 'It is on its way again.';
-  if (left === 0) return 'It was redelivered as often as possible.';
-  return `Sends it again, with a new round of attempts. ${words.plural(left, 'round')} left.`;
+  if (format.isPending(delivery)) return done && 'It is being sent again.';
+  if (left === 0) return 'It has been redelivered the maximum number of times.';
+  return `Sends it again, with a new round of attempts. ${format.plural(left, 'round')} left.`;
 }
 
-function Sent({ integration, delivery, payload }) {
-  const laidOut = useMemo(() => payload && indented(payload), [payload]);
+function Request({ integration, delivery, payload }) {
+  const formatted = useMemo(() => payload && indented(payload), [payload]);
   if (!payload || payload === 'null') {
-    return html`<section class="card"><h2>Payload</h2><p class="quiet">It is no longer kept.</p></section>`;
+    return html`<section class="card"><h2>Payload</h2><p class="quiet">It is no longer stored.</p></section>`;
   }
   const command = integration && curl(integration, delivery, payload);
   return html`<div>
     <section class="card" aria-labelledby="payload">
       <header class="card-head"><h2 id="payload">Payload</h2><${Copy} text=${payload} label="Copy as sent" /></header>
-      <${Code} label="The payload">${laidOut}<//>
+      <${Code} label="The payload">${formatted}<//>
     </section>
     ${
       command &&
       html`<section class="card" aria-labelledby="curl">
       <header class="card-head"><h2 id="curl">As curl</h2><${Copy} text=${command} label="Copy curl" /></header>
       <p class="hint">
-        With the integration's settings of today. Secrets are left out: fill in header values and signature.
+        Uses the integration's current settings. Secrets are left out: fill in the header values and the signature.
       </p>
       <${Code} label="The curl command">${command}<//>
     </section>`

@@ -1,31 +1,31 @@
-// One integration: its state, what can be done with it, its configuration and its log.
+// One integration: its state, actions, configuration and log.
 
 import * as address from '../address.js';
 import * as api from '../api.js';
+import * as cache from '../cache.js';
+import { Action, Confirm, ErrorNotice, Loading, State, Switch, Time, TryAgain, UserText } from '../components.js';
+import * as format from '../format.js';
 import { html, useEffect, useState } from '../html.js';
-import * as known from '../known.js';
-import { Action, Confirm, Foreign, Loading, State, Switch, Time, Trouble, TryAgain } from '../parts.js';
-import { useTask } from '../task.js';
-import { useLoaded } from '../watch.js';
-import * as words from '../words.js';
+import { usePolled } from '../polling.js';
+import { useTask } from '../use_task.js';
 import { Log } from './log.js';
 import { RotateSecret } from './rotate_secret.js';
 import { NewSecret, SigningSecret, Verification } from './signing_secret.js';
 import { TestResult } from './test_result.js';
 
-// Its log tells of news sooner.
+// The log is refreshed more often, and reloads this when a delivery changes.
 const REFRESH_MS = 15_000;
 
 export function Integration({ id, query }) {
-  const { loaded, error, reload } = useLoaded(
-    known.keyOf(id),
+  const { loaded, error, reload } = usePolled(
+    cache.keyOf(id),
     () => api.integration(id),
     () => REFRESH_MS,
   );
-  // What was remembered of one that is gone is not shown.
+  // One that has been deleted is not shown, although it is still remembered.
   const integration = error?.status === 404 ? null : loaded?.value;
   useEffect(() => {
-    document.title = `${words.shown(integration?.name ?? 'Integration')} · Roboticks`;
+    document.title = `${format.visible(integration?.name ?? 'Integration')} · Roboticks`;
   }, [integration?.name]);
   return html`
     <p class="path"><a href="#/">Integrations</a></p>
@@ -33,7 +33,7 @@ export function Integration({ id, query }) {
       integration
         ? html`<${Body} integration=${integration} etag=${loaded.etag} query=${query} error=${error} reload=${reload} />`
         : html`<h1>Webhook</h1>
-          <${Trouble} error=${error}>${error?.status !== 404 && html`<${TryAgain} onClick=${reload} />`}<//>
+          <${ErrorNotice} error=${error}>${error?.status !== 404 && html`<${TryAgain} onClick=${reload} />`}<//>
           ${!error && html`<${Loading} lines=${10} />`}`
     }
   `;
@@ -43,8 +43,8 @@ function Body({ integration, etag, query, error, reload }) {
   const [dialog, open] = useState(null);
   const [result, show] = useState(null);
   const { id } = integration;
-  const [word, kind] = words.health(integration);
-  const toggle = useTask(async (enabled) => known.keep(await api.change(id, { enabled })));
+  const [word, kind] = format.health(integration);
+  const toggle = useTask(async (enabled) => cache.store(await api.change(id, { enabled })));
   const test = useTask(async () => {
     show(null);
     show((await api.test(id)).value);
@@ -53,7 +53,7 @@ function Body({ integration, etag, query, error, reload }) {
 
   return html`
     <div class="title">
-      <h1><${Foreign}>${integration.name}<//></h1>
+      <h1><${UserText}>${integration.name}<//></h1>
       <${State} kind=${kind}>${word}<//>
       <div class="tools">
         <span class="enabled">
@@ -65,7 +65,7 @@ function Body({ integration, etag, query, error, reload }) {
         <button type="button" class="danger" onClick=${() => open('delete')}>Delete</button>
       </div>
     </div>
-    <${Trouble} error=${error ?? toggle.error} />
+    <${ErrorNotice} error=${error ?? toggle.error} />
     <${Health} integration=${integration} />
     <${NewSecret} integration=${integration} />
     ${
@@ -75,13 +75,13 @@ function Body({ integration, etag, query, error, reload }) {
       <p role="status">Sending a sample payload to your endpoint…</p>
     </section>`
     }
-    <${Trouble} error=${test.error} />
+    <${ErrorNotice} error=${test.error} />
     ${result && html`<${TestResult} result=${result} integrationId=${id} onClose=${() => show(null)} />`}
     <section class="card" aria-labelledby="configuration">
       <h2 id="configuration">Configuration</h2>
       <${Configuration} integration=${integration} onRotate=${() => open('rotate')} onRemove=${() => open('remove')} />
     </section>
-    <${Log} integration=${integration} query=${query} fresh=${result?.delivery_id} onNews=${reload} isUnreached=${error instanceof api.Unreached} />
+    <${Log} integration=${integration} query=${query} fresh=${result?.delivery_id} onChange=${reload} isUnreachable=${error instanceof api.NoResponse} />
     ${dialog === 'delete' && html`<${Delete} integration=${integration} onClose=${close} />`}
     ${dialog === 'remove' && html`<${RemoveSecret} integration=${integration} onClose=${close} />`}
     ${
@@ -91,15 +91,15 @@ function Body({ integration, etag, query, error, reload }) {
   `;
 }
 
-// Why it does not work, when it does not.
+// Why the integration does not work, if it does not.
 function Health({ integration }) {
-  const [word, kind] = words.health(integration);
+  const [word, kind] = format.health(integration);
   const { since } = integration.health;
   if (!(kind === 'bad' || kind === 'off')) return null;
   return html`<div class="notice ${kind}">
     <p>
       ${since && html`<strong>${word} since <${Time} of=${since} />.</strong>`}${' '}
-      ${words.why(integration)}
+      ${format.healthReason(integration)}
     </p>
   </div>`;
 }
@@ -107,9 +107,9 @@ function Health({ integration }) {
 function Configuration({ integration, onRotate, onRemove }) {
   const headers = Object.entries(integration.headers);
   const line = (label, content) => html`<div><dt>${label}</dt><dd>${content}</dd></div>`;
-  const list = (items) => html`${items.map((item, index) => html`${index > 0 && ', '}<${Foreign}>${item}<//>`)}`;
+  const list = (items) => html`${items.map((item, index) => html`${index > 0 && ', '}<${UserText}>${item}<//>`)}`;
   return html`<dl class="facts">
-      ${line('Webhook URL', html`<span class="mono break"><${Foreign}>${integration.url}<//></span>`)}
+      ${line('Webhook URL', html`<span class="mono break"><${UserText}>${integration.url}<//></span>`)}
       ${line('HTTP Method', integration.method)}
       ${line('Event types', integration.event_types.length ? list(integration.event_types) : 'All')}
       ${integration.severities.length > 0 && line('Severities', list(integration.severities))}
@@ -117,7 +117,7 @@ function Configuration({ integration, onRotate, onRemove }) {
       ${line(
         'Custom headers',
         headers.length
-          ? headers.map(([name, { last4 }]) => html`<code class="header">${name}: ${words.masked(last4)}</code>`)
+          ? headers.map(([name, { last4 }]) => html`<code class="header">${name}: ${format.masked(last4)}</code>`)
           : html`<span class="quiet">None</span>`,
       )}
       ${line(
@@ -138,20 +138,20 @@ function Configuration({ integration, onRotate, onRemove }) {
 function Delete({ integration, onClose }) {
   const removal = useTask(async () => {
     await api.remove(integration.id);
-    if (removal.isThere()) address.go('#/');
-    known.drop(integration.id);
+    if (removal.isMounted()) address.go('#/');
+    cache.remove(integration.id);
   });
   return html`<${Confirm} title="Delete this webhook?" verb="Delete" doing="Deleting…" task=${removal} onClose=${onClose}>
     <p>
-      <strong><${Foreign}>${integration.name}<//></strong> receives nothing more, and deliveries that wait for another
-      attempt are cancelled. This cannot be undone.
+      <strong><${UserText}>${integration.name}<//></strong> will receive no more alerts, and deliveries that wait for
+      another attempt will be cancelled. This cannot be undone.
     </p>
   <//>`;
 }
 
 function RemoveSecret({ integration, onClose }) {
   const removal = useTask(async () => {
-    known.keep(await api.change(integration.id, { signing_secret: null }));
+    cache.store(await api.change(integration.id, { signing_secret: null }));
     onClose();
   });
   return html`<${Confirm}
@@ -161,6 +161,6 @@ function RemoveSecret({ integration, onClose }) {
     task=${removal}
     onClose=${onClose}
   >
-    <p>Requests will no longer be signed. An endpoint that verifies them will refuse them.</p>
+    <p>Requests will no longer be signed. An endpoint that verifies signatures will reject them.</p>
   <//>`;
 }

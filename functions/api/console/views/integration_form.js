@@ -1,23 +1,23 @@
-// The fields of an integration: to add one, or to edit one (without its signing secret, which is rotated, not edited).
-// Mistakes are marked at their fields, in the API's own sentences.
+// The form for adding or editing an integration. An existing signing secret is not edited here but rotated. The API's
+// messages are shown at their fields.
 
 import * as address from '../address.js';
 import * as api from '../api.js';
-import { changes, creation, draftOf, isElsewhere, mistakesIn, rebased } from '../draft.js';
+import * as cache from '../cache.js';
+import { Action, ErrorNotice, Field, Loading, Mistake, Switch, TryAgain, UserText } from '../components.js';
+import { changes, changesOrigin, creation, draftOf, mistakesIn, rebase } from '../draft.js';
+import * as format from '../format.js';
 import { html, useEffect, useRef, useState } from '../html.js';
-import { keepDraft, takeDraft } from '../kept_draft.js';
-import * as known from '../known.js';
-import { Action, Field, Foreign, Loading, Mistake, Switch, Trouble, TryAgain } from '../parts.js';
+import { saveDraft, takeSavedDraft } from '../saved_draft.js';
 import * as signIn from '../sign_in.js';
-import { useTask } from '../task.js';
-import * as words from '../words.js';
+import { useTask } from '../use_task.js';
 import { OWN_SECRET, reveal, SecretChoice } from './signing_secret.js';
 
-// `start` is what the edits are made to: the integration as it was read, with its ETag; or nothing, for a new one.
+// `start` is what is edited: the integration as it was read, with its ETag; empty for a new one.
 export function IntegrationForm({ id }) {
   const form = id ?? 'add';
   const [{ start, draft, lost }, put] = useState(
-    () => takeDraft(form) ?? (id ? {} : { start: {}, draft: draftOf(null) }),
+    () => takeSavedDraft(form) ?? (id ? {} : { start: {}, draft: draftOf(null) }),
   );
   const loading = useTask(async () => {
     const { value, etag } = await api.integration(id);
@@ -30,59 +30,59 @@ export function IntegrationForm({ id }) {
   return html`
     <p class="path"><a href="#/">Integrations</a></p>
     <h1>${id ? 'Edit webhook' : 'Add a custom webhook'}</h1>
-    <${Trouble} error=${loading.error}><${TryAgain} onClick=${loading.run} /><//>
+    <${ErrorNotice} error=${loading.error}><${TryAgain} onClick=${loading.run} /><//>
     ${!start && !loading.error && html`<${Loading} lines=${8} />`}
     ${
       lost &&
-      html`<div class="notice info"><p>Secrets and header values are not kept over a sign-in: write them again.</p></div>`
+      html`<div class="notice info"><p>Secrets and header values are not kept when a session ends: enter them again.</p></div>`
     }
     ${start && html`<${Form} name=${form} start=${start} draft=${draft} />`}
   `;
 }
 
-function Form({ name, start: first, draft: written }) {
+function Form({ name, start: first, draft: initial }) {
   const [start, setStart] = useState(first);
-  const [draft, setDraft] = useState(written);
-  // What became of the edits when they were put on top of what somebody else has saved.
-  const [onTop, setOnTop] = useState(null);
+  const [draft, setDraft] = useState(initial);
+  // The result of applying the edits to what somebody else has saved.
+  const [rebased, setRebased] = useState(null);
   const { current, etag } = start;
   const put = (fields) => setDraft((before) => ({ ...before, ...fields }));
-  const attempt = useRef(crypto.randomUUID());
-  useKeptDraft(name, start, draft);
+  const idempotencyKey = useRef(crypto.randomUUID());
+  useSavedDraft(name, start, draft);
   const saving = useTask(async () => {
     const errors = mistakesIn(draft);
     if (errors.length) throw new api.Problem(422, { errors });
     try {
       const answer = current
         ? await api.change(current.id, changes(draftOf(current), draft), etag)
-        : await api.create(creation(draft), attempt.current);
-      const id = keep(answer);
-      if (saving.isThere()) address.go(`#/integrations/${id}`);
+        : await api.create(creation(draft), idempotencyKey.current);
+      const id = storeSaved(answer);
+      if (saving.isMounted()) address.go(`#/integrations/${id}`);
     } catch (refused) {
-      // What was refused is not this creation's answer; what had no answer may have been carried out.
-      if (refused instanceof api.Problem) attempt.current = crypto.randomUUID();
+      // A refused request was not carried out, so the next one gets a new key. One without a response may have been.
+      if (refused instanceof api.Problem) idempotencyKey.current = crypto.randomUUID();
       throw refused;
     }
   });
   const rebasing = useTask(async () => {
     const { value, etag } = await api.integration(current.id);
-    const { draft: merged, ...told } = rebased(draftOf(current), draft, draftOf(value));
+    const { draft: merged, ...conflicts } = rebase(draftOf(current), draft, draftOf(value));
     setStart({ current: value, etag });
     setDraft(merged);
-    setOnTop(told);
+    setRebased(conflicts);
   });
   const problem = saving.error;
-  const mistake = (field) => problem?.about?.(field);
+  const mistake = (field) => problem?.messageFor?.(field);
   const form = useRef();
   useEffect(() => form.current.querySelector('[aria-invalid="true"]')?.focus(), [problem]);
   const submit = (event) => {
     event.preventDefault();
-    setOnTop(null);
+    setRebased(null);
     saving.run();
   };
-  const outdated = problem?.status === 412 && !onTop;
-  // Stored header values are not sent to another place than they were given for.
-  const moved = draft.headers.some(({ stored }) => stored) && isElsewhere(current.url, draft.url);
+  const outdated = problem?.status === 412 && !rebased;
+  // Stored header values are not sent to another origin than they were entered for.
+  const moved = draft.headers.some(({ stored }) => stored) && changesOrigin(current.url, draft.url);
 
   return html`<form class="card form" ref=${form} onSubmit=${submit} novalidate>
     <${Text} field="name" label="Name" value=${draft.name} mistake=${mistake('name')} onInput=${put} />
@@ -99,7 +99,7 @@ function Form({ name, start: first, draft: written }) {
       />
       <${Field} id="method" label="HTTP Method" mistake=${mistake('method')}>
         ${(control) => html`<select ...${control} onChange=${(event) => put({ method: event.target.value })}>
-          ${words.METHODS.map((method) => html`<option selected=${method === draft.method}>${method}</option>`)}
+          ${format.METHODS.map((method) => html`<option selected=${method === draft.method}>${method}</option>`)}
         </select>`}
       <//>
     </div>
@@ -126,14 +126,14 @@ function Form({ name, start: first, draft: written }) {
       <${Switch} on=${draft.enabled} label="Enabled" onChange=${(enabled) => put({ enabled })} />
     </div>`
     }
-    <${Trouble} error=${onTop ? null : unmarked(problem, draft)}>
+    <${ErrorNotice} error=${rebased ? null : otherError(problem, draft)}>
       ${
         outdated &&
-        html`<${Action} busy=${rebasing.busy} busyLabel="Loading…" onClick=${rebasing.run}>Load it as it is now<//>`
+        html`<${Action} busy=${rebasing.busy} busyLabel="Loading…" onClick=${rebasing.run}>Load the current version<//>`
       }
     <//>
-    <${Trouble} error=${rebasing.error} />
-    ${onTop && html`<${OnTop} ...${onTop} current=${current} />`}
+    <${ErrorNotice} error=${rebasing.error} />
+    ${rebased && html`<${Rebased} ...${rebased} current=${current} />`}
     <footer class="actions">
       <${Action} type="submit" class="primary" busy=${saving.busy} busyLabel=${current ? 'Saving…' : 'Creating…'}>
         ${current ? 'Save' : 'Create'}
@@ -143,22 +143,22 @@ function Form({ name, start: first, draft: written }) {
   </form>`;
 }
 
-// When the form goes because the session has ended, what was written waits for the next.
-function useKeptDraft(name, start, draft) {
+// Saves the draft when the form is closed because the session has ended.
+function useSavedDraft(name, start, draft) {
   const latest = useRef();
   latest.current = { start, draft };
   useEffect(() => {
     const user = signIn.session()?.sub;
     return () => {
-      if (signIn.hasEnded()) keepDraft(user, name, latest.current.start, latest.current.draft);
+      if (signIn.hasEnded()) saveDraft(user, name, latest.current.start, latest.current.draft);
     };
   }, []);
 }
 
-// A secret that was generated is shown on the page of what was saved, once.
-function keep({ value: { signing_secret: generated, ...integration }, etag }) {
+// Caches the saved integration. A generated secret is shown once, on the integration's page.
+function storeSaved({ value: { signing_secret: generated, ...integration }, etag }) {
   if (generated) reveal(integration.id, generated);
-  known.keep({ value: integration, etag });
+  cache.store({ value: integration, etag });
   return integration.id;
 }
 
@@ -171,37 +171,37 @@ const THEIRS = {
   projects: ['Project ids', (theirs) => theirs.project_ids.join(', ') || 'all'],
 };
 
-function OnTop({ both, lost, current }) {
+function Rebased({ both, lost, current }) {
   return html`<div class="notice info" role="status">
-    <p>This is the webhook as it is now, with your changes on top. Look it over, and save.</p>
+    <p>This is the current version with your changes on top. Review it, then save.</p>
     ${
       both.length > 0 &&
-      html`<p>You have both changed the following. Yours stands above, theirs is</p>
+      html`<p>Both of you have changed the following. Your version is shown above; theirs is:</p>
         <ul class="both">
           ${both.map((field) => {
             const [label, of] = THEIRS[field];
-            return html`<li>${label}: <${Foreign}>${of(current)}<//></li>`;
+            return html`<li>${label}: <${UserText}>${of(current)}<//></li>`;
           })}
         </ul>`
     }
     ${
       lost &&
       html`<p>
-        The URL leads elsewhere now. The header values that you wrote were for the place before, and are gone: write
-        again those that are for the new one.
+        The URL now has another scheme, host or port. The header values that you entered were for the old one and have
+        been cleared: enter those again that the new one should receive.
       </p>`
     }
   </div>`;
 }
 
-const MOVED = 'Leads to another scheme, host or port than before: write the values of the custom headers below again.';
+const MOVED = 'This URL has another scheme, host or port: enter the values of the custom headers below again.';
 
-const MARKED = ['name', 'url', 'method', 'signing_secret', 'event_types', 'severities', 'project_ids', 'headers'];
+const FIELDS = ['name', 'url', 'method', 'signing_secret', 'event_types', 'severities', 'project_ids', 'headers'];
 
-// What is wrong but not with one of the fields that are shown.
-function unmarked(problem, { headers }) {
+// The error, unless it is shown at its field.
+function otherError(problem, { headers }) {
   const rows = headers.map(({ name }) => headerField(name));
-  return api.unmarked(problem, (field) => MARKED.includes(field) || rows.includes(field.toLowerCase()));
+  return api.withoutFields(problem, (field) => FIELDS.includes(field) || rows.includes(field.toLowerCase()));
 }
 
 function Text({ field, label, hint, value, mistake, onInput, ...rest }) {
@@ -220,7 +220,7 @@ function Text({ field, label, hint, value, mistake, onInput, ...rest }) {
 const SECRETS = [
   ['generate', 'Generate one', 'Recommended. It is shown once, after you press Create.'],
   ['own', 'Use my own', OWN_SECRET],
-  ['none', 'None', 'Your endpoint cannot tell our requests from others.'],
+  ['none', 'None', 'Your endpoint cannot verify that requests come from us.'],
 ];
 
 function Events({ chosen, onChange, mistake }) {
@@ -228,7 +228,7 @@ function Events({ chosen, onChange, mistake }) {
   return html`<fieldset aria-describedby=${mistake ? 'events-mistake' : undefined}>
     <legend>Event types</legend>
     <div class="choices">
-      ${words.EVENTS.map(
+      ${format.EVENTS.map(
         ([event, meaning]) => html`<label class="choice">
           <input
             type="checkbox"
@@ -266,8 +266,8 @@ function Headers({ headers, moved, onChange, problem }) {
       moved &&
       html`<div class="notice info" role="status">
         <p>
-          The new URL leads to another scheme, host or port. Stored values are not sent there: write them again, or
-          remove the headers.
+          The new URL has another scheme, host or port. Stored values are not sent there: enter them again, or remove
+          the headers.
         </p>
       </div>`
     }
@@ -278,22 +278,22 @@ function Headers({ headers, moved, onChange, problem }) {
           number=${index + 1}
           header=${header}
           isMissing=${moved && header.stored}
-          mistake=${aboutHeader(problem, header.name)}
+          mistake=${headerMistake(problem, header.name)}
           onInput=${(fields) => put(index, fields)}
           onRemove=${() => remove(index)}
         />`,
       )}
     </ul>
-    <${Mistake} id="headers-mistake" alone>${problem?.about?.('headers')}<//>
+    <${Mistake} id="headers-mistake" alone>${problem?.messageFor?.('headers')}<//>
     <button type="button" class="small add" onClick=${add}>Add header</button>
   </fieldset>`;
 }
 
 function Header({ number, header, isMissing, mistake, onInput, onRemove }) {
-  // Both are marked, unless the name is stored and cannot be at fault.
+  // Both inputs are marked, except that a stored name cannot be wrong.
   const described = mistake && { 'aria-invalid': 'true', 'aria-describedby': `header-${number}-mistake` };
   const inputs = { class: 'mono', autocomplete: 'off', spellcheck: false };
-  const stored = `${words.masked(header.last4)}, ${isMissing ? 'write it again' : 'unchanged'}`;
+  const stored = `${format.masked(header.last4)}, ${isMissing ? 'enter it again' : 'unchanged'}`;
   return html`<li>
     <input
       ...${inputs}
@@ -318,14 +318,14 @@ function Header({ number, header, isMissing, mistake, onInput, onRemove }) {
   </li>`;
 }
 
-// The API names a header's mistake by the header's name, as it was written or in small letters.
+// The API names a header's field after the header, as it was entered or in lower case.
 const headerField = (name) => `headers.${name.trim()}`.toLowerCase();
 
-function aboutHeader(problem, name) {
+function headerMistake(problem, name) {
   return problem?.errors?.find((error) => error.field.toLowerCase() === headerField(name))?.message;
 }
 
-// Filters that few need: open when they are in use, and then as the reader leaves them.
+// Filters that few need: open initially if they are in use.
 function Narrower({ draft, put, mistake }) {
   const [open, setOpen] = useState(Boolean(draft.severities || draft.projects));
   const wrong = mistake('severities') || mistake('project_ids');
@@ -337,7 +337,7 @@ function Narrower({ draft, put, mistake }) {
     <${Text}
       field="severities"
       label="Severities"
-      hint="Separated by commas, for example: critical, warning. Empty: every severity."
+      hint="Separated by commas, for example: critical, warning. Leave empty for every severity."
       value=${draft.severities}
       mistake=${mistake('severities')}
       onInput=${put}
@@ -345,7 +345,7 @@ function Narrower({ draft, put, mistake }) {
     <${Text}
       field="projects"
       label="Project ids"
-      hint="Separated by commas. Empty: every project."
+      hint="Separated by commas. Leave empty for every project."
       inputmode="numeric"
       value=${draft.projects}
       mistake=${mistake('project_ids')}

@@ -1,17 +1,17 @@
-// All integrations of the organization, each with its state; or what a webhook is, when there is none yet.
+// The organization's integrations, each with its state; or an introduction, when there are none yet.
 
 import * as api from '../api.js';
+import * as cache from '../cache.js';
+import { ErrorNotice, Loading, State, Switch, Time, TryAgain, UserText } from '../components.js';
+import * as format from '../format.js';
 import { html, useEffect } from '../html.js';
-import * as known from '../known.js';
-import { Foreign, Loading, State, Switch, Time, Trouble, TryAgain } from '../parts.js';
-import { useTask } from '../task.js';
-import { useLoaded } from '../watch.js';
-import * as words from '../words.js';
+import { usePolled } from '../polling.js';
+import { useTask } from '../use_task.js';
 
 const REFRESH_MS = 10_000;
 
 export function Integrations() {
-  const { loaded, error, reload } = useLoaded(known.LIST, api.integrations, () => REFRESH_MS);
+  const { loaded, error, reload } = usePolled(cache.LIST, api.integrations, () => REFRESH_MS);
   const items = loaded?.value.items;
   useEffect(() => {
     document.title = 'Integrations · Roboticks';
@@ -27,7 +27,7 @@ export function Integrations() {
         </div>
         <a class="button primary" href="#/add">Add</a>
       </header>
-      <${Trouble} error=${error}>${!items && html`<${TryAgain} onClick=${reload} />`}<//>
+      <${ErrorNotice} error=${error}>${!items && html`<${TryAgain} onClick=${reload} />`}<//>
       ${!items && !error && html`<${Loading} lines=${4} />`}
       ${items?.length === 0 && html`<${First} />`}
       ${
@@ -41,25 +41,25 @@ export function Integrations() {
 }
 
 function Row({ item }) {
-  const [word, kind] = words.health(item);
+  const [word, kind] = format.health(item);
   const { since } = item.health;
-  const troubled = kind === 'bad' || kind === 'off';
-  const toggle = useTask(async (enabled) => known.keep(await api.change(item.id, { enabled })));
+  const notWorking = kind === 'bad' || kind === 'off';
+  const toggle = useTask(async (enabled) => cache.store(await api.change(item.id, { enabled })));
   return html`<li>
-    <a class="name" href="#/integrations/${item.id}"><${Foreign}>${item.name}<//></a>
-    <span class="target"><span class="method">${item.method}</span> <${Foreign}>${item.url}<//></span>
+    <a class="name" href="#/integrations/${item.id}"><${UserText}>${item.name}<//></a>
+    <span class="target"><span class="method">${item.method}</span> <${UserText}>${item.url}<//></span>
     <span class="row-state">
       <${State} kind=${kind}>${word}<//>
-      ${troubled && since && html`<span class="since">since <${Time} of=${since} /></span>`}
+      ${notWorking && since && html`<span class="since">since <${Time} of=${since} /></span>`}
     </span>
     <${Switch}
       on=${item.enabled}
       busy=${toggle.busy}
-      label="Enabled: ${words.shown(item.name)}"
+      label="Enabled: ${format.visible(item.name)}"
       onChange=${toggle.run}
     />
-    ${troubled && html`<p class="reason">${words.why(item)}</p>`}
-    <${Trouble} error=${toggle.error} />
+    ${notWorking && html`<p class="reason">${format.healthReason(item)}</p>`}
+    <${ErrorNotice} error=${toggle.error} />
   </li>`;
 }
 
@@ -68,13 +68,13 @@ function First() {
     <div>
       <h3>No webhook yet</h3>
       <p>
-        A webhook is an address of yours that is told when something happens. For each alert of your organization we
-        send it one HTTP request with the details as JSON.
+        A webhook is a URL of yours that we call when something happens: one HTTP request for each alert of your
+        organization, with the details as JSON.
       </p>
       <ol>
-        <li>Have an HTTP endpoint that answers with 200.</li>
-        <li>Add it here, with a signing secret so that it can tell our requests from others.</li>
-        <li>Press Test, and see what was sent and what came back.</li>
+        <li>Set up an HTTP endpoint that answers with 200.</li>
+        <li>Add it here, with a signing secret so that it can verify that requests come from us.</li>
+        <li>Press Test to see what was sent and what came back.</li>
       </ol>
       <p><a class="button" href="#/add">Add your first webhook</a></p>
     </div>

@@ -1,41 +1,40 @@
-// The log of an integration: its deliveries, newest first, filtered and kept up to date.
+// The log of an integration: its deliveries, newest first, with filters, kept up to date.
 
 import * as address from '../address.js';
 import * as api from '../api.js';
+import { Action, ErrorNotice, Loading, Status, Time } from '../components.js';
+import * as format from '../format.js';
 import { html, useEffect, useRef, useState } from '../html.js';
-import { lookAgain } from '../pace.js';
-import { Action, Loading, Status, Time, Trouble } from '../parts.js';
-import { remember, remembered, useRepeated } from '../watch.js';
-import * as words from '../words.js';
+import { remember, remembered, usePolling } from '../polling.js';
+import { refreshDelay } from '../refresh_delay.js';
 import { Recover } from './recover.js';
 
-// As long as a new delivery may take to appear.
+// The longest that a new delivery takes to appear.
 const REFRESH_MS = 5000;
 
-// What one page shows, and the most that the API gives in one answer.
+// The size of a page, and the largest that the API returns.
 const PAGE = 25;
-const MOST = 100;
+const MAX_LIMIT = 100;
 
-// A page may come back short or empty although more follow, when filters leave much out: so many are asked for in one
-// go.
-const PAGES_AT_ONCE = 8;
+// With filters, the API may return a short or empty page although more follow: how many pages are read in a row then.
+const MAX_PAGES = 8;
 
-const NO_MATCH = 'No delivery matches.';
-const NO_MATCH_YET = 'No delivery matches so far; older ones were not looked at yet.';
+const NO_MATCH = 'No deliveries match.';
+const NO_MATCH_YET = 'No deliveries match so far; older ones have not been searched yet.';
 
-const EVENTS = words.EVENTS.map(([event]) => [event, event]);
+const EVENTS = format.EVENTS.map(([event]) => [event, event]);
 
 const FILTERS = ['status', 'event_type', 'alert_id', 'from', 'to'];
 
-// `fresh` names the newest delivery that is known of: another one is looked for at once. `onNews` is called when a
-// delivery came or went on. `isUnreached` says that the page already tells that nothing can be reached.
-export function Log({ integration, query, fresh, onNews, isUnreached }) {
+// `fresh` is the id of a delivery that was just created: the log is refreshed immediately when it changes. `onChange` is
+// called when a delivery was added or has changed. With `isUnreachable` the page already shows that the API is unreachable.
+export function Log({ integration, query, fresh, onChange, isUnreachable }) {
   const { id } = integration;
   const [recovering, recover] = useState(false);
   const given = new URLSearchParams(query);
   const filters = Object.fromEntries(FILTERS.map((name) => [name, given.get(name) ?? '']));
   const filtered = FILTERS.some((name) => filters[name]);
-  // The filters are kept in the address, so that a reload and the way back keep them too.
+  // The filters are stored in the URL, so that they survive a reload and going back.
   const filter = (next) => {
     const given = new URLSearchParams(Object.entries(next).filter(([, value]) => value)).toString();
     address.replace(`#/integrations/${id}${given && `?${given}`}`);
@@ -52,8 +51,8 @@ export function Log({ integration, query, fresh, onNews, isUnreached }) {
       filters=${filters}
       filtered=${filtered}
       fresh=${fresh}
-      onNews=${onNews}
-      isUnreached=${isUnreached}
+      onChange=${onChange}
+      isUnreachable=${isUnreachable}
     />
     ${recovering && html`<${Recover} id=${id} onClose=${() => recover(false)} />`}
   </section>`;
@@ -70,14 +69,14 @@ function Filters({ filters, filtered, onChange }) {
       )}
     </select>
   </label>`;
-  const time = (name, label, through) => html`<${Filter}
+  const time = (name, label, endOfMinute) => html`<${Filter}
     label=${label}
-    value=${words.local(filters[name])}
-    onChange=${(text) => put({ [name]: words.instant(text, through) })}
+    value=${format.localInput(filters[name])}
+    onChange=${(text) => put({ [name]: format.parseLocal(text, endOfMinute) })}
     type="datetime-local"
   />`;
   return html`<div class="filters" role="search" aria-label="Deliveries">
-    ${select('status', 'Status', words.STATUSES)} ${select('event_type', 'Event', EVENTS)}
+    ${select('status', 'Status', format.STATUSES)} ${select('event_type', 'Event', EVENTS)}
     <${Filter}
       label="Alert"
       value=${filters.alert_id}
@@ -91,8 +90,8 @@ function Filters({ filters, filtered, onChange }) {
   </div>`;
 }
 
-// What is being typed is the field's own until it is left or Enter is pressed: a date is not done with its first digit,
-// and the log around it is drawn again meanwhile.
+// A filter takes effect when the field loses the focus or Enter is pressed, not while it is being typed: a date is not
+// complete with its first digit. Until then the draft also survives refreshes of the log.
 function Filter({ label, value, onChange, ...rest }) {
   const [draft, put] = useState(value);
   useEffect(() => put(value), [value]);
@@ -109,15 +108,15 @@ function Filter({ label, value, onChange, ...rest }) {
   </label>`;
 }
 
-function Deliveries({ integration, filters, filtered, fresh, onNews, isUnreached }) {
-  const { log, error, busy, refresh, showOlder } = useLog(integration.id, filters, onNews);
+function Deliveries({ integration, filters, filtered, fresh, onChange, isUnreachable }) {
+  const { log, error, busy, refresh, showOlder } = useLog(integration.id, filters, onChange);
   useEffect(() => {
     if (fresh) refresh();
   }, [fresh]);
   const items = log?.items;
-  const empty = log?.cursor ? NO_MATCH_YET : filtered ? NO_MATCH : none(integration);
+  const empty = log?.cursor ? NO_MATCH_YET : filtered ? NO_MATCH : emptyText(integration);
   return html`
-    <${Trouble} error=${isUnreached && error instanceof api.Unreached ? null : error} />
+    <${ErrorNotice} error=${isUnreachable && error instanceof api.NoResponse ? null : error} />
     ${!items && !error && html`<${Loading} lines=${6} />`}
     ${items?.length === 0 && html`<p class="empty">${empty}</p>`}
     ${
@@ -140,9 +139,9 @@ function Deliveries({ integration, filters, filtered, fresh, onNews, isUnreached
   `;
 }
 
-// Of a log without a delivery: what keeps alerts away, if anything does. That there was none ever would be said too much,
-// since deliveries are kept for a while only.
-function none(integration) {
+// The text for an empty log, with what keeps alerts from being sent, if anything. It does not claim that there never was a
+// delivery, since they are stored for a limited time.
+function emptyText(integration) {
   const narrowed = [
     ['event types', integration.event_types],
     ['severities', integration.severities],
@@ -151,74 +150,75 @@ function none(integration) {
   const only = new Intl.ListFormat('en-GB').format(narrowed);
   const why = integration.enabled
     ? only && ` Only alerts that match its ${only} are sent.`
-    : ' It is switched off, so no alert is sent.';
+    : ' It is switched off, so no alerts are sent.';
   return `No deliveries in the log.${why} Press Test to send a sample.`;
 }
 
-// What the log shows: {items, cursor, deep}. `deep` once older ones were asked for: then all that is shown is read again
-// each time, since what is old may still be waiting, or match no more.
-function useLog(id, filters, onNews) {
+// What the log shows: {items, cursor, deep}. `deep` is true once older deliveries were loaded: from then on every refresh
+// reads all that are shown, since old ones may still be waiting or may no longer match the filters.
+function useLog(id, filters, onChange) {
   const memory = `log ${id} ${JSON.stringify(filters)}`;
   const [, draw] = useState(0);
-  const [error, fail] = useState(null);
+  const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
-  const there = useRef(true);
+  const mounted = useRef(true);
   useEffect(
     () => () => {
-      there.current = false;
+      mounted.current = false;
     },
     [],
   );
   const log = remembered(memory);
 
-  // One after the other, so that none undoes another. Answers what went wrong.
-  const line = useRef(Promise.resolve());
+  // Reads one after another, so that none overwrites a newer one. Returns the error, if there was one.
+  const queue = useRef(Promise.resolve());
   const read = (load) => {
-    line.current = line.current.then(() => readNow(load));
-    return line.current;
+    queue.current = queue.current.then(() => readNow(load));
+    return queue.current;
   };
   const readNow = async (load) => {
     try {
       const before = remembered(memory);
       const next = await load(before);
-      if (!there.current) return null;
+      if (!mounted.current) return null;
       remember(memory, next);
-      fail(null);
+      setError(null);
       draw((count) => count + 1);
-      if (before && isNews(next.items, before.items)) onNews();
+      if (before && hasChanged(next.items, before.items)) onChange();
       return null;
     } catch (problem) {
-      if (there.current) fail(problem);
+      if (mounted.current) setError(problem);
       return problem;
     }
   };
-  const refresh = () => read((known) => newest(id, filters, known));
+  const refresh = () => read((shown) => newest(id, filters, shown));
   const showOlder = async () => {
     setBusy(true);
-    await read((known) => older(id, filters, known));
+    await read((shown) => older(id, filters, shown));
     setBusy(false);
   };
-  useRepeated(memory, refresh, () => lookAgain(remembered(memory)?.items ?? [], REFRESH_MS));
+  usePolling(memory, refresh, () => refreshDelay(remembered(memory)?.items ?? [], REFRESH_MS));
   return { log, error, busy, refresh, showOlder };
 }
 
-// The newest deliveries, as far down as those that are known, if they are many.
-async function newest(id, filters, known) {
-  const last = known?.deep ? known.items.at(-1)?.id : null;
-  // The last may be there no more, or match no more.
+// The newest page of deliveries; if older ones are shown, everything down to the last of them.
+async function newest(id, filters, shown) {
+  const last = shown?.deep ? shown.items.at(-1)?.id : null;
+  // The last one may have expired, or may no longer match.
   const isEnough = ({ items }) =>
-    last ? items.some(({ id }) => id === last) || items.length > known.items.length + PAGE : items.length >= PAGE;
-  return readOn(id, filters, { items: [], cursor: null, deep: Boolean(last) }, isEnough, last ? MOST : PAGE);
+    last ? items.some(({ id }) => id === last) || items.length > shown.items.length + PAGE : items.length >= PAGE;
+  return readPages(id, filters, { items: [], cursor: null, deep: Boolean(last) }, isEnough, last ? MAX_LIMIT : PAGE);
 }
 
-function older(id, filters, known) {
-  const wanted = known.items.length + PAGE;
-  return readOn(id, filters, { ...known, deep: true }, ({ items }) => items.length >= wanted, PAGE);
+function older(id, filters, shown) {
+  const wanted = shown.items.length + PAGE;
+  return readPages(id, filters, { ...shown, deep: true }, ({ items }) => items.length >= wanted, PAGE);
 }
 
-async function readOn(id, filters, start, isEnough, limit) {
+// Reads pages from `start` on until `isEnough`, at most `MAX_PAGES`.
+async function readPages(id, filters, start, isEnough, limit) {
   let log = start;
-  for (let left = PAGES_AT_ONCE; left > 0; left -= 1) {
+  for (let left = MAX_PAGES; left > 0; left -= 1) {
     const { value } = await api.deliveries(id, { ...filters, cursor: log.cursor, limit });
     log = { ...log, items: [...log.items, ...value.items], cursor: value.next_cursor };
     if (!log.cursor || isEnough(log)) break;
@@ -233,7 +233,7 @@ function Row({ item }) {
   return html`<tr role="row">
     <td role="cell" class="status"><${Status} status=${item.status} /></td>
     <td role="cell" class="event">
-      <a href="#/integrations/${item.integration_id}/deliveries/${item.id}">${words.shown(item.event_type)}</a>
+      <a href="#/integrations/${item.integration_id}/deliveries/${item.id}">${format.visible(item.event_type)}</a>
       ${item.test && html`${' '}<span class="tag">test</span>`}
     </td>
     <td role="cell" class="alert">${item.alert_id}</td>
@@ -244,17 +244,17 @@ function Row({ item }) {
 }
 
 function lastOutcome(item, last) {
-  if (item.status === 'cancelled') return words.shown(item.cancel_reason?.code ?? '').replaceAll('_', ' ');
+  if (item.status === 'cancelled') return format.visible(item.cancel_reason?.code ?? '').replaceAll('_', ' ');
   if (!last) return '';
   const took =
-    last.duration_ms === null ? '' : html`<span class="quiet"> · ${words.milliseconds(last.duration_ms)}</span>`;
-  return html`${words.outcome(last)}${took}`;
+    last.duration_ms === null ? '' : html`<span class="quiet"> · ${format.milliseconds(last.duration_ms)}</span>`;
+  return html`${format.outcome(last)}${took}`;
 }
 
-// Whether one of the newest deliveries was not known, or not to stand as it does.
-function isNews(newest, known) {
+// Whether a delivery was added or has changed.
+function hasChanged(newest, shown) {
   return newest.some(({ id, status, attempts }) => {
-    const before = known.find((item) => item.id === id);
+    const before = shown.find((item) => item.id === id);
     return before?.status !== status || before.attempts.length !== attempts.length;
   });
 }

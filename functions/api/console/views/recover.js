@@ -1,16 +1,16 @@
-// Sends the failed deliveries of a time range again, after asking for how many that is.
+// Sends the failed deliveries of a time range again, after counting them.
 
 import * as api from '../api.js';
 import { now } from '../clock.js';
+import { Action, Cancel, Countdown, Dialog, ErrorNotice, Field, Time } from '../components.js';
+import * as format from '../format.js';
 import { html, useState } from '../html.js';
-import { Action, Cancel, Countdown, Dialog, Field, Time, Trouble } from '../parts.js';
-import { begun, throughout } from '../recovery.js';
-import { useTask } from '../task.js';
-import * as words from '../words.js';
+import { runToEnd, startOf } from '../recovery.js';
+import { useTask } from '../use_task.js';
 
-const MARKED = ['from', 'to'];
+const FIELDS = ['from', 'to'];
 
-// The steps: a range, its count, the recovery, and what came of it. Closing the dialog stops a recovery where it is.
+// The steps: choosing a range, counting, recovering, the result. Closing the dialog stops the recovery.
 export function Recover({ id, onClose }) {
   const [from, setFrom] = useState('');
   const [to, setTo] = useState('');
@@ -19,33 +19,33 @@ export function Recover({ id, onClose }) {
   const [pausedUntil, setPausedUntil] = useState(null);
 
   const counting = useTask(async () => {
-    // Without an end the range would grow between counting and recovering.
-    const end = words.instant(to, true) || new Date(now()).toISOString();
-    const start = words.instant(from);
+    // A fixed end, so that the range does not grow between counting and recovering.
+    const end = format.parseLocal(to, true) || new Date(now()).toISOString();
+    const start = format.parseLocal(from);
     const range = { ...(start && { from: start }), to: end };
-    setCount(await throughout(id, begun(range), true, { put: () => {}, isWanted: counting.isThere }));
+    setCount(await runToEnd(id, startOf(range), true, { onProgress: () => {}, shouldContinue: counting.isMounted }));
   });
   const recovery = useTask(async () => {
-    const put = (next, until) => {
+    const onProgress = (next, until) => {
       setRun(next);
       setPausedUntil(until);
     };
-    const start = run ?? begun(count.range);
+    const start = run ?? startOf(count.range);
     setRun(start);
-    await throughout(id, start, false, { put, isWanted: recovery.isThere });
+    await runToEnd(id, start, false, { onProgress, shouldContinue: recovery.isMounted });
   });
-  // The count is that of the range that was asked for.
+  // The count belongs to the range that was counted, so editing the range discards it.
   const edit = (set) => (event) => {
     set(event.target.value);
     setCount(null);
   };
   const field = (name, label, hint, value, set) => html`<${Field}
-    id="recover-${name}" label=${label} hint=${hint} mistake=${counting.error?.about?.(name)}
+    id="recover-${name}" label=${label} hint=${hint} mistake=${counting.error?.messageFor?.(name)}
   >
     ${(control) =>
       html`<input type="datetime-local" ...${control} value=${value} disabled=${counting.busy} onInput=${edit(set)} />`}
   <//>`;
-  const error = recovery.error ?? api.unmarked(counting.error, (name) => MARKED.includes(name));
+  const error = recovery.error ?? api.withoutFields(counting.error, (name) => FIELDS.includes(name));
 
   if (run?.ended) {
     return html`<${Dialog} title=${TITLE} onClose=${onClose}>
@@ -56,7 +56,7 @@ export function Recover({ id, onClose }) {
   if (run) {
     return html`<${Dialog} title=${TITLE} onClose=${onClose}>
       <${Progress} run=${run} of=${count.count} pausedUntil=${recovery.busy && pausedUntil} />
-      <${Trouble} error=${error} />
+      <${ErrorNotice} error=${error} />
       <footer class="actions">
         ${error && html`<button type="button" class="primary" onClick=${recovery.run}>Continue</button>`}
         <button type="button" onClick=${onClose}>Stop</button>
@@ -64,13 +64,13 @@ export function Recover({ id, onClose }) {
     <//>`;
   }
   return html`<${Dialog} title=${TITLE} onClose=${onClose}>
-    <p>Sends every delivery of this time range that ended as failed once more, with a new round of attempts.</p>
+    <p>Sends every failed delivery of this time range again, with a new round of attempts.</p>
     <div class="pair even">
-      ${field('from', 'From', 'Empty: from the beginning', from, setFrom)}
-      ${field('to', 'To', 'Empty: until now', to, setTo)}
+      ${field('from', 'From', 'Leave empty to start from the beginning', from, setFrom)}
+      ${field('to', 'To', 'Leave empty to end now', to, setTo)}
     </div>
     <p class="asked" role="status">${count && counted(count)}</p>
-    <${Trouble} error=${error} />
+    <${ErrorNotice} error=${error} />
     <footer class="actions">
       ${
         !count &&
@@ -81,7 +81,7 @@ export function Recover({ id, onClose }) {
       ${
         count?.count > 0 &&
         html`<button type="button" class="primary" onClick=${recovery.run}>
-        Recover ${words.plural(count.count, 'delivery', 'deliveries')}
+        Recover ${format.plural(count.count, 'delivery', 'deliveries')}
       </button>`
       }
       <${Cancel} onClick=${onClose} />
@@ -92,18 +92,18 @@ export function Recover({ id, onClose }) {
 const TITLE = 'Recover failed deliveries';
 
 function counted({ count, skipped }) {
-  const some = count ? words.plural(count, 'failed delivery', 'failed deliveries') : 'No failed delivery';
+  const some = count ? format.plural(count, 'failed delivery', 'failed deliveries') : 'No failed deliveries';
   return `${some} in this time range.${skipped ? ` ${skipped.toLocaleString()} more cannot be sent again.` : ''}`;
 }
 
 function Progress({ run, of, pausedUntil }) {
   const done = run.count + run.skipped;
-  return html`<p role="status">${run.count.toLocaleString()} of ${of.toLocaleString()} are on the way again.</p>
+  return html`<p role="status">${run.count.toLocaleString()} of ${of.toLocaleString()} are being sent again.</p>
     <progress aria-label="Recovered" value=${Math.min(done, of)} max=${of}></progress>
     ${
       pausedUntil &&
       html`<p>
-        As many as your endpoint should get within ten minutes are on the way. It goes on by itself${' '}
+        Your endpoint is already getting as many as it should within ten minutes. Recovery continues automatically${' '}
         <${Countdown} to=${pausedUntil} over="now" />. Keep this open, or stop and recover the rest later.
       </p>`
     }`;
@@ -111,11 +111,17 @@ function Progress({ run, of, pausedUntil }) {
 
 function Done({ run }) {
   return html`<div role="status">
-    <p>${words.plural(run.count, 'delivery is', 'deliveries are')} on the way again.</p>
-    ${run.skipped > 0 && html`<p>${words.plural(run.skipped, 'delivery was', 'deliveries were')} left alone: sent again or expired meanwhile, or sent as often as possible.</p>`}
+    <p>${format.plural(run.count, 'delivery is', 'deliveries are')} being sent again.</p>
+    ${
+      run.skipped > 0 &&
+      html`<p>
+        ${format.plural(run.skipped, 'delivery was', 'deliveries were')} skipped: already sent again, expired, or sent
+        the maximum number of times.
+      </p>`
+    }
     ${
       run.pacedUntil &&
-      html`<p>So as not to flood your endpoint they are spread out until <${Time} of=${run.pacedUntil} />.</p>`
+      html`<p>To protect your endpoint, they are spread out until <${Time} of=${run.pacedUntil} />.</p>`
     }
   </div>`;
 }

@@ -1,10 +1,10 @@
-// Gives an integration a new signing secret, or its first, with an overlap in which the old one signs too.
+// Gives an integration a new signing secret, or its first. During an overlap the previous one signs requests too.
 
 import * as api from '../api.js';
+import * as cache from '../cache.js';
+import { Action, Cancel, Dialog, ErrorNotice, Field, Mistake, Time } from '../components.js';
 import { html, useRef, useState } from '../html.js';
-import * as known from '../known.js';
-import { Action, Cancel, Dialog, Field, Mistake, Time, Trouble } from '../parts.js';
-import { useTask } from '../task.js';
+import { useTask } from '../use_task.js';
 import { OWN_SECRET, reveal, SecretChoice } from './signing_secret.js';
 
 const CHOICES = [
@@ -13,22 +13,22 @@ const CHOICES = [
 ];
 
 const OVERLAPS = [
-  [0, 'None: the old secret ends at once'],
+  [0, 'None: the old secret stops signing immediately'],
   [3600, '1 hour'],
   [86_400, '24 hours'],
   [604_800, '7 days'],
 ];
 
-const MARKED = ['signing_secret', 'overlap_seconds'];
+const FIELDS = ['signing_secret', 'overlap_seconds'];
 
 export function RotateSecret({ integration, etag, onClose, reload }) {
   const [choice, choose] = useState('generate');
   const [secret, setSecret] = useState('');
   const [overlap, setOverlap] = useState(86_400);
   const [ending, setEnding] = useState(false);
-  // Names this rotation: asked for again after an answer was lost, it gives the same secret, which is shown here only.
-  const attempt = useRef(crypto.randomUUID());
-  // What is looked at is what is rotated: not what somebody else made of it while this dialog was open.
+  // With the same key, a retry after a lost response returns the same secret, which is shown only here.
+  const idempotencyKey = useRef(crypto.randomUUID());
+  // The version that the user sees: if somebody else changes the webhook while this dialog is open, nothing is rotated.
   const seen = useRef(etag);
   const has = integration.has_signing_secret;
   const { busy, error, run } = useTask(async () => {
@@ -38,14 +38,14 @@ export function RotateSecret({ integration, etag, onClose, reload }) {
       ...(ending && { replace_previous: true }),
     };
     try {
-      const { value, etag } = await api.rotateSecret(integration.id, fields, seen.current, attempt.current);
+      const { value, etag } = await api.rotateSecret(integration.id, fields, seen.current, idempotencyKey.current);
       const { signing_secret: generated, ...rest } = value;
       if (generated) reveal(integration.id, generated);
-      known.keep({ value: rest, etag });
+      cache.store({ value: rest, etag });
       onClose();
     } catch (refused) {
-      // What was refused was not done: the next try is another one. What had no answer may have been.
-      if (refused instanceof api.Problem) attempt.current = crypto.randomUUID();
+      // A refused request was not carried out, so the next one gets a new key. One without a response may have been.
+      if (refused instanceof api.Problem) idempotencyKey.current = crypto.randomUUID();
       if (refused.status === 409 || refused.status === 412) reload();
       throw refused;
     }
@@ -53,11 +53,11 @@ export function RotateSecret({ integration, etag, onClose, reload }) {
   const submit = (event) => {
     event.preventDefault();
     if (outdated) return;
-    if (inOverlap && !ending) return unconfirmed(true);
-    unconfirmed(false);
+    if (inOverlap && !ending) return setUnconfirmed(true);
+    setUnconfirmed(false);
     run();
   };
-  const [isUnconfirmed, unconfirmed] = useState(false);
+  const [isUnconfirmed, setUnconfirmed] = useState(false);
   const outdated = error?.status === 412;
   const inOverlap = has && Boolean(integration.previous_secret_valid_until || error?.status === 409);
   return html`<${Dialog} title=${has ? 'Rotate the signing secret' : 'Add a signing secret'} busy=${busy} onClose=${onClose}>
@@ -79,13 +79,13 @@ export function RotateSecret({ integration, etag, onClose, reload }) {
         choices=${CHOICES}
         chosen=${choice}
         secret=${secret}
-        mistake=${error?.about?.('signing_secret')}
+        mistake=${error?.messageFor?.('signing_secret')}
         onChoose=${choose}
         onSecret=${setSecret}
       />
       ${
         has &&
-        html`<${Field} id="overlap" label="Overlap" mistake=${error?.about?.('overlap_seconds')}>
+        html`<${Field} id="overlap" label="Overlap" mistake=${error?.messageFor?.('overlap_seconds')}>
         ${(control) => html`<select ...${control} onChange=${(event) => setOverlap(Number(event.target.value))}>
           ${OVERLAPS.map(
             ([seconds, label]) => html`<option value=${seconds} selected=${seconds === overlap}>${label}</option>`,
@@ -93,7 +93,7 @@ export function RotateSecret({ integration, etag, onClose, reload }) {
         </select>`}
       <//>`
       }
-      <${Trouble} error=${outdated ? { message: OUTDATED } : said(error)} />
+      <${ErrorNotice} error=${outdated ? { message: OUTDATED } : otherError(error)} />
       <footer class="actions">
         ${
           !outdated &&
@@ -106,23 +106,25 @@ export function RotateSecret({ integration, etag, onClose, reload }) {
 }
 
 const OUTDATED =
-  'This webhook was changed while the dialog was open: by somebody else, or by a rotation whose answer was lost. ' +
-  'Nothing was done. Close this, look at it as it is now, and rotate again if you still want to.';
+  'This webhook was changed while the dialog was open, by somebody else or by a rotation whose response was lost. ' +
+  'The secret was not rotated now. Close this dialog, check the webhook, and rotate again if you still want to.';
 
-// A request without an answer is worth another try, which does nothing twice.
-function said(error) {
-  if (error instanceof api.Unreached) {
-    return { message: `${error.message} Press the button again: a secret that was made is the one you get.` };
+// The error, unless it is shown at its field. A request without a response is safe to repeat.
+function otherError(error) {
+  if (error instanceof api.NoResponse) {
+    return {
+      message: `${error.message} Press the button again: if a new secret was already created, you get that one.`,
+    };
   }
-  return api.unmarked(error, (field) => MARKED.includes(field));
+  return api.withoutFields(error, (field) => FIELDS.includes(field));
 }
 
-// Only one old secret can sign beside the new one.
+// Only one previous secret can sign together with the new one, so a rotation during an overlap has to be confirmed.
 function Ending({ until, on, isMissing, onChange }) {
   return html`<div class="notice bad">
     <p>
-      The secret before this one still signs${until && html`${' '}until <${Time} of=${until} />`}. Rotating now ends it at
-      once: an endpoint that still holds it will refuse our requests.
+      The previous secret still signs${until && html`${' '}until <${Time} of=${until} />`}. Rotating now ends it
+      immediately: an endpoint that still uses it will reject our requests.
     </p>
     <label class="choice">
       <input
@@ -134,6 +136,6 @@ function Ending({ until, on, isMissing, onChange }) {
       />
       <span>End it now</span>
     </label>
-    <${Mistake} id="ending-mistake" alone>${isMissing && 'Confirm this, or wait until that secret has ended.'}<//>
+    <${Mistake} id="ending-mistake" alone>${isMissing && 'Confirm this, or wait until the previous secret has ended.'}<//>
   </div>`;
 }

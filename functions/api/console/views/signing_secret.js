@@ -1,12 +1,12 @@
-// The signing secret: chosen, shown once when it is new, and how to verify what it signs.
+// The signing secret: choosing one, showing a new one once, and how to verify its signatures.
 
+import { Code, Copy, Countdown, Mistake, Time } from '../components.js';
+import * as format from '../format.js';
 import { html, useEffect, useId, useRef, useState } from '../html.js';
-import { Code, Copy, Countdown, Mistake, Time } from '../parts.js';
+import { forget, remember, remembered } from '../polling.js';
 import { examples, isPathLeftOut } from '../verification.js';
-import { forget, remember, remembered } from '../watch.js';
-import * as words from '../words.js';
 
-// A generated secret that was not confirmed as copied. In memory only: a reload forgets it, as the page says.
+// A generated secret, until the user confirms having copied it. In memory only, so a reload loses it, as the page says.
 const keyOf = (id) => `secret ${id}`;
 
 export function reveal(id, secret) {
@@ -17,7 +17,7 @@ export function NewSecret({ integration }) {
   const secret = remembered(keyOf(integration.id));
   const [, draw] = useState(0);
   const heading = useRef();
-  // Brought into view and read out when it comes: nothing shows it again.
+  // Scrolls to the secret and announces it, since it is shown only once.
   useEffect(() => heading.current?.focus(), [secret]);
   if (!secret) return null;
   const done = () => {
@@ -26,7 +26,7 @@ export function NewSecret({ integration }) {
   };
   return html`<section class="card notice info" aria-labelledby="new-secret">
     <h2 id="new-secret" tabindex="-1" ref=${heading}>Your signing secret</h2>
-    <p>Copy it now, and keep it where your endpoint can read it. It is not shown again.</p>
+    <p>Copy it now and store it where your endpoint can read it. It will not be shown again.</p>
     <div class="copyable">
       <code class="secret">${secret}</code>
       <${Copy} text=${secret} label="Copy secret" />
@@ -36,7 +36,7 @@ export function NewSecret({ integration }) {
   </section>`;
 }
 
-// `of` tells it from another one on the page.
+// `of` distinguishes it from another one on the page.
 export function Verification({ integration, of = 'the secret' }) {
   const id = useId();
   const [chosen, choose] = useState(0);
@@ -54,8 +54,8 @@ export function Verification({ integration, of = 'the secret' }) {
   return html`<div class="verification">
     <p>
       Every request carries <code>X-Roboticks-Signature</code>, the HMAC-SHA256 of the raw body, and the three headers of
-      Standard Webhooks, whose libraries verify <code>Webhook-Signature</code> and refuse replays.${' '}
-      <${Keys} format=${integration.signing_secret_format} />
+      Standard Webhooks, whose libraries verify <code>Webhook-Signature</code> and reject replays.${' '}
+      <${SigningKeys} secretFormat=${integration.signing_secret_format} />
     </p>
     <div class="tabs" role="tablist" aria-label="Language, for ${of}" ref=${tabs} onKeyDown=${move}>
       ${all.map(
@@ -70,26 +70,26 @@ export function Verification({ integration, of = 'the secret' }) {
     </div>
     ${
       isPathLeftOut(integration) &&
-      html`<p class="hint">Where an example listens at <code>/</code>, write the path of your Webhook URL.</p>`
+      html`<p class="hint">Where an example uses the path <code>/</code>, put the path of your Webhook URL instead.</p>`
     }
   </div>`;
 }
 
-// What the two signatures are keyed by: not the same for a secret that begins with `whsec_`.
-function Keys({ format }) {
-  if (format === 'whsec') {
-    return html`The first is keyed by the whole text of your signing secret, <code>whsec_</code> included; the second by
-      the bytes that the base64 after <code>whsec_</code> stands for. Give those libraries the secret as it is.`;
+// The keys of the two signatures, which differ for a secret that begins with `whsec_`.
+function SigningKeys({ secretFormat }) {
+  if (secretFormat === 'whsec') {
+    return html`The key of the first is the whole text of your signing secret, <code>whsec_</code> included; that of the
+      second is what the base64 after <code>whsec_</code> decodes to. Give those libraries the secret as it is.`;
   }
-  if (format === 'raw') {
-    return html`Both are keyed by the bytes of your signing secret. Those libraries expect base64: give them your secret
+  if (secretFormat === 'raw') {
+    return html`The key of both is the text of your signing secret. Those libraries expect base64: give them your secret
       encoded as base64, not as it is.`;
   }
-  return html`The first is keyed by the whole text of your signing secret. So is the second, unless the secret begins with
-    ${' '}<code>whsec_</code>: then by the bytes that the base64 after it stands for.`;
+  return html`The key of both is the text of your signing secret. If it begins with <code>whsec_</code>, the key of the
+    second is what the base64 after that decodes to.`;
 }
 
-// The line of the configuration that tells of the secret, with what can be done about it.
+// The secret's line of the configuration, with its actions.
 export function SigningSecret({ integration, onRotate, onRemove }) {
   const { has_signing_secret: has, signing_secret_last4: last4, previous_secret_valid_until: overlap } = integration;
   if (!has) {
@@ -97,14 +97,14 @@ export function SigningSecret({ integration, onRotate, onRemove }) {
       <button type="button" class="small" onClick=${onRotate}>Add a secret</button>`;
   }
   return html`
-    <code>${words.masked(last4)}</code>
+    <code>${format.masked(last4)}</code>
     <button type="button" class="small" onClick=${onRotate}>Rotate</button>
     <button type="button" class="small" onClick=${onRemove}>Remove</button>
     ${
       overlap &&
       html`<span class="overlap">
-      The previous secret signs too, until <${Time} of=${overlap} />${' '}
-      (<${Countdown} to=${overlap} over="over" />).
+      The previous secret also signs until <${Time} of=${overlap} />${' '}
+      (<${Countdown} to=${overlap} over="ended" />).
     </span>`
     }
   `;
@@ -114,7 +114,7 @@ const OWN = 'own';
 
 export const OWN_SECRET = '16 to 256 ASCII characters without spaces, or whsec_ and the base64 of 24 to 64 bytes.';
 
-// Where a secret comes from: `choices` are [name, label, hint]; with `own`, the customer writes it.
+// The choice of where a secret comes from: `choices` are [name, label, hint]. With `own` the customer enters it.
 export function SecretChoice({ legend, hint, choices, chosen, secret, mistake, onChoose, onSecret }) {
   const id = useId();
   const own = html`<div class="own">

@@ -1,14 +1,14 @@
-// What a test sent, what came back, how long each phase took, and what to do about a failure.
+// The result of a test: the request, the response, how long each phase took, and what to do about a failure.
 
+import { Code, State } from '../components.js';
+import * as format from '../format.js';
 import { html, useEffect, useRef } from '../html.js';
 import { indented } from '../json_text.js';
-import { Code, State } from '../parts.js';
-import * as words from '../words.js';
 
 export function TestResult({ result, integrationId, onClose }) {
   const { request, response, error, timings, outcome } = result;
   const good = outcome === 'accepted';
-  // Brought into view and read out when it comes.
+  // Scrolls to the result and announces it.
   const heading = useRef();
   useEffect(() => heading.current.focus(), [result]);
   return html`<section class="card test" aria-labelledby="test-result">
@@ -17,12 +17,12 @@ export function TestResult({ result, integrationId, onClose }) {
       <button type="button" class="small" onClick=${onClose}>Close</button>
     </header>
     <p class="verdict">
-      <${State} kind=${good ? 'good' : 'bad'}>${words.outcome({ outcome, status_code: response?.status_code })}<//>
-      ${result.duration_ms !== null && html`<span class="quiet">in ${words.milliseconds(result.duration_ms)}</span>`}
-      <a href="#/integrations/${integrationId}/deliveries/${result.delivery_id}">See it in the log</a>
+      <${State} kind=${good ? 'good' : 'bad'}>${format.outcome({ outcome, status_code: response?.status_code })}<//>
+      ${result.duration_ms !== null && html`<span class="quiet">in ${format.milliseconds(result.duration_ms)}</span>`}
+      <a href="#/integrations/${integrationId}/deliveries/${result.delivery_id}">View it in the log</a>
     </p>
     ${good && html`<p>Your endpoint accepted the request.</p>`}
-    ${error && html`<p class="advice">${words.shown(error.message)}</p>`}
+    ${error && html`<p class="advice">${format.visible(error.message)}</p>`}
     ${timings && html`<${Phases} timings=${timings} />`}
     <div class="exchange">
       <div>
@@ -35,8 +35,7 @@ export function TestResult({ result, integrationId, onClose }) {
           response
             ? html`<p>Status <strong>${response.status_code}</strong>${!response.excerpt && ', with an empty body'}</p>
               ${
-                response.excerpt &&
-                html`<${Code} label="The response's beginning" lines="wrapped">${response.excerpt}<//>`
+                response.excerpt && html`<${Code} label="Start of the response" lines="wrapped">${response.excerpt}<//>`
               }`
             : html`<p class="quiet">No response.</p>`
         }
@@ -57,7 +56,7 @@ const PHASES = [
   ['first_byte_ms', 'First byte'],
 ];
 
-// A bar whose parts are as long as the phases took, and the same in numbers.
+// The durations of the phases, as a bar and in numbers.
 function Phases({ timings }) {
   const taken = PHASES.map(([name, label]) => [label, timings[name]]).filter(([, ms]) => ms !== null);
   if (taken.length === 0) return null;
@@ -67,7 +66,7 @@ function Phases({ timings }) {
     </div>
     <dl>
       ${taken.map(
-        ([label, ms]) => html`<div data-phase=${label}><dt>${label}</dt><dd>${words.milliseconds(ms)}</dd></div>`,
+        ([label, ms]) => html`<div data-phase=${label}><dt>${label}</dt><dd>${format.milliseconds(ms)}</dd></div>`,
       )}
     </dl>
   </div>`;

@@ -1,28 +1,28 @@
-// What is shown to somebody who is not signed in.
+// The page for users who are not signed in.
 
+import { Action, ErrorNotice } from '../components.js';
 import { html, useEffect } from '../html.js';
-import { Action, Trouble } from '../parts.js';
 import * as signIn from '../sign_in.js';
-import { useTask } from '../task.js';
+import { useTask } from '../use_task.js';
 
-export function Welcome({ trouble }) {
+export function Welcome({ error: earlier }) {
   useEffect(() => {
     document.title = 'Sign in · Roboticks';
   }, []);
   const signingIn = useTask(async () => {
     await signIn.begin();
-    // The browser is on its way: nothing else is to be pressed meanwhile.
+    // The browser is leaving the page: the button stays busy until it has.
     await new Promise(() => {});
   });
-  // What went wrong before is over once signing in is tried again.
-  const error = signingIn.error ?? (signingIn.busy ? null : trouble);
+  // An earlier error is hidden when signing in is tried again.
+  const error = signingIn.error ?? (signingIn.busy ? null : earlier);
   return html`<section class="welcome">
     <h1>Your alerts, on your own servers</h1>
     <p>
       Custom webhooks send every alert of your organization to an HTTP endpoint of yours: signed, retried when it fails,
-      and with a log that says what happened to each.
+      and with a log that shows what happened to each.
     </p>
-    <${Trouble} error=${error} />
+    <${ErrorNotice} error=${error} />
     <${Action} class="primary" busy=${signingIn.busy} busyLabel="Opening the sign-in page…" onClick=${signingIn.run}>
       Sign in
     <//>

@@ -1,15 +1,15 @@
-// The small pieces that the views are put together from.
+// The components that the views share.
 
 import { now } from './clock.js';
+import * as format from './format.js';
 import { html, useEffect, useLayoutEffect, useRef, useState } from './html.js';
-import * as words from './words.js';
 
-// Text that others wrote, kept from changing what stands around it.
-export function Foreign({ children }) {
-  return html`<bdi>${words.shown(children)}</bdi>`;
+// Text from outside. `bdi` keeps its direction from changing the text around it.
+export function UserText({ children }) {
+  return html`<bdi>${format.visible(children)}</bdi>`;
 }
 
-// A state in a word, with a shape besides the color. `kind` is good, bad, busy, off or quiet.
+// A state: a label with a color and a shape. `kind` is good, bad, busy, off or quiet.
 export function State({ kind, children }) {
   return html`<span class="state ${kind}"><span class="mark" aria-hidden="true"></span>${children}</span>`;
 }
@@ -17,20 +17,21 @@ export function State({ kind, children }) {
 const STATUS_KINDS = { sending: 'busy', waiting: 'busy', delivered: 'good', failed: 'bad', cancelled: 'off' };
 
 export function Status({ status }) {
-  const word = new Map(words.STATUSES).get(status) ?? words.shown(status);
+  const word = new Map(format.STATUSES).get(status) ?? format.visible(status);
   return html`<${State} kind=${STATUS_KINDS[status] ?? 'quiet'}>${word}<//>`;
 }
 
-// A moment, in the reader's time zone; pointing at it shows it in UTC, or that stands beside it: `whole`, or the `clock`.
+// A time in the reader's time zone, with UTC as a tooltip. `utc` also shows it in UTC: `whole`, or `clock` for the time of
+// day only.
 export function Time({ of, utc }) {
   if (!of) return null;
-  const time = html`<time datetime=${of} title=${words.inUtc(of)}>${words.moment(of, now())}</time>`;
+  const time = html`<time datetime=${of} title=${format.utcTime(of)}>${format.localTime(of, now())}</time>`;
   if (!utc) return time;
-  const beside = utc === 'clock' ? words.inUtc(of).slice(11) : words.inUtc(of);
+  const beside = utc === 'clock' ? format.utcTime(of).slice(11) : format.utcTime(of);
   return html`${time} <span class="quiet utc">(${beside})</span>`;
 }
 
-// Draws again every second while there is something to count.
+// Renders the component again every second while `counting`.
 export function useSeconds(counting) {
   const [, draw] = useState(0);
   useEffect(() => {
@@ -40,42 +41,41 @@ export function useSeconds(counting) {
   }, [counting]);
 }
 
-// The time until `to`, second by second; `over` when it has come.
+// The time left until `to`, updated every second; then the text `over`.
 export function Countdown({ to, over }) {
   const left = Date.parse(to) - now();
   useSeconds(left > -1000);
-  return html`<span class="countdown">${left > 0 ? `in ${words.span(left)}` : over}</span>`;
+  return html`<span class="countdown">${left > 0 ? `in ${format.duration(left)}` : over}</span>`;
 }
 
-// Copies `text` exactly, and says so. The button keeps its name, for those who hear it, and its width.
+// Copies `text` exactly and confirms it. The button keeps its width, and its name for screen readers.
 export function Copy({ text, label }) {
-  const [said, say] = useState('');
+  const [message, setMessage] = useState('');
   useEffect(() => {
-    if (!said) return undefined;
-    const timer = setTimeout(() => say(''), 2000);
+    if (!message) return undefined;
+    const timer = setTimeout(() => setMessage(''), 2000);
     return () => clearTimeout(timer);
-  }, [said]);
+  }, [message]);
   const copy = () =>
     navigator.clipboard.writeText(text).then(
-      () => say('Copied'),
-      () => say('Not copied'),
+      () => setMessage('Copied'),
+      () => setMessage('Not copied'),
     );
   return html`<button type="button" class="small copy" aria-label=${label} onClick=${copy}>
-      <span class=${said && 'hidden'}>${label}</span>
-      <span>${said}</span>
+      <span class=${message && 'hidden'}>${label}</span>
+      <span>${message}</span>
     </button>
-    <span class="unseen" role="status">${said === 'Not copied' ? 'Not copied: select the text instead' : said}</span>`;
+    <span class="unseen" role="status">${message === 'Not copied' ? 'Not copied: select the text instead' : message}</span>`;
 }
 
-// A text to be read as it is: scrolls within itself, by keyboard too. `lines` is what becomes of long ones: `kept` or
-// `wrapped`.
+// Preformatted text in a box that scrolls, by keyboard too. `lines` is how long lines are shown: `kept` or `wrapped`.
 export function Code({ label, lines = 'kept', children }) {
-  const text = html`<code dir="ltr">${words.shown(children)}</code>`;
+  const text = html`<code dir="ltr">${format.visible(children)}</code>`;
   return html`<pre class="code ${lines}" tabindex="0" role="region" aria-label=${label}>${text}</pre>`;
 }
 
-// A dialog over the page. The browser keeps the focus within, and gives it back. While it is `busy` it stays: what is
-// under way can no longer be called off.
+// A modal dialog. The browser keeps the focus within it and restores it afterwards. While `busy`, it cannot be closed,
+// since what is in progress cannot be cancelled.
 export function Dialog({ title, busy, onClose, children }) {
   const box = useRef();
   useLayoutEffect(() => {
@@ -93,12 +93,12 @@ export function Dialog({ title, busy, onClose, children }) {
   </dialog>`;
 }
 
-// Asks before `task` is run, which cannot be undone. `verb` is what it does, `doing` what is said meanwhile. Whoever presses
-// Enter without reading has done nothing.
+// Asks for confirmation before `task` runs, which cannot be undone. `verb` labels the button, `doing` replaces it while the
+// task runs. Cancel has the focus, so that pressing Enter without reading does nothing.
 export function Confirm({ title, verb, doing, task, onClose, children }) {
   return html`<${Dialog} title=${title} busy=${task.busy} onClose=${onClose}>
     ${children}
-    <${Trouble} error=${task.error} />
+    <${ErrorNotice} error=${task.error} />
     <footer class="actions">
       <${Action} class="danger" busy=${task.busy} busyLabel=${doing} onClick=${task.run}>${verb}<//>
       <${Cancel} busy=${task.busy} onClick=${onClose} autofocus />
@@ -110,18 +110,18 @@ export function Cancel({ busy, ...rest }) {
   return html`<${Action} busy=${busy} ...${rest}>Cancel<//>`;
 }
 
-// What went wrong, in a box that is read out.
-export function Trouble({ error, children }) {
+// An error in a box, announced to screen readers.
+export function ErrorNotice({ error, children }) {
   if (!error) return null;
-  const again = error.retryAfter ? ` Try again in ${words.span(error.retryAfter * 1000)}.` : '';
+  const retry = error.retryAfter ? ` Try again in ${format.duration(error.retryAfter * 1000)}.` : '';
   return html`<div class="notice bad" role="alert">
-    <p>${words.shown(error.message)}${again}</p>
+    <p>${format.visible(error.message)}${retry}</p>
     ${children}
   </div>`;
 }
 
-// A labelled field with its hint and its mistake, tied together for screen readers. `children` gets what the control
-// needs.
+// A labelled field with its hint and its error message, linked for screen readers. `children` is called with the
+// attributes for the control.
 export function Field({ id, label, hint, mistake, children }) {
   const described = [hint && `${id}-hint`, mistake && `${id}-mistake`].filter(Boolean).join(' ');
   return html`<div class="field">
@@ -132,10 +132,10 @@ export function Field({ id, label, hint, mistake, children }) {
   </div>`;
 }
 
-// `alone` is for one that no control is described by: it is read out when it comes.
+// The error message of a field. `alone` is for one that describes no control: it is announced when it appears.
 export function Mistake({ id, alone, children }) {
   if (!children) return null;
-  return html`<p class="mistake" id=${id} role=${alone ? 'alert' : undefined}>${words.shown(children)}</p>`;
+  return html`<p class="mistake" id=${id} role=${alone ? 'alert' : undefined}>${format.visible(children)}</p>`;
 }
 
 export function Switch({ on, label, busy, onChange }) {
@@ -152,16 +152,16 @@ export function Switch({ on, label, busy, onChange }) {
   </button>`;
 }
 
-// A button that does something which takes a while. It stays where it is and keeps the focus meanwhile.
+// A button for something that takes a while. It is not disabled meanwhile, which would take the focus away.
 export function Action({ busy, busyLabel, class: name = '', children, ...rest }) {
-  const stop = (event) => event.preventDefault();
+  const ignore = (event) => event.preventDefault();
   return html`<button
     type="button"
     class=${name}
     ...${rest}
     aria-busy=${busy && busyLabel ? 'true' : undefined}
     aria-disabled=${busy ? 'true' : undefined}
-    onClick=${busy ? stop : rest.onClick}
+    onClick=${busy ? ignore : rest.onClick}
   >
     ${(busy && busyLabel) || children}
   </button>`;
@@ -171,7 +171,7 @@ export function TryAgain({ onClick }) {
   return html`<button type="button" onClick=${() => onClick()}>Try again</button>`;
 }
 
-// Lines where content will be, so that nothing jumps when it comes.
+// Placeholder lines, so that the layout does not shift when the content appears.
 export function Loading({ lines = 3 }) {
   return html`<div class="loading" role="status" aria-label="Loading">
     ${Array.from({ length: lines }, () => html`<span></span>`)}

@@ -1,17 +1,18 @@
-// How things are said: times, lengths of time, the words for states, and text that others wrote.
+// Formatting: times, durations, the words for states, and text from outside.
 
-// Text in which nothing is hidden: control characters, those that turn the direction of what follows or take no room,
-// and letters without ink (Hangul fillers, the empty Braille cell) are shown by their code. Joiners stay, since scripts
-// and emoji need them, and so do tabs and line ends.
-const HIDDEN = new RegExp(
+// Invisible characters: control characters, those that change the text direction or have no width, and blank letters
+// (Hangul fillers, the empty Braille cell). Joiners are not among them, since scripts and emoji need them, nor are tabs
+// and line ends.
+const INVISIBLE = new RegExp(
   '[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f' +
     '\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e0fff}]',
   'gu',
 );
 
-export function shown(text) {
+// The text with each invisible character replaced by its code.
+export function visible(text) {
   return String(text).replace(
-    HIDDEN,
+    INVISIBLE,
     (found) => `⟨U+${found.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`,
   );
 }
@@ -20,15 +21,15 @@ export function plural(count, one, many = `${one}s`) {
   return `${count.toLocaleString()} ${count === 1 ? one : many}`;
 }
 
-// A length of time measured by a stopwatch.
+// A measured duration.
 export function milliseconds(ms) {
   if (ms >= 10_000) return `${(ms / 1000).toFixed(1)} s`;
-  // A tenth is all that is left of the fastest phases.
+  // The fastest phases take less than a millisecond.
   return `${ms < 10 ? Number(ms.toFixed(1)) : Math.round(ms)} ms`;
 }
 
-// A length of time to wait for, in its two largest units.
-export function span(ms) {
+// A time to wait, in its two largest units.
+export function duration(ms) {
   const seconds = Math.max(0, Math.round(ms / 1000));
   const parts = [
     [Math.floor(seconds / 86_400), 'd'],
@@ -54,8 +55,8 @@ const CLOCK = new Intl.DateTimeFormat(undefined, {
 const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const YEAR = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
 
-// A moment in the reader's own time zone: the time alone for today, with the day for this year, else with the year.
-export function moment(time, now) {
+// A time in the reader's time zone: without a date if it is today, without a year if it is this year.
+export function localTime(time, now) {
   const date = new Date(time);
   const today = new Date(now);
   if (date.toDateString() === today.toDateString()) return CLOCK.format(date);
@@ -63,20 +64,20 @@ export function moment(time, now) {
   return `${day.format(date)}, ${CLOCK.format(date)}`;
 }
 
-// The same moment as everybody's clock tells it.
-export function inUtc(time) {
+export function utcTime(time) {
   return `${new Date(time).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
 }
 
-// The instant that a field for local time holds, in the words of the API; empty when it holds none. A year that is being
-// typed begins with zeros, and nothing was sent before 1970. A minute is meant from its first moment, or `through` its last.
-export function instant(text, through = false) {
-  const time = new Date(text).getTime() + (through ? 59_999 : 0);
+// The value of a `datetime-local` field as the API expects a time; empty when it is none. A year that is still being typed
+// begins with zeros, so times before 1970 are not accepted. Fields have whole minutes: the result is the first millisecond
+// of the minute, or with `endOfMinute` the last.
+export function parseLocal(text, endOfMinute = false) {
+  const time = new Date(text).getTime() + (endOfMinute ? 59_999 : 0);
   return time >= 0 && time < 253_402_300_800_000 ? new Date(time).toISOString() : '';
 }
 
-// An instant as a field for local time holds it. Addresses are written by hand, too: what is no instant is left out.
-export function local(time) {
+// A time as the value of a `datetime-local` field. It may come from a URL that somebody typed: empty when it is no time.
+export function localInput(time) {
   const date = new Date(time);
   if (Number.isNaN(date.getTime())) return '';
   return new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
@@ -111,14 +112,14 @@ const OUTCOMES = {
   unknown: 'Unknown',
 };
 
-// What the endpoint did, with its status when it gave one: "Rejected, 500".
+// The outcome of an attempt, with the status code if there was one: "Rejected, 500".
 export function outcome({ outcome: kind, status_code: status }) {
-  const word = OUTCOMES[kind] ?? shown(kind ?? 'Under way');
+  const word = OUTCOMES[kind] ?? visible(kind ?? 'In progress');
   return status ? `${word}, ${status}` : word;
 }
 
 const HEALTH = {
-  // Not that there were none: what was sent to another URL before, or as a test, tells nothing.
+  // There may have been alerts, but tests and what was sent to a previous URL do not count.
   unknown: ['Awaiting an alert', 'quiet'],
   healthy: ['Healthy', 'good'],
   failing: ['Failing', 'bad'],
@@ -126,19 +127,19 @@ const HEALTH = {
   disabled: ['Disabled', 'off'],
 };
 
-// The state of an integration, as [the word for it, what kind of state that is].
+// The state of an integration as [its label, its kind for `State`].
 export function health({ health: { state, reason } }) {
-  if (state === 'unknown' && reason) return ['Awaiting an answer', 'busy'];
-  return HEALTH[state] ?? [shown(state), 'quiet'];
+  if (state === 'unknown' && reason) return ['Awaiting a response', 'busy'];
+  return HEALTH[state] ?? [visible(state), 'quiet'];
 }
 
-// Why it is so. Of failures the first is told: others may have come after it.
-export function why({ health: { state, reason } }) {
+// Why it is in that state. Of several failures only the first is recorded.
+export function healthReason({ health: { state, reason } }) {
   if (!reason) return '';
-  return state === 'failing' ? `First failure: ${shown(reason.message)}` : shown(reason.message);
+  return state === 'failing' ? `First failure: ${visible(reason.message)}` : visible(reason.message);
 }
 
-// A secret of which at most the end is known.
+// A secret of which at most the last four characters are known.
 export function masked(last4) {
   return `••••${last4 ?? ''}`;
 }
