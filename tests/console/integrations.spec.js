@@ -232,7 +232,7 @@ test('asks for header values again when the URL leads elsewhere, at the fields',
   await expect(first).toBeFocused();
   await expect(first).toHaveAttribute('aria-invalid', 'true');
   await expect(first).toHaveAccessibleDescription(
-    `The value of the custom header authorization was stored for another scheme, host or port: write it again for ${new URL(elsewhere).origin}, or remove the header.`,
+    `The value of the custom header authorization was stored for another scheme, host or port: provide it again for ${new URL(elsewhere).origin}, or remove the header.`,
   );
   await expect(second).not.toHaveAttribute('aria-invalid');
   await first.fill('another-for-the-new-place');

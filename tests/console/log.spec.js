@@ -66,7 +66,7 @@ test('a test tells nothing of alerts, and a 410 is not forgotten', async ({ inte
 
 test('while an alert goes unanswered, it is not alerts that are awaited', async ({ integration, page }) => {
   // It ends before the page polls again.
-  const reason = { code: 'slow', message: 'An alert was sent, and is not answered so far.' };
+  const reason = { code: 'slow', message: 'An alert was sent and has not been answered yet.' };
   await page.route(
     (url) => url.pathname === `/integrations/${integration}`,
     async (route) => {

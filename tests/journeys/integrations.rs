@@ -289,7 +289,7 @@ pub async fn stored_header_values_go_to_no_other_origin(testbed: Testbed) -> any
         let refused = patch(body).await?;
         assert_problem(&refused, StatusCode::UNPROCESSABLE_ENTITY, fields)?;
         let place = away.trim_end_matches(PATH);
-        assert!(refused.text().contains(&format!("write it again for {place},")), "{}", refused.text());
+        assert!(refused.text().contains(&format!("provide it again for {place},")), "{}", refused.text());
     }
     assert_eq!(testbed.stack.find_integration(testbed.organization, &id).await?, before, "nothing is changed");
     api.test(&id).await?;

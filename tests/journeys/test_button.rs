@@ -103,7 +103,7 @@ pub async fn a_test_is_not_sent_again(testbed: Testbed) -> anyhow::Result<()> {
     let path = format!("/integrations/{id}/deliveries/{tested}/redeliver");
     let refused = api.call(Method::POST, &path, Content::none()).await?;
     assert_problem(&refused, StatusCode::CONFLICT, &[])?;
-    assert!(refused.json()?["detail"].as_str().is_some_and(|detail| detail.contains("press Test again")));
+    assert!(refused.json()?["detail"].as_str().is_some_and(|detail| detail.contains("make a new test")));
     assert_eq!(api.delivery(&id, &tested).await?["redeliveries_left"], 0);
     assert_eq!(testbed.arrivals().len(), 1);
     Ok(())

@@ -1,7 +1,7 @@
-//! The settings page: the files of `console/`, served from the API's own origin with the headers that keep it safe.
+//! The settings page: serves the files of `console/` from the API's own origin, with security headers.
 //!
-//! There is no build step. The page names its files under a version, the hash of them all, so that a browser keeps them
-//! for good and asks only for the page itself; a new version has new addresses.
+//! There is no build step. The page refers to its files under a version, the hash of them all, so that a browser can
+//! cache them forever and requests only the page itself again; a new version has new addresses.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use sha2::{Digest, Sha256};
 
 use crate::http::problem::Problem;
 
-/// A file that the page consists of.
+/// A file of the page.
 struct File {
-    /// Below `console/`, and below the version in its address.
+    /// Relative to `console/`, and to the version in its address.
     path: &'static str,
     media_type: &'static str,
     text: &'static str,
@@ -37,7 +37,7 @@ macro_rules! files {
     };
 }
 
-/// The page itself; what stands in braces is filled in.
+/// The page itself; the placeholders in braces are filled in.
 const INDEX: &str = include_str!("../console/index.html");
 
 const FILES: &[File] = &files! {
@@ -54,13 +54,13 @@ const FILES: &[File] = &files! {
         "vendor/preact.js" "vendor/hooks.js" "vendor/htm.js";
 };
 
-/// The page is never kept, so that nobody goes back to one that was left; its files are, since their addresses change with
-/// them.
-const KEEP_NEVER: HeaderValue = HeaderValue::from_static("no-store");
-const ASK_EVERY_TIME: HeaderValue = HeaderValue::from_static("no-cache");
-const KEEP_FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// For the page, so that the browser's Back button never shows one that was left.
+const NEVER_CACHED: HeaderValue = HeaderValue::from_static("no-store");
+const REVALIDATED: HeaderValue = HeaderValue::from_static("no-cache");
+/// For the page's files, whose addresses change with them.
+const CACHED_FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
-/// Headers of every answer. Nothing may frame the page, guess media types, or learn from where a link was followed.
+/// Headers of every response: no framing, no guessing of media types, no referrer.
 const SAFETY: [(HeaderName, HeaderValue); 6] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
@@ -73,15 +73,15 @@ const SAFETY: [(HeaderName, HeaderValue); 6] = [
 /// Where users of the page sign in.
 #[derive(Clone, Debug)]
 pub struct SignIn {
-    /// The issuer, below which its OpenID Connect discovery document lies.
+    /// The issuer; its OpenID Connect discovery document is below this URL.
     issuer: Url,
-    /// The public client that the page is.
+    /// The OAuth client id of the page, a public client.
     client_id: String,
-    /// Origins that the page may talk to besides its own and the issuer's: where tokens are given, if that is elsewhere.
+    /// Origins that the page may connect to besides its own and the issuer's: the token endpoint's, if it differs.
     origins: Vec<Url>,
 }
 
-/// A URL with nothing in it that could end an attribute, a header or a source list.
+/// A URL without characters that could end an HTML attribute, a header or a source list of the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Url {
     text: String,
@@ -92,7 +92,7 @@ struct Url {
 enum InvalidUrl {
     #[error("must be an http:// or https:// URL")]
     NotHttp,
-    #[error("must hold no quotation marks, semicolons, commas or other characters that a URL encodes")]
+    #[error("must not contain quotation marks, semicolons, commas or other characters that need percent-encoding")]
     Character,
 }
 
@@ -114,7 +114,7 @@ impl std::str::FromStr for Url {
 
 impl SignIn {
     /// # Errors
-    /// [`InvalidSetting`] for the first variable that is absent or cannot be used.
+    /// [`InvalidSetting`] for the first variable that is missing or invalid.
     pub fn read(environment: &Environment<'_>) -> Result<Self, InvalidSetting> {
         let origins: String = environment.parsed("SIGN_IN_ORIGINS")?;
         let origins = origins.split_whitespace().map(|origin| {
@@ -134,7 +134,7 @@ impl SignIn {
         format!("{}/.well-known/openid-configuration", self.issuer.text.trim_end_matches('/'))
     }
 
-    /// Scripts, styles and pictures come from here alone, never from within the page, and nothing may turn text into markup.
+    /// Scripts, styles and images come from this origin only, never inline, and no script can turn text into markup.
     fn policy(&self) -> String {
         let mut sources = vec!["'self'", &self.issuer.origin];
         sources.extend(self.origins.iter().map(|url| url.origin.as_str()));
@@ -165,16 +165,16 @@ impl Console {
     }
 
     fn index(&self, request: &HeaderMap) -> Response {
-        self.answer(request, "text/html; charset=utf-8", &self.index, KEEP_NEVER)
+        self.answer(request, "text/html; charset=utf-8", &self.index, NEVER_CACHED)
     }
 
-    /// A file asked for under another version is today's, for the page that was opened a moment before a deployment; only
-    /// it is not kept.
+    /// A file requested under another version is served in the current one, for pages opened just before a deployment,
+    /// but is not cached.
     fn file(&self, version: &str, path: &str, request: &HeaderMap) -> Response {
         let Some(file) = FILES.iter().find(|file| file.path == path) else {
             return Problem::NotFound.into_response();
         };
-        let cache = if version == self.version { KEEP_FOR_GOOD } else { ASK_EVERY_TIME };
+        let cache = if version == self.version { CACHED_FOREVER } else { REVALIDATED };
         self.answer(request, file.media_type, file.text, cache)
     }
 
@@ -184,9 +184,9 @@ impl Console {
         headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());
         headers.insert(CACHE_CONTROL, cache);
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-        // Weak: it is that of the compressed text as well.
+        // Weak: it stands for the compressed text as well.
         headers.insert(ETAG, HeaderValue::try_from(format!("W/{tag}")).expect("hexadecimal digits"));
-        if is_known(request, &tag) {
+        if is_current(request, &tag) {
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -194,7 +194,7 @@ impl Console {
     }
 }
 
-/// `GET /` and `GET /console/…`, for which nobody needs a token.
+/// `GET /` and `GET /console/…`, which need no token.
 pub fn routes(sign_in: &SignIn) -> Router {
     let index = async |State(console): State<Arc<Console>>, request: HeaderMap| console.index(&request);
     let file = async |State(console): State<Arc<Console>>,
@@ -219,7 +219,7 @@ fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     hex::encode(&hash.finalize()[..8])
 }
 
-fn is_known(request: &HeaderMap, tag: &str) -> bool {
+fn is_current(request: &HeaderMap, tag: &str) -> bool {
     let tags = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     tags.flat_map(|list| list.split(',')).any(|known| known.trim().trim_start_matches("W/") == tag)
 }
@@ -255,7 +255,7 @@ mod tests {
     }
 
     fn console() -> Console {
-        Console::new(&read(ISSUER, "client", "https://login.example").expect("these are settings"))
+        Console::new(&read(ISSUER, "client", "https://login.example").expect("the settings are valid"))
     }
 
     fn asking(header: HeaderName, value: &str) -> HeaderMap {
@@ -266,7 +266,7 @@ mod tests {
         response.headers().get(name).map_or("", |value| value.to_str().expect("ours are text"))
     }
 
-    /// All paths below `console/`, in no order.
+    /// All paths below `console/`, in any order.
     fn on_disk() -> Vec<String> {
         let root = FilePath::new(concat!(env!("CARGO_MANIFEST_DIR"), "/console"));
         let mut folders = vec![root.to_path_buf()];
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_is_served_and_every_module_is_fetched_at_once() {
+    fn every_file_is_served_and_every_module_is_preloaded() {
         for path in on_disk() {
             if path == "index.html" {
                 continue;
@@ -298,7 +298,8 @@ mod tests {
     }
 
     fn compressed_size(text: &str) -> u64 {
-        io::copy(&mut GzEncoder::new(text.as_bytes(), Compression::default()), &mut io::sink()).expect("it is memory")
+        io::copy(&mut GzEncoder::new(text.as_bytes(), Compression::default()), &mut io::sink())
+            .expect("memory does not fail")
     }
 
     #[test]
@@ -316,7 +317,7 @@ mod tests {
         }
         assert!(index.contains("content=\"https://issuer.example/pool/.well-known/openid-configuration\""));
         assert!(index.contains("content=\"client\""));
-        let slash = Console::new(&read("https://issuer.example/pool/", "client", "").expect("these are settings"));
+        let slash = Console::new(&read("https://issuer.example/pool/", "client", "").expect("the settings are valid"));
         assert_eq!(slash.index, index);
         let hostile = Console::new(&read(ISSUER, "\"><script>", "").expect("a client id may be any text"));
         assert!(hostile.index.contains("content=\"&quot;>&lt;script>\""));
@@ -337,13 +338,13 @@ mod tests {
     }
 
     #[test]
-    fn files_are_kept_for_good_under_their_own_version_only() {
+    fn files_are_cached_forever_under_their_own_version_only() {
         let console = console();
         let nothing = HeaderMap::new();
-        let kept = console.file(&console.version, "views/log.js", &nothing);
-        assert_eq!(kept.status(), StatusCode::OK);
-        assert_eq!(header(&kept, CACHE_CONTROL), "public, max-age=31536000, immutable");
-        assert_eq!(header(&kept, CONTENT_TYPE), "text/javascript; charset=utf-8");
+        let current = console.file(&console.version, "views/log.js", &nothing);
+        assert_eq!(current.status(), StatusCode::OK);
+        assert_eq!(header(&current, CACHE_CONTROL), "public, max-age=31536000, immutable");
+        assert_eq!(header(&current, CONTENT_TYPE), "text/javascript; charset=utf-8");
         assert_eq!(header(&console.file("older", "views/log.js", &nothing), CACHE_CONTROL), "no-cache");
         assert_eq!(header(&console.index(&nothing), CACHE_CONTROL), "no-store");
         for path in ["", "log.js", "../Cargo.toml", "views/../main.js", "index.html"] {
@@ -352,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_not_sent_again() {
+    fn what_the_browser_has_is_not_sent_again() {
         let console = console();
         let tag = header(&console.index(&HeaderMap::new()), ETAG).to_owned();
         for (known, status) in [
@@ -367,12 +368,12 @@ mod tests {
 
     #[track_caller]
     fn check_refused(issuer: &str, client: &str, origins: &str, name: &str) {
-        let told = read(issuer, client, origins).map(|_| ()).expect_err("it cannot be used").to_string();
-        assert!(told.contains(name), "{told}");
+        let error = read(issuer, client, origins).map(|_| ()).expect_err("it is invalid").to_string();
+        assert!(error.contains(name), "{error}");
     }
 
     #[test]
-    fn settings_that_cannot_be_used() {
+    fn invalid_settings_are_refused_by_name() {
         check_refused("ftp://issuer.example/", "client", "", "SIGN_IN_ISSUER_URL");
         check_refused("issuer", "client", "", "SIGN_IN_ISSUER_URL");
         check_refused("https://issuer.example/\"", "client", "", "SIGN_IN_ISSUER_URL");

@@ -1,4 +1,5 @@
-//! `/integrations/{id}/deliveries`: the integration log. One file for each endpoint; the views are shared.
+//! `/integrations/{id}/deliveries`: the integration log. One file for each endpoint, and the query
+//! and views that they share.
 
 pub mod list;
 pub mod query;

@@ -1,4 +1,4 @@
-//! What every endpoint reads of a request and says in an answer.
+//! What the endpoints share: reading requests and writing responses.
 
 pub mod body;
 pub mod caller;

@@ -1,5 +1,5 @@
-//! `/integrations`: what customers see, change and test of their webhooks. One file for each endpoint; what several of them
-//! need stands beside.
+//! `/integrations`: how customers see, change and test their webhooks. One file for each endpoint, and what several of
+//! them share.
 
 pub mod create;
 pub mod delete;

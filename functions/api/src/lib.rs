@@ -1,8 +1,8 @@
-//! `ApiFunction`: how customers manage, test and understand their webhooks.
+//! `ApiFunction`: the HTTP API with which customers manage and test their webhooks and read their integration log.
 //!
-//! API Gateway lets nobody through to these routes without a valid token; whose integrations a request may touch follows
-//! from that token alone ([`http::caller`]). Whatever is wrong with a request is told in a problem document that names the
-//! field ([`http::problem`]).
+//! API Gateway admits only requests with a valid token, except to the settings page and `/openapi.json`. Which
+//! organization's integrations a request may touch follows from that token alone ([`http::caller`]). A request that is
+//! refused is answered with a problem document that names the fields at fault ([`http::problem`]).
 
 mod error_view;
 pub mod http;
@@ -33,7 +33,7 @@ use crate::http::problem::Problem;
 pub use crate::settings::Settings;
 pub use crate::state::Api;
 
-/// Every route, and what answers where there is none.
+/// Every route, with fallbacks for unknown paths and methods.
 pub fn router(api: Arc<Api>) -> Router {
     let (router, document) = routes::routes_and_document();
     let console = console::routes(&api.sign_in);
@@ -44,16 +44,16 @@ pub fn router(api: Arc<Api>) -> Router {
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(from_fn(as_it_was_routed))
-        .layer(map_response(keep_nothing))
+        .layer(from_fn(reject_ambiguous_path))
+        .layer(map_response(forbid_caching))
         .layer(compression::layer())
         .layer(map_response(compression::tag_compressed))
 }
 
-/// API Gateway chooses a route, and with it who may use it, by a path whose escapes it has decoded. Read as a URL's after
-/// that, it would end at a `#` and go up at `..`. No path of ours has an escape: where the two readings differ, there is
-/// nothing.
-async fn as_it_was_routed(request: Request, next: Next) -> Response {
+/// Answers 404 where API Gateway and this router read the path differently. API Gateway decodes a path's escapes before
+/// it chooses the route, and with it the authorizer; parsed as a URL after that, the path would end at a `#` and go up
+/// at `..`. None of our paths contains an escape, so a path that reads differently is none of ours.
+async fn reject_ambiguous_path(request: Request, next: Next) -> Response {
     if request.extensions().raw_http_path() == request.uri().path() {
         next.run(request).await
     } else {
@@ -61,8 +61,9 @@ async fn as_it_was_routed(request: Request, next: Next) -> Response {
     }
 }
 
-/// What is not said to be kept is kept by nobody: it is one organization's, may hold a secret, and is out of date at once.
-async fn keep_nothing(mut response: Response) -> Response {
+/// Forbids caching of every response that does not allow it: responses belong to one organization, may contain a
+/// secret, and are soon out of date.
+async fn forbid_caching(mut response: Response) -> Response {
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

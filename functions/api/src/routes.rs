@@ -1,4 +1,4 @@
-//! Every route that needs a token, and the document that describes them.
+//! Every route that needs a token, and the OpenAPI document that describes them.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::http::openapi::{self, GatewayMessage};
 use crate::integrations::{create, delete, list, patch, read, recover, rotate_secret, test, update};
 use crate::state::Api;
 
-/// The routes, and their document.
+/// The routes, and the OpenAPI document built from them.
 pub(crate) fn routes_and_document() -> (Router<Arc<Api>>, Document) {
     let (router, mut document) = OpenApiRouter::with_openapi(Base::openapi())
         .routes(routes!(list::list, create::create))
@@ -35,12 +35,12 @@ pub(crate) fn routes_and_document() -> (Router<Arc<Api>>, Document) {
     (router, document)
 }
 
-/// The document.
+/// The OpenAPI document.
 pub fn document() -> Document {
     routes_and_document().1
 }
 
-/// `GET /openapi.json`, for which nobody needs a token.
+/// `GET /openapi.json`, which needs no token.
 pub(crate) fn document_route(document: &Document) -> Router {
     let json: Arc<str> = document.to_json().expect("a document is plain data").into();
     let serve = async move || ([(CONTENT_TYPE, "application/json")], json.to_string());
@@ -51,11 +51,12 @@ pub(crate) fn document_route(document: &Document) -> Router {
 #[openapi(
     info(
         title = "Roboticks Custom Webhooks",
-        description = "Manage, test and understand the webhooks of your organization. The bearer is your ID token; it \
-                       says which organization you see.\n\nWhat this API refuses, it refuses with a problem document. What \
-                       never reaches it, API Gateway refuses with a `GatewayMessage`: 401, 429 and 503 under every path, and \
-                       404 where it takes a path for none of the API's.\n\nNo answer carries CORS headers: pages of other \
-                       origins cannot use this API, and an OPTIONS request is one without a token.",
+        description = "Manage and test the webhooks of your organization, and see what was delivered. Send your ID \
+                       token as the bearer token; it determines your organization.\n\nErrors of this API are problem \
+                       documents (RFC 9457). Requests that do not reach it are refused by API Gateway with a \
+                       `GatewayMessage`: 401, 429 or 503 on any path, and 404 on a path that matches no \
+                       route.\n\nNo response carries CORS headers, so pages of other origins cannot use this API: an \
+                       OPTIONS request is answered 401 like any other without a token.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "/")),
@@ -87,13 +88,13 @@ mod tests {
     use super::*;
     use crate::http::body::FromBody;
 
-    fn described() -> Value {
+    fn document_json() -> Value {
         serde_json::to_value(document()).unwrap()
     }
 
     #[test]
-    fn every_route_is_described_and_what_it_refers_to_is_there() {
-        let document = described();
+    fn every_route_is_described_and_every_reference_resolves() {
+        let document = document_json();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
         let methods = |path: &Value| path.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
         let paths = document["paths"].as_object().unwrap();
@@ -119,14 +120,14 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_needs_the_bearer_and_tells_of_refusals() {
-        let document = described();
+    fn every_operation_needs_the_bearer_token_and_describes_its_errors() {
+        let document = document_json();
         assert_eq!(document["security"], json!([{ "bearer": [] }]));
         let scheme = &document["components"]["securitySchemes"]["bearer"];
         assert_eq!((&scheme["type"], &scheme["scheme"]), (&json!("http"), &json!("bearer")));
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
-                assert_eq!(operation.get("security"), None, "{method} {path} has none of its own");
+                assert_eq!(operation.get("security"), None, "{method} {path} overrides the document's");
                 for status in ["401", "403", "429", "500", "503"] {
                     assert!(operation["responses"][status]["content"].is_object(), "{method} {path}: {status}");
                 }
@@ -138,8 +139,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn described_as_read<T: FromBody + ToSchema>() {
-        let schema = &described()["components"]["schemas"][&*T::name()];
+    fn check_fields<T: FromBody + ToSchema>() {
+        let schema = &document_json()["components"]["schemas"][&*T::name()];
         let mut described: Vec<_> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
         let mut read = T::FIELDS.names.to_vec();
         described.sort_unstable();
@@ -149,19 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_described_of_a_body_is_what_is_read() {
-        described_as_read::<create::NewIntegration>();
-        described_as_read::<patch::IntegrationPatch>();
-        described_as_read::<rotate_secret::RotateSecret>();
-        described_as_read::<recover::Recover>();
+    fn described_fields_of_bodies_are_those_that_are_read() {
+        check_fields::<create::NewIntegration>();
+        check_fields::<patch::IntegrationPatch>();
+        check_fields::<rotate_secret::RotateSecret>();
+        check_fields::<recover::Recover>();
     }
 
-    /// The document's words and the code's. Whoever adds a variant is made to add it here by the compiler.
+    /// The `match`es make the compiler ask for every new variant here.
     #[test]
-    fn enumerations_have_the_codes_words() {
-        let document = described();
-        let check = |schema: &str, words: &[&str]| {
-            assert_eq!(document["components"]["schemas"][schema]["enum"], json!(words), "{schema}");
+    fn enumerations_list_the_values_that_the_code_uses() {
+        let document = document_json();
+        let check = |schema: &str, values: &[&str]| {
+            assert_eq!(document["components"]["schemas"][schema]["enum"], json!(values), "{schema}");
         };
         let method = |method: Method| match method {
             Method::Post | Method::Put | Method::Patch => method.as_str(),

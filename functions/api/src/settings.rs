@@ -1,4 +1,4 @@
-//! The function's settings, as its environment gives them.
+//! The function's settings, read from its environment variables.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use sender::BODY_TIMEOUT;
 use crate::console::SignIn;
 use crate::http::caller::OrganizationClaim;
 
-/// The longest that a test may take, reading of the body included. API Gateway gives up on us after 30 s.
+/// The longest that a test may take, reading the response body included. API Gateway gives up on us after 30 s.
 pub const LONGEST_TEST: Duration = Duration::from_secs(20);
 
-/// How long a test waits for a response's head, where deliveries wait for `request_timeout`.
+/// How long a test waits for the response's headers; deliveries wait for `request_timeout`.
 pub(crate) fn test_timeout(request_timeout: Duration) -> Duration {
     request_timeout.min(LONGEST_TEST.saturating_sub(BODY_TIMEOUT))
 }
@@ -35,7 +35,7 @@ pub struct Settings {
 
 impl Settings {
     /// # Errors
-    /// [`InvalidSetting`] for the first variable that is absent or cannot be used.
+    /// [`InvalidSetting`] for the first variable that is missing or invalid.
     pub fn read(environment: &Environment<'_>) -> Result<Self, InvalidSetting> {
         Ok(Self {
             integrations_table: environment.text("INTEGRATIONS_TABLE")?,
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_test_is_over_before_anyone_stops_waiting() {
+    fn a_test_ends_before_api_gateway_gives_up() {
         let seconds = Duration::from_secs;
         for (request_timeout, expected) in [(3, 3), (19, 19), (30, 19), (300, 19)] {
             assert_eq!(test_timeout(seconds(request_timeout)), seconds(expected));

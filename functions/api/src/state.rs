@@ -1,4 +1,4 @@
-//! What the endpoints work with, for as long as the function lives.
+//! What the endpoints share for the lifetime of the function: clients, stores and settings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::store::redelivery::Redelivery;
 use crate::store::shared_value::SharedValues;
 use crate::store::test_limit::TestLimit;
 
-/// What the endpoints work with.
+/// What the endpoints share: clients, stores and settings.
 pub struct Api {
     pub(crate) integrations: Integrations,
     pub(crate) deliveries: DeliveriesTable,

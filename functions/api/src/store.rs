@@ -1,4 +1,4 @@
-//! What the endpoints read and write.
+//! What the endpoints read from and write to DynamoDB and SQS.
 
 pub mod deliveries;
 pub mod integrations;

@@ -18,13 +18,13 @@ use crate::http::openapi::{ClientErrors, IntegrationPath, Malformed, NotFoundRes
 use crate::http::problem::Problem;
 use crate::state::Api;
 
-/// How many items are read at a time where most may be filtered out.
+/// How many items are read at a time when most of them may be filtered out.
 const READ_AHEAD: usize = MAX_BATCH_READ;
 
-/// How many reads one page may take; a page may stay short, and its cursor leads on. Twenty take well below a second.
-const MOST_READS: usize = 20;
+/// The most reads for one page; after that the page ends early, and its cursor continues. Twenty take well below 1 s.
+const MAX_READS: usize = 20;
 
-/// A place in the log, and what the list is one of: a place among other filters would lead astray.
+/// A position in the log, with a digest of the list it belongs to: under other filters the position would be wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Bookmark {
@@ -36,9 +36,9 @@ struct Bookmark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "in", rename_all = "snake_case", deny_unknown_fields)]
 enum Position {
-    /// Among all deliveries.
+    /// In the list of all deliveries.
     All { behind: DeliveryId },
-    /// Among those that failed.
+    /// In the list of failed deliveries.
     Failed {
         behind: DeliveryId,
         #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
@@ -46,24 +46,26 @@ enum Position {
     },
 }
 
-/// What is read for a page.
+/// What to read for a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
-    /// All deliveries, behind that one.
+    /// All deliveries, after that one.
     All { behind: Option<DeliveryId> },
-    /// Those that failed, behind that place.
+    /// Failed deliveries, after that position.
     Failed { behind: Option<FailedPosition> },
 }
 
 /// Lists an integration's deliveries, newest first, tests included.
 ///
-/// They are sorted by the time of their event; with `status=failed` by the time of receipt, and then what failed a moment ago
-/// may not be among them yet. `from` and `to` are about the time of receipt. Without `status=failed`, deliveries are not found
-/// by `from` whose event was handed over more than 15 days after its timestamp, nor by `to` those whose event's timestamp lay
-/// more than a day ahead.
+/// Deliveries are sorted by the timestamp of their event. With `status=failed` they are sorted by the time of receipt,
+/// and those that failed a moment ago may be missing.
 ///
-/// A page may be short, even empty, while `next_cursor` leads on: what the filters leave out was looked through, up to 2,000
-/// deliveries a page. A cursor goes on with the filters that it was given for; only `limit` may change.
+/// `from` and `to` filter by the time of receipt. Without `status=failed`, `from` does not find deliveries whose event
+/// was received more than 15 days after its timestamp, and `to` does not find those whose event was received more than
+/// a day before its timestamp.
+///
+/// A page may be short or even empty although `next_cursor` is not `null`: at most 2,000 deliveries are examined for a
+/// page. Use a cursor with the same filters as the page that it came from; only `limit` may change.
 #[utoipa::path(
     get, path = "/integrations/{id}/deliveries", tag = "Deliveries", operation_id = "listDeliveries",
     params(IntegrationPath, LogParameters),
@@ -81,7 +83,7 @@ pub(crate) async fn list(
     let query = LogQuery::parse(query.as_deref().unwrap_or_default())?;
     let integration = api.integrations.find(caller, &id).await?;
     let list = query.filter.digest(integration.id);
-    let place = query.cursor.as_deref().map(|cursor| bookmarked(cursor, &list)).transpose()?;
+    let place = query.cursor.as_deref().map(|cursor| read_bookmark(cursor, &list)).transpose()?;
     let (records, next) = match reading(&query.filter, place)? {
         Reading::All { behind } => log_page(&api.deliveries, integration.id, &query, behind).await?,
         Reading::Failed { behind } => failed_page(&api.deliveries, integration.id, &query, behind).await?,
@@ -92,20 +94,20 @@ pub(crate) async fn list(
     }))
 }
 
-fn bookmarked(cursor: &str, list: &str) -> Result<Position, Problem> {
+fn read_bookmark(cursor: &str, list: &str) -> Result<Position, Problem> {
     let bookmark: Bookmark = cursor::decode(cursor)?;
     if bookmark.list == list {
         return Ok(bookmark.place);
     }
-    let message = "The cursor goes on with other filters, or in another log: use the same as for the page before, or leave the \
-                   cursor out to begin anew.";
+    let message = "The cursor belongs to other filters or another integration: use those of the previous page, or omit \
+                   the cursor to start over.";
     Err(Problem::malformed("cursor", message))
 }
 
-/// What to read for a page that begins at that place.
+/// What to read for a page that begins at that position.
 ///
 /// # Errors
-/// [`Problem::Malformed`] when no page of such a list ends there.
+/// [`Problem::Malformed`] when no page of this list can end there.
 fn reading(filter: &LogFilter, place: Option<Position>) -> Result<Reading, Problem> {
     let lists_failed = filter.status == Some(Status::Failed);
     match place {
@@ -119,7 +121,7 @@ fn reading(filter: &LogFilter, place: Option<Position>) -> Result<Reading, Probl
     }
 }
 
-/// A page of all deliveries.
+/// Reads a page of all deliveries.
 async fn log_page(
     deliveries: &DeliveriesTable,
     integration: IntegrationId,
@@ -127,7 +129,7 @@ async fn log_page(
     mut behind: Option<DeliveryId>,
 ) -> Result<(Vec<Record>, Option<Position>), Problem> {
     let mut found = Vec::new();
-    for _ in 0..MOST_READS {
+    for _ in 0..MAX_READS {
         let page = deliveries.log(integration, behind, query.read_ahead(READ_AHEAD)).await?;
         for record in page.items {
             if query.filter.ends_before(record.identity.delivery_id) {
@@ -148,7 +150,7 @@ async fn log_page(
     Ok((found, behind.map(|behind| Position::All { behind })))
 }
 
-/// A page of those that failed.
+/// Reads a page of failed deliveries.
 async fn failed_page(
     deliveries: &DeliveriesTable,
     integration: IntegrationId,
@@ -160,7 +162,7 @@ async fn failed_page(
     };
     let range = FailedRange { from: query.filter.from, to: query.filter.to };
     let mut found = Vec::new();
-    for _ in 0..MOST_READS {
+    for _ in 0..MAX_READS {
         let limit = query.read_ahead(READ_AHEAD);
         let page = deliveries.failed(integration, range, Order::NewestFirst, behind, limit).await?;
         let ids: Vec<_> = page.items.iter().map(|failed| failed.delivery_id).collect();
@@ -170,7 +172,7 @@ async fn failed_page(
                 return Ok((found, next(behind)));
             }
             behind = Some(failed.position());
-            // Sent again since the index was written, or expired.
+            // Missing: sent again or expired since the index was written.
             let Some(record) = records.next_if(|record| record.identity.delivery_id == failed.delivery_id) else {
                 continue;
             };
@@ -202,26 +204,26 @@ mod tests {
     }
 
     #[track_caller]
-    fn bookmark_of(made_for: &str, used_with: &str, fits: bool) {
+    fn check_bookmark(made_for: &str, used_with: &str, fits: bool) {
         let list = filter(used_with).digest(INTEGRATION.parse().unwrap());
-        assert_eq!(bookmarked(&bookmark(made_for), &list).is_ok(), fits, "{made_for} {used_with}");
+        assert_eq!(read_bookmark(&bookmark(made_for), &list).is_ok(), fits, "{made_for} {used_with}");
     }
 
     #[test]
-    fn a_cursor_goes_on_with_its_own_filters() {
-        bookmark_of("alert_id=5&status=delivered", "status=delivered&alert_id=5&limit=7", true);
-        bookmark_of("from=2025-01-10T10:00:00Z", "from=2025-01-10T11:00:00%2B01:00", true);
-        bookmark_of("", "status=delivered", false);
-        bookmark_of("status=delivered", "status=failed", false);
-        bookmark_of("alert_id=5", "alert_id=6", false);
-        bookmark_of("event_type=alert.resolved", "", false);
-        bookmark_of("from=2025-01-10T10:00:00Z", "to=2025-01-10T10:00:00Z", false);
+    fn a_cursor_continues_only_with_its_own_filters() {
+        check_bookmark("alert_id=5&status=delivered", "status=delivered&alert_id=5&limit=7", true);
+        check_bookmark("from=2025-01-10T10:00:00Z", "from=2025-01-10T11:00:00%2B01:00", true);
+        check_bookmark("", "status=delivered", false);
+        check_bookmark("status=delivered", "status=failed", false);
+        check_bookmark("alert_id=5", "alert_id=6", false);
+        check_bookmark("event_type=alert.resolved", "", false);
+        check_bookmark("from=2025-01-10T10:00:00Z", "to=2025-01-10T10:00:00Z", false);
         let elsewhere = filter("").digest("int_01JH7Z5A8M0000000000000002".parse().unwrap());
-        assert!(bookmarked(&bookmark(""), &elsewhere).is_err());
+        assert!(read_bookmark(&bookmark(""), &elsewhere).is_err());
     }
 
     #[test]
-    fn a_place_is_one_of_its_list() {
+    fn a_position_belongs_to_its_list() {
         let delivery: DeliveryId = DELIVERY.parse().unwrap();
         let at = |text: &str| text.parse().unwrap();
         let all = Position::All { behind: delivery };

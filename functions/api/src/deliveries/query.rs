@@ -1,4 +1,4 @@
-//! What a caller wants to see of the log.
+//! The query parameters of the integration log: filters, cursor and page size.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,45 +14,45 @@ use utoipa::IntoParams;
 
 use crate::http::problem::Problem;
 
-/// How many deliveries a page has unless told otherwise.
+/// The page size without a `limit`.
 const DEFAULT_LIMIT: usize = 25;
 
-/// The most deliveries of a page.
+/// The largest page size.
 const MAX_LIMIT: usize = 100;
 
-/// How much later than its timestamp an event may be handed over, so that `from` finds its delivery: the log is sorted by the
-/// events' own times, and whoever looks for a time of receipt has to read that much further. A queue keeps a message for 14
-/// days, so that an event which waited out our longest outage is found; the rest is for producers' clocks.
+/// How long after its timestamp an event may be received so that `from` still finds its delivery: the log is sorted by
+/// the events' timestamps, so a search by time of receipt has to read that much further. A queue keeps a message for 14
+/// days, so even an event that waited out our longest outage is found; the rest allows for producers' clocks.
 const LATEST_RECEIPT: Duration = Duration::from_secs(15 * 24 * 60 * 60);
 
-/// How far ahead of its receipt an event's timestamp may be, so that `to` finds its delivery: producers' clocks are wrong by
-/// less.
+/// How far ahead of its receipt an event's timestamp may be so that `to` still finds its delivery: producers' clocks
+/// are wrong by less.
 const EARLIEST_RECEIPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The query's parameters, as the document describes them.
+/// The query parameters, as the OpenAPI document describes them.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes what `LogQuery::parse` reads")]
 pub struct LogParameters {
-    /// Only deliveries of this status.
+    /// Only deliveries with this status.
     #[param(inline, required = false)]
     status: crate::http::openapi::StatusName,
-    /// Only deliveries of this event.
+    /// Only deliveries of events of this type.
     #[param(inline, required = false)]
     event_type: crate::http::openapi::EventTypeName,
     /// Only deliveries of this alert.
     #[param(required = false, inline)]
     alert_id: crate::http::openapi::WholeNumber,
-    /// Only what was received from this time on. See above for what is found.
+    /// Only deliveries whose event was received at this time or later; see the operation for the limits.
     #[param(required = false, value_type = String, format = DateTime)]
     from: Timestamp,
-    /// Only what was received up to this time. See above for what is found.
+    /// Only deliveries whose event was received at this time or earlier; see the operation for the limits.
     #[param(required = false, value_type = String, format = DateTime)]
     to: Timestamp,
-    /// Where to go on: the `next_cursor` of the page before.
+    /// Where to continue: the `next_cursor` of the previous page.
     #[param(required = false)]
     cursor: String,
-    /// How many at most.
+    /// The page size.
     #[param(required = false, minimum = 1, maximum = 100, default = 25)]
     limit: usize,
 }
@@ -78,24 +78,24 @@ impl LogFilter {
             && self.is_in_time(created_at)
     }
 
-    /// Whether what was received then is wanted, to the millisecond.
+    /// Whether the filter includes this time of receipt, to the millisecond.
     pub fn is_in_time(&self, received_at: Timestamp) -> bool {
         (self.from.as_millisecond()..=self.to.as_millisecond()).contains(&received_at.as_millisecond())
     }
 
-    /// Behind which delivery a list of all may begin, newest event first; `None` for the newest of all.
+    /// The delivery after which a list of all deliveries, newest event first, may begin; `None` for the very beginning.
     pub fn begins_behind(&self) -> Option<DeliveryId> {
         let newest_event = self.to.saturating_add(EARLIEST_RECEIPT).unwrap_or(Timestamp::MAX);
         (self.to < LATEST).then(|| DeliveryId::new(newest_event, [0xff; 10]))
     }
 
-    /// Whether a list of all, newest event first, has nothing to offer from a delivery on.
+    /// Whether in a list of all deliveries, newest event first, nothing matches from this delivery on.
     pub fn ends_before(&self, delivery: DeliveryId) -> bool {
         let oldest_event = self.from.saturating_sub(LATEST_RECEIPT).unwrap_or(Timestamp::MIN);
         delivery < DeliveryId::new(oldest_event, [0; 10])
     }
 
-    /// Tells lists of an integration's deliveries apart: 64 bits of a hash, for nobody's mistake to go unnoticed.
+    /// Identifies the filtered list that a cursor belongs to: 64 bits of a hash, enough to notice every mix-up.
     pub fn digest(&self, integration: IntegrationId) -> String {
         let Self { status, event_type, alert_id, from, to } = self;
         let status = status.map_or("", Status::as_str);
@@ -105,13 +105,13 @@ impl LogFilter {
         hex::encode(&Sha256::digest(list.as_bytes())[..8])
     }
 
-    fn lets_all_through(&self) -> bool {
+    fn admits_all(&self) -> bool {
         let Self { status, event_type, alert_id, from, to } = self;
         status.is_none() && event_type.is_none() && alert_id.is_none() && (*from, *to) == (EARLIEST, LATEST)
     }
 }
 
-/// Times of receipt lie between these.
+/// The bounds of all times of receipt.
 const EARLIEST: Timestamp = Timestamp::UNIX_EPOCH;
 const LATEST: Timestamp = Timestamp::MAX;
 
@@ -127,7 +127,7 @@ impl LogQuery {
     /// Reads a query string.
     ///
     /// # Errors
-    /// [`Problem::Malformed`] for the first parameter that is not known, not there once, or not what it should be.
+    /// [`Problem::Malformed`] for the first unknown, duplicate or invalid parameter.
     pub fn parse(query: &str) -> Result<Self, Problem> {
         let mut parameters = Parameters::parse(query)?;
         let filter = LogFilter {
@@ -141,20 +141,20 @@ impl LogQuery {
         let limit = parameters.take("limit", limit)?.unwrap_or(DEFAULT_LIMIT);
         parameters.none_left()?;
         if filter.from > filter.to {
-            return Err(Problem::malformed("from", "`from` lies after `to`: exchange them."));
+            return Err(Problem::malformed("from", "`from` is later than `to`: swap them."));
         }
         Ok(Self { filter, cursor, limit })
     }
 
-    /// How many items to read at a time: one more than the page, to know whether it is the last, or as many as can be
-    /// when most may be left out.
-    pub(crate) fn read_ahead(&self, most: usize) -> i32 {
-        let items = if self.filter.lets_all_through() { (self.limit + 1).min(most) } else { most };
+    /// How many items to read at a time: one more than the page, to know whether it is the last, or `max` when many of
+    /// them may be filtered out.
+    pub(crate) fn read_ahead(&self, max: usize) -> i32 {
+        let items = if self.filter.admits_all() { (self.limit + 1).min(max) } else { max };
         i32::try_from(items).unwrap_or(i32::MAX)
     }
 }
 
-/// The parameters of a query string, each once.
+/// The parameters of a query string, without duplicates.
 struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
@@ -168,21 +168,21 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    /// Takes a parameter out. `read` says what it must be when it is not.
+    /// Removes and reads a parameter. The error of `read` is what the parameter must be.
     fn take<T>(
         &mut self,
         name: &'static str,
         read: impl Fn(&str) -> Result<T, &'static str>,
     ) -> Result<Option<T>, Problem> {
-        let wrong = |words| Problem::malformed(name, format!("`{name}` must be {words}."));
-        let read = |text: String| read(&text).map_err(wrong);
+        let invalid = |expected| Problem::malformed(name, format!("`{name}` must be {expected}."));
+        let read = |text: String| read(&text).map_err(invalid);
         self.0.remove(name).map(read).transpose()
     }
 
     fn none_left(self) -> Result<(), Problem> {
         let Some((name, _)) = self.0.into_iter().next() else { return Ok(()) };
-        let known = "use `status`, `event_type`, `alert_id`, `from`, `to`, `cursor` or `limit`";
-        Err(Problem::malformed(name, format!("This parameter is not known here: {known}.")))
+        let known = "`status`, `event_type`, `alert_id`, `from`, `to`, `cursor` or `limit`";
+        Err(Problem::malformed(name, format!("This parameter is unknown: use {known}.")))
     }
 }
 
@@ -200,7 +200,7 @@ fn whole_number(text: &str) -> Result<u64, &'static str> {
 }
 
 fn time(text: &str) -> Result<Timestamp, &'static str> {
-    // A `+` in a query string is a blank unless it is percent-encoded, which callers forget.
+    // A `+` in a query string means a space unless it is percent-encoded, which callers forget.
     text.replace(' ', "+").parse().map_err(|_| TIME.words)
 }
 
@@ -263,11 +263,11 @@ mod tests {
         for parameter in LogParameters::into_params(|| None) {
             let query = format!("{}=%00", parameter.name);
             let Err(Problem::Malformed(error)) = LogQuery::parse(&query) else {
-                // The one that is not looked into here.
+                // Decoded later.
                 assert_eq!(parameter.name, "cursor");
                 continue;
             };
-            assert!(!error.message.contains("not known"), "{}: {}", parameter.name, error.message);
+            assert!(!error.message.contains("unknown"), "{}: {}", parameter.name, error.message);
         }
         let Err(Problem::Malformed(error)) = LogQuery::parse("strange=1") else { panic!("it is refused") };
         for parameter in LogParameters::into_params(|| None) {
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_query_is_named() {
+    fn an_invalid_parameter_is_named() {
         refused("status=broken", "status");
         refused("status=Failed", "status");
         refused("event_type=triggered", "event_type");

@@ -13,7 +13,7 @@ use crate::http::problem::Problem;
 use crate::state::Api;
 use crate::store::deliveries::find;
 
-/// Reads one delivery: its payload, its state, and every attempt.
+/// Reads one delivery with its payload and attempts.
 #[utoipa::path(
     get, path = "/integrations/{id}/deliveries/{delivery_id}", tag = "Deliveries", operation_id = "readDelivery",
     params(DeliveryPath),

@@ -1,4 +1,4 @@
-//! `POST /integrations/{id}/deliveries/{delivery_id}/redeliver`: one delivery again, now.
+//! `POST /integrations/{id}/deliveries/{delivery_id}/redeliver`: sends one delivery again, now.
 
 use std::sync::Arc;
 
@@ -16,17 +16,20 @@ use crate::state::Api;
 use crate::store::deliveries::find;
 use crate::store::redelivery::check_enabled;
 
-/// Sends a delivery again that has ended, whatever its end was.
+/// Sends a delivery again that was delivered, has failed or was cancelled.
+///
+/// It gets a new series of attempts, the first one immediately. `redeliveries_left` is the number of times that it can
+/// still be sent again.
 #[utoipa::path(
     post, path = "/integrations/{id}/deliveries/{delivery_id}/redeliver", tag = "Deliveries",
     operation_id = "redeliver",
     params(DeliveryPath),
     responses(
-        (status = ACCEPTED, description = "The delivery, which waits to be sent now.", body = DeliveryView),
+        (status = ACCEPTED, description = "The delivery, about to be sent.", body = DeliveryView),
         ClientErrors, NotFoundResponse,
-        (status = CONFLICT, description = "It is still under way, was sent too often, was a test, or has no payload any \
-                                           more; its integration is off; or others are sending it at this moment, and \
-                                           Retry-After says when to ask again.",
+        (status = CONFLICT, description = "The delivery is still in progress, has no redeliveries left, was a test, or \
+                                           its payload is no longer stored; its integration is switched off; or \
+                                           another request is changing it: try again after the time in Retry-After.",
          body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -41,7 +44,7 @@ pub(crate) async fn redeliver(
     let now = now();
     let record = api.redelivery.begin(record, now, now).await?;
     if let Err(fault) = api.redelivery.send_now(&record).await {
-        // The ledger has it: the next sweep sends what this could not.
+        // The new round is in the ledger, so the next sweep sends the message.
         log::request_failed(&fault);
     }
     Ok((StatusCode::ACCEPTED, Json(DeliveryView::of(&record))))

@@ -1,4 +1,4 @@
-//! A delivery as its owner sees it.
+//! A delivery, as the API returns it.
 
 use domain::attempt::Attempt;
 use domain::delivery::ledger::MAX_ROUNDS;
@@ -14,25 +14,27 @@ use crate::error_view::ErrorView;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Attempt)]
 pub struct AttemptView {
-    /// From 1. Only the last ten attempts are kept.
+    /// Counts from 1.
     pub number: u32,
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
-    /// `null` when the time itself would tell about our network.
+    /// How long the attempt took, up to the response's headers; `null` when that is unknown or could reveal something
+    /// about our network.
     #[schema(required = true)]
     pub duration_ms: Option<u64>,
-    /// What the endpoint did: `accepted`, `rejected`, `timed_out`, `unreachable` or `blocked`; `unknown` when we were
-    /// interrupted and did not repeat it.
+    /// What the endpoint did: `accepted`, `rejected`, `timed_out`, `unreachable` or `blocked`; `unknown` when the
+    /// attempt was interrupted on our side and not repeated.
     pub outcome: String,
+    /// The status code of the response; `null` when there was none.
     #[schema(required = true)]
     pub status_code: Option<u16>,
-    /// Why it failed; `null` when it did not.
+    /// Why the attempt failed; `null` when it did not.
     #[schema(required = true)]
     pub error: Option<ErrorView>,
-    /// The beginning of what the endpoint answered to an attempt that it rejected, cleaned up.
+    /// The beginning of the response's body, cleaned up, when the endpoint rejected the attempt.
     #[schema(required = true)]
     pub response_excerpt: Option<String>,
-    /// Whether the endpoint may have received it twice: a worker died while it made it.
+    /// Whether the endpoint may have received this attempt twice, because the worker that made it was interrupted.
     pub possible_duplicate: bool,
 }
 
@@ -49,18 +51,20 @@ pub struct DeliveryView {
     pub event_type: &'static str,
     #[schema(value_type = crate::http::openapi::WholeNumber)]
     pub alert_id: u64,
-    /// Whether it was made with the Test button.
+    /// Whether this is a test, made with the Test button.
     pub test: bool,
     /// When the alert event was received.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+    /// When the next attempt is due; `null` unless the delivery waits for one.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     pub next_attempt_at: Option<Timestamp>,
+    /// The attempts so far, oldest first; only the last ten are stored.
     pub attempts: Vec<AttemptView>,
-    /// Why it was cancelled; `null` when it was not.
+    /// Why the delivery was cancelled; `null` when it was not.
     #[schema(required = true)]
     pub cancel_reason: Option<ErrorView>,
-    /// How often it can still be sent again by hand; 0 of a test, which is made again with the Test button.
+    /// How many more times it can be sent again; 0 for a test.
     pub redeliveries_left: u32,
 }
 
@@ -69,16 +73,16 @@ pub struct DeliveryView {
 pub struct DeliveryDetail {
     #[serde(flatten)]
     pub delivery: DeliveryView,
-    /// The alert event, byte for byte as it is sent; `null` when it is no longer kept.
+    /// The alert event, byte for byte as it is sent; `null` when it is no longer stored.
     #[schema(required = true, value_type = Option<Object>)]
     pub payload: Option<Box<RawValue>>,
 }
 
-/// A page of the log.
+/// A page of the integration log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DeliveryList {
     pub items: Vec<DeliveryView>,
-    /// Where the next page begins; `null` on the last.
+    /// The `cursor` of the next page; `null` on the last.
     #[schema(required = true)]
     pub next_cursor: Option<String>,
 }
@@ -103,7 +107,7 @@ impl DeliveryView {
 }
 
 impl DeliveryDetail {
-    /// `payload` is what the delivery sends, which is JSON: it was read when it was received.
+    /// `payload` is what the delivery sends. It is JSON: it was parsed on receipt.
     pub fn of(record: &Record, payload: Option<Vec<u8>>) -> Self {
         let payload = payload.and_then(|payload| String::from_utf8(payload).ok());
         let payload = payload.and_then(|payload| RawValue::from_string(payload).ok());

@@ -1,4 +1,4 @@
-//! The body of a request: a JSON object, of which every field is known.
+//! The body of a request: a JSON object without unknown fields.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -9,40 +9,40 @@ use http::StatusCode;
 use crate::http::media_type::MediaType;
 use crate::http::problem::Problem;
 
-/// The largest body, in bytes. The largest integration, with a URL of 2 KiB and headers of 8 KiB, has about 15 KiB.
+/// The largest body, in bytes. The largest integration, with a URL of 2 KiB and headers of 8 KiB, takes about 15 KiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// What is read of a body.
+/// A type that is read from a body.
 pub trait FromBody: Sized {
-    /// All that the body may say. Whatever else it says is refused: it might be misspelled.
+    /// The fields that the body may have. Others are refused, since they may be misspelled ones.
     const FIELDS: Fields;
 
     /// # Errors
-    /// The first field that is not what it must be.
+    /// The first invalid field.
     fn read(object: &Object<'_>) -> Result<Self, InvalidField>;
 }
 
-/// A JSON object, and the bytes that it was read from.
+/// A required JSON object, and the bytes that it was read from.
 pub struct JsonBody<T> {
     pub value: T,
     pub bytes: Bytes,
 }
 
-/// A JSON object that may be left out.
+/// An optional JSON object; without a body, `value` is the default.
 pub struct OptionalJsonBody<T> {
     pub value: T,
     pub bytes: Bytes,
 }
 
-/// A merge patch.
+/// A JSON merge patch (RFC 7396).
 pub struct MergePatchBody<T>(pub T);
 
 impl<S: Send + Sync, T: FromBody> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let (said, bytes) = body(request, state, MediaType::Json).await?;
-        said?;
+        let (content_type, bytes) = body(request, state, MediaType::Json).await?;
+        content_type?;
         Ok(Self { value: read(&bytes)?, bytes })
     }
 }
@@ -51,11 +51,11 @@ impl<S: Send + Sync, T: FromBody + Default> FromRequest<S> for OptionalJsonBody<
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let (said, bytes) = body(request, state, MediaType::Json).await?;
+        let (content_type, bytes) = body(request, state, MediaType::Json).await?;
         if bytes.is_empty() {
             return Ok(Self { value: T::default(), bytes });
         }
-        said?;
+        content_type?;
         Ok(Self { value: read(&bytes)?, bytes })
     }
 }
@@ -64,33 +64,34 @@ impl<S: Send + Sync, T: FromBody> FromRequest<S> for MergePatchBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let (said, bytes) = body(request, state, MediaType::MergePatch).await?;
-        said?;
+        let (content_type, bytes) = body(request, state, MediaType::MergePatch).await?;
+        content_type?;
         read(&bytes).map(Self)
     }
 }
 
-/// A body, and whether it is said to be what is wanted: one that is too large is told so first.
+/// Reads a body, and checks its content type separately: that a body is too large, or empty, counts first.
 async fn body<S: Send + Sync>(
     request: Request,
     state: &S,
-    wanted: MediaType,
+    expected: MediaType,
 ) -> Result<(Result<(), Problem>, Bytes), Problem> {
-    let said = if wanted.matches(request.headers()) { Ok(()) } else { Err(Problem::UnsupportedMediaType { wanted }) };
+    let is_expected = expected.matches(request.headers());
+    let content_type = if is_expected { Ok(()) } else { Err(Problem::UnsupportedMediaType { expected }) };
     let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
         if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
             Problem::TooLarge { max_bytes: MAX_BODY_BYTES }
         } else {
-            Problem::malformed(WHOLE_BODY, "The body did not arrive whole.")
+            Problem::malformed(WHOLE_BODY, "The body did not arrive completely.")
         }
     })?;
-    Ok((said, bytes))
+    Ok((content_type, bytes))
 }
 
-/// Reads the bytes of a body.
+/// Parses a body.
 ///
 /// # Errors
-/// [`Problem::Malformed`] when they are no JSON, [`Problem::Invalid`] when they say something else than they may.
+/// [`Problem::Malformed`] when it is not JSON, [`Problem::Invalid`] when a field is invalid.
 pub(crate) fn read<T: FromBody>(bytes: &[u8]) -> Result<T, Problem> {
     let text = str::from_utf8(bytes).map_err(|_| Problem::malformed(WHOLE_BODY, "The body is not UTF-8 text."))?;
     let object = Object::parse(text, &T::FIELDS).map_err(|unreadable| match unreadable {
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_another_problem_than_what_says_the_wrong_thing() {
+    fn malformed_json_and_invalid_fields_are_different_problems() {
         assert!(read::<Sample>(br#"{"name": "n"}"#).is_ok());
         refused(b"{", StatusCode::BAD_REQUEST, WHOLE_BODY);
         refused(b"{\"name\": \"\xff\"}", StatusCode::BAD_REQUEST, WHOLE_BODY);

@@ -1,7 +1,7 @@
-//! Who calls: the organization that the caller's token names, and nothing else decides whose integrations are touched.
+//! The caller of a request: its organization comes from the token alone, and decides whose integrations are touched.
 //!
-//! API Gateway has verified the token's signature, issuer, audience and lifetime, and hands its claims over with the
-//! request. No header, path or body can say which organization it is.
+//! API Gateway has verified the token's signature, issuer, audience and lifetime, and passes its claims on with the
+//! request. No header, path or body can name another organization.
 
 use axum::extract::{FromRef, FromRequestParts};
 use domain::ids::OrganizationId;
@@ -16,7 +16,7 @@ pub struct Caller {
     pub organization: OrganizationId,
 }
 
-/// The name of the claim that says which organization a caller belongs to.
+/// The name of the claim that holds the caller's organization.
 #[derive(Clone, Debug)]
 pub struct OrganizationClaim(pub String);
 
@@ -40,8 +40,8 @@ fn claim<'a>(context: &'a RequestContext, name: &str) -> Option<&'a str> {
     jwt.claims.get(name).map(String::as_str)
 }
 
-/// Reads the claim, which API Gateway gives as text whether it was a string or a number. One organization has one
-/// spelling: nothing but the digits that we would write ourselves.
+/// Parses the claim, which API Gateway passes as text whether it was a string or a number. Only the canonical spelling
+/// is accepted: decimal digits without sign or leading zeros.
 fn organization(claim: &str) -> Option<OrganizationId> {
     let number: u64 = claim.parse().ok()?;
     if number.to_string() == claim { OrganizationId::new(number) } else { None }

@@ -1,8 +1,8 @@
-//! The time that answers tell.
+//! The current time, as responses show it.
 
 use jiff::Timestamp;
 
-/// The time, to the millisecond: what is answered now and what is read later are the same.
+/// The current time in whole milliseconds, as it is stored: a response now and one read later show the same.
 pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)

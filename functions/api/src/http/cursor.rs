@@ -1,7 +1,7 @@
-//! Places in a list, as opaque texts for callers to bring back.
+//! Cursors: positions in a list, as opaque strings that callers send back.
 //!
-//! A cursor is no secret and needs no signature: it says where to go on within what the caller may see anyway, and
-//! whatever is read with it is read under the integration of the request's own path.
+//! A cursor is not secret and needs no signature: it only says where to continue within what the caller may see anyway,
+//! and everything read with it is read under the integration of the request's own path.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,27 +10,28 @@ use serde::de::DeserializeOwned;
 
 use crate::http::problem::Problem;
 
-/// The longest cursor that is looked at, in characters. Ours have about 200.
-const MAX_CHARS: usize = 1024;
+/// The longest cursor that is decoded, in bytes. Ours have about 200.
+const MAX_BYTES: usize = 1024;
 
-/// Makes a cursor of a place.
-pub fn encode(place: &impl Serialize) -> String {
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(place).expect("a place is plain data"))
+/// Encodes a position as a cursor.
+pub fn encode(position: &impl Serialize) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(position).expect("a position is plain data"))
 }
 
-/// Reads a cursor.
+/// Decodes a cursor.
 ///
 /// # Errors
-/// [`Problem::Malformed`] when it is none that we made for such a list.
+/// [`Problem::Malformed`] when it was not made for this kind of list.
 pub fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
-    let bytes = if cursor.len() > MAX_CHARS { None } else { URL_SAFE_NO_PAD.decode(cursor).ok() };
-    let place = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    place.ok_or_else(invalid_cursor)
+    let bytes = if cursor.len() > MAX_BYTES { None } else { URL_SAFE_NO_PAD.decode(cursor).ok() };
+    let position = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    position.ok_or_else(invalid_cursor)
 }
 
-/// A cursor that we would not have made.
+/// The problem of a cursor that was not made for the list.
 pub(crate) fn invalid_cursor() -> Problem {
-    Problem::malformed("cursor", "The cursor is not one of this list: use `next_cursor` of an answer, unchanged.")
+    let message = "The cursor does not belong to this list: use the `next_cursor` of the previous response, unchanged.";
+    Problem::malformed("cursor", message)
 }
 
 #[cfg(test)]
@@ -39,9 +40,9 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_and_nothing_else_does() {
-        let place = ("dlv_01JH7VVHV81KJMEKY94GFHBBTY".to_owned(), 5_u64);
-        let cursor = encode(&place);
-        assert_eq!(decode::<(String, u64)>(&cursor).unwrap(), place);
+        let position = ("dlv_01JH7VVHV81KJMEKY94GFHBBTY".to_owned(), 5_u64);
+        let cursor = encode(&position);
+        assert_eq!(decode::<(String, u64)>(&cursor).unwrap(), position);
         for strange in ["", "not a cursor", "AAAA", &cursor[1..], &"A".repeat(2_000)] {
             assert!(matches!(decode::<(String, u64)>(strange), Err(Problem::Malformed(_))), "{strange}");
         }

@@ -1,7 +1,7 @@
-//! Making it safe to ask twice for the same thing: the `Idempotency-Key` of a request, as the IETF's draft has it.
+//! The `Idempotency-Key` of a request, which makes it safe to repeat (after the IETF draft).
 //!
-//! Neither key nor body is kept: the key's hash names the item, and the body's fingerprint is keyed by the key, so that
-//! nobody who reads the table can guess at the secrets in the body.
+//! Neither the key nor the body is stored: the key's hash names the item, and the body's fingerprint is an HMAC under
+//! the key, so that nobody who reads the table can guess the secrets in the body.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::http::problem::Problem;
 
-/// The request header, as problems name it.
+/// The request header, spelled as in error messages.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// The longest key, in bytes. A UUID has 36.
@@ -26,31 +26,31 @@ pub const FINGERPRINT_BYTES: usize = 32;
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestKey(String);
 
-/// A header value that is no key.
+/// A header value that is not a valid key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("The Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters, a UUID for instance.")]
+#[error("The Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters, for instance a UUID.")]
 pub struct InvalidIdempotencyKey;
 
-/// What a request asks for: the same key and body may not stand for two different things.
+/// What a request asks for. It is part of the fingerprint, since two operations may have equal bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     Create,
     RotateSecretOf(IntegrationId),
 }
 
-/// A request that may be repeated.
+/// A request with an `Idempotency-Key`.
 #[derive(Clone)]
 pub struct IdempotentRequest {
     pub key: RequestKey,
-    /// What tells whether two requests with this key are the same.
+    /// Equal for equal requests with this key.
     pub fingerprint: [u8; FINGERPRINT_BYTES],
 }
 
 impl IdempotentRequest {
-    /// The request, if its headers name a key.
+    /// Reads the key from the headers; `None` without one.
     ///
     /// # Errors
-    /// [`Problem::Malformed`] when what they name is none.
+    /// [`Problem::Malformed`] when the key is invalid.
     pub fn read(headers: &HeaderMap, operation: Operation, body: &[u8]) -> Result<Option<Self>, Problem> {
         let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
         let refused = |refused: InvalidIdempotencyKey| {
@@ -63,23 +63,23 @@ impl IdempotentRequest {
 
 impl RequestKey {
     /// # Errors
-    /// [`InvalidIdempotencyKey`] when it is empty, too long, or not visible ASCII.
+    /// [`InvalidIdempotencyKey`] when the key is empty, too long, or not visible ASCII.
     pub fn parse(value: &[u8]) -> Result<Self, InvalidIdempotencyKey> {
         let is_usable = (1..=MAX_KEY_BYTES).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
         let text = std::str::from_utf8(value).map_err(|_| InvalidIdempotencyKey)?;
         if is_usable { Ok(Self(text.to_owned())) } else { Err(InvalidIdempotencyKey) }
     }
 
-    /// The name of the item that remembers the request.
+    /// The sort key of the item that remembers the request.
     pub fn sort_key(&self) -> String {
         format!("request_{}", hex::encode(Sha256::digest(self.0.as_bytes())))
     }
 
-    /// What tells whether two requests with this key are the same.
+    /// A fingerprint that is equal for equal requests with this key.
     pub fn fingerprint(&self, operation: Operation, body: &[u8]) -> [u8; FINGERPRINT_BYTES] {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes a key of any length");
         match operation {
-            // No JSON object begins like the other operation.
+            // Not confused with the other operation: no JSON object begins with `rotate`.
             Operation::Create => {}
             Operation::RotateSecretOf(integration) => mac.update(format!("rotate {integration}\n").as_bytes()),
         }
@@ -88,7 +88,7 @@ impl RequestKey {
     }
 }
 
-/// A key is chosen by the caller, perhaps not wisely.
+/// Hides the key: the caller chose it and may have put anything into it.
 impl fmt::Debug for RequestKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RequestKey")
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_depends_on_key_and_body_and_shows_neither() {
+    fn what_is_stored_depends_on_key_and_body_and_reveals_neither() {
         let key = |text: &str| RequestKey::parse(text.as_bytes()).unwrap();
         let fingerprint = |text, body: &[u8]| key(text).fingerprint(Operation::Create, body);
         assert_eq!(fingerprint("a", b"{}"), fingerprint("a", b"{}"));

@@ -1,18 +1,18 @@
-//! What the body of a request may be said to be.
+//! The media types of request bodies.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-/// What a body may be said to be.
+/// The media type of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaType {
     Json,
-    /// A merge patch (RFC 7396). It is JSON, and may be called so.
+    /// A JSON merge patch (RFC 7396). Plain `application/json` is accepted as well.
     MergePatch,
 }
 
 impl MediaType {
-    /// The names that it goes by, the best one first.
+    /// The accepted names, the preferred one first.
     pub fn names(self) -> &'static [&'static str] {
         match self {
             Self::Json => &["application/json"],
@@ -32,20 +32,20 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn said(content_type: Option<&'static str>, is_json: bool, is_patch: bool) {
+    fn check(content_type: Option<&'static str>, is_json: bool, is_patch: bool) {
         let mut headers = HeaderMap::new();
         headers.extend(content_type.map(|value| (CONTENT_TYPE, value.parse().unwrap())));
-        let said = [MediaType::Json, MediaType::MergePatch].map(|wanted| wanted.matches(&headers));
-        assert_eq!(said, [is_json, is_patch], "{content_type:?}");
+        let matches = [MediaType::Json, MediaType::MergePatch].map(|media_type| media_type.matches(&headers));
+        assert_eq!(matches, [is_json, is_patch], "{content_type:?}");
     }
 
     #[test]
     fn media_types() {
-        said(Some("application/json"), true, true);
-        said(Some("Application/JSON; charset=utf-8"), true, true);
-        said(Some("application/merge-patch+json"), false, true);
-        said(Some("application/json-patch+json"), false, false);
-        said(Some("text/plain"), false, false);
-        said(None, false, false);
+        check(Some("application/json"), true, true);
+        check(Some("Application/JSON; charset=utf-8"), true, true);
+        check(Some("application/merge-patch+json"), false, true);
+        check(Some("application/json-patch+json"), false, false);
+        check(Some("text/plain"), false, false);
+        check(None, false, false);
     }
 }

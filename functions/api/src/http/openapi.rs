@@ -1,4 +1,4 @@
-//! What the OpenAPI document says of parameters, answers and bodies that several routes share.
+//! Descriptions of parameters, responses and bodies that several routes share, for the OpenAPI document.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use utoipa::{IntoParams, IntoResponses, ToSchema};
 use crate::http::body::FromBody;
 use crate::http::problem::{PROBLEM_JSON, ProblemDocument};
 
-/// Says of a body that fields which are not described are refused.
+/// Adds to a body's schema that unknown fields are refused.
 pub(crate) fn forbid_unknown_fields<T: FromBody + ToSchema>(document: &mut Document) {
     let schemas = &mut document.components.get_or_insert_default().schemas;
     if let Some(RefOr::T(Schema::Object(body))) = schemas.get_mut(&*T::name())
@@ -21,62 +21,62 @@ pub(crate) fn forbid_unknown_fields<T: FromBody + ToSchema>(document: &mut Docum
     }
 }
 
-/// An integration.
+/// The path of an integration.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes a path")]
 pub(crate) struct IntegrationPath {
-    /// The integration.
+    /// The integration's id.
     #[param(example = "int_01JH7Z5A8M0000000000000001")]
     id: String,
 }
 
-/// A delivery of an integration.
+/// The path of a delivery.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes a path")]
 pub(crate) struct DeliveryPath {
-    /// The integration.
+    /// The integration's id.
     #[param(example = "int_01JH7Z5A8M0000000000000001")]
     id: String,
-    /// The delivery.
+    /// The delivery's id.
     #[param(example = "dlv_01JH7VVHV81KJMEKY94GFHBBTY")]
     delivery_id: String,
 }
 
-/// The version that a change is meant for.
+/// The header that makes a change conditional on the version.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header")]
 pub(crate) struct IfMatch {
-    /// The ETag of the version that you read: the change is refused when there is another by now.
+    /// The ETag of the version that you read: the change is refused with 412 if the integration has changed since.
     #[param(rename = "If-Match", required = false)]
     if_match: String,
 }
 
-/// The name of a request that may be repeated.
+/// The header that makes a request safe to repeat.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header")]
 pub(crate) struct IdempotencyKey {
-    /// Makes it safe to ask again: within 24 hours, the same request with the same key is carried out once.
+    /// Makes the request safe to repeat: within 24 hours, the same request with the same key is carried out only once.
     #[param(rename = "Idempotency-Key", required = false, min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
     idempotency_key: String,
 }
 
-/// What API Gateway says where no function of ours was asked, or none answered.
+/// The response of API Gateway when a request did not reach the API, or the API did not answer.
 #[derive(Serialize, ToSchema)]
 pub struct GatewayMessage {
     #[schema(example = "Unauthorized")]
     message: &'static str,
 }
 
-/// Who answers.
+/// What sends an error response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answerer {
-    /// This function, in problem documents.
+    /// This function, with a problem document.
     Api,
-    /// API Gateway, in its own words.
+    /// API Gateway, with a [`GatewayMessage`].
     Gateway,
 }
 
@@ -93,7 +93,7 @@ fn refusal(description: &str, by: &[Answerer]) -> RefOr<Response> {
     RefOr::T(refusal.build())
 }
 
-/// What every route may answer.
+/// The error responses that every route may give.
 pub(crate) struct ClientErrors;
 
 impl IntoResponses for ClientErrors {
@@ -101,82 +101,82 @@ impl IntoResponses for ClientErrors {
         use Answerer::{Api, Gateway};
         let refusals: [(&str, &str, &[Answerer]); 5] = [
             ("401", "The token is missing, expired, or not for this API.", &[Gateway]),
-            ("403", "The token names no organization.", &[Api]),
-            ("429", "There are too many requests, of all callers together: try again in a moment.", &[Gateway]),
-            ("500", "It failed on our side.", &[Api, Gateway]),
-            ("503", "It took too long, or there is no room for it: try again in a moment.", &[Gateway]),
+            ("403", "The token does not name an organization.", &[Api]),
+            ("429", "There are too many requests from all callers together: try again in a moment.", &[Gateway]),
+            ("500", "Something failed on our side.", &[Api, Gateway]),
+            ("503", "The request took too long, or there is no capacity for it: try again in a moment.", &[Gateway]),
         ];
         refusals.map(|(status, description, by)| (status.to_owned(), refusal(description, by))).into()
     }
 }
 
-/// There is no such thing, or it is not yours; or API Gateway takes the path for none of the API's, as with a line break in
-/// an id.
+/// 404: it does not exist or belongs to another organization, or API Gateway matches the path to no route, as with a
+/// line break in an id.
 pub(crate) struct NotFoundResponse;
 
 impl IntoResponses for NotFoundResponse {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let not_there = refusal("There is no such thing, or it is not yours.", &[Answerer::Api, Answerer::Gateway]);
-        BTreeMap::from([("404".to_owned(), not_there)])
+        let description = "It does not exist, or it belongs to another organization.";
+        BTreeMap::from([("404".to_owned(), refusal(description, &[Answerer::Api, Answerer::Gateway]))])
     }
 }
 
-/// A parameter cannot be read.
+/// 400: a query parameter is invalid.
 #[derive(IntoResponses)]
-#[response(status = 400, description = "A parameter cannot be read.", content_type = "application/problem+json")]
+#[response(status = 400, description = "A query parameter is invalid.", content_type = "application/problem+json")]
 #[expect(dead_code, reason = "describes a response")]
 pub(crate) struct Malformed(ProblemDocument);
 
-/// The integration was changed meanwhile.
+/// 412: the integration has changed since it was read.
 #[derive(IntoResponses)]
 #[response(
     status = 412,
-    description = "The integration was changed meanwhile.",
+    description = "The integration has changed since you read it.",
     content_type = "application/problem+json"
 )]
 #[expect(dead_code, reason = "describes a response")]
 pub(crate) struct PreconditionFailed(ProblemDocument);
 
-/// Others are changing the same thing.
+/// 409: other requests are changing the same item.
 #[derive(IntoResponses)]
 #[response(
     status = 409,
-    description = "Others are changing the same thing at this moment: Retry-After says when to ask again.",
+    description = "Other requests are changing the same thing: try again after the time in Retry-After.",
     content_type = "application/problem+json"
 )]
 #[expect(dead_code, reason = "describes a response")]
 pub(crate) struct Contended(ProblemDocument);
 
-/// What a route may answer that is paced for each organization or integration.
+/// 429 of a route that is limited for each organization or integration.
 pub(crate) struct TooManyRequestsResponse;
 
 impl IntoResponses for TooManyRequestsResponse {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let description =
-            "Too often: Retry-After says when to come back. Or there are too many requests of all callers together.";
+        let description = "The limit of this operation is reached: try again after the time in Retry-After. Or there \
+                           are too many requests from all callers together.";
         BTreeMap::from([("429".to_owned(), refusal(description, &[Answerer::Api, Answerer::Gateway]))])
     }
 }
 
-/// What a route with a body may answer.
+/// The error responses of a route with a body.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes responses")]
 pub(crate) enum BodyErrors {
-    /// The body is not JSON, or a header cannot be read.
+    /// The body is not JSON, or a header is invalid.
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(ProblemDocument),
     /// The body is too large.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(ProblemDocument),
-    /// The body is not said to be JSON. Of a PATCH, Accept-Patch says what it may be.
+    /// The Content-Type is not one for JSON. The answer to a PATCH lists the accepted ones in Accept-Patch.
     #[response(status = 415, content_type = "application/problem+json")]
     NotJson(ProblemDocument),
-    /// Fields break rules.
+    /// Fields of the body are invalid: `errors` lists them.
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(ProblemDocument),
 }
 
-/// A whole number from 0 to 2^64 - 1, as alerts and projects are numbered.
+/// The id of an alert or a project: a whole number from 0 to 2^64 - 1.
 #[derive(ToSchema)]
 #[schema(value_type = u64, format = "uint64", minimum = 0)]
 #[expect(dead_code, reason = "describes a number")]
@@ -194,7 +194,8 @@ pub enum MethodName {
     Patch,
 }
 
-/// How receivers read a signing secret as a key.
+/// How receivers derive the key of Standard Webhooks from the signing secret: `whsec` is the decoded base64 after
+/// `whsec_`, `raw` the secret's own bytes.
 #[derive(ToSchema)]
 #[schema(as = SecretFormat)]
 pub enum SecretFormatName {
@@ -216,7 +217,8 @@ pub enum EventTypeName {
     Acknowledged,
 }
 
-/// Where a delivery stands.
+/// The status of a delivery: `sending` (an attempt is in progress), `waiting` (for its next attempt), or the end:
+/// `delivered`, `failed` or `cancelled`.
 #[derive(ToSchema)]
 #[schema(as = Status)]
 pub enum StatusName {

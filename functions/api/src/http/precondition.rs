@@ -1,4 +1,4 @@
-//! On which version of an integration a change is meant: `If-Match`, and the entity tags that it names.
+//! The version of an integration that a change is meant for: `If-Match` and entity tags.
 
 use http::HeaderMap;
 use http::header::IF_MATCH;
@@ -6,17 +6,17 @@ use http::header::IF_MATCH;
 use crate::http::compression::uncompressed_tag;
 use crate::http::problem::Problem;
 
-/// On which version of an integration a change is meant.
+/// The version of an integration that a change is meant for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// Whichever there is.
+    /// Whichever is current.
     Any,
     /// One of these.
     OneOf(Vec<u64>),
 }
 
 impl Precondition {
-    /// Reads `If-Match`. An entity tag that is none of ours matches nothing.
+    /// Reads `If-Match`. A foreign entity tag matches no version.
     pub fn read(headers: &HeaderMap) -> Self {
         let mut tags = headers.get_all(IF_MATCH).iter().filter_map(|value| value.to_str().ok()).peekable();
         if tags.peek().is_none() && !headers.contains_key(IF_MATCH) {
@@ -27,7 +27,7 @@ impl Precondition {
     }
 
     /// # Errors
-    /// [`Problem::PreconditionFailed`] when it is meant for another version.
+    /// [`Problem::PreconditionFailed`] when the change is meant for another version.
     pub fn check(&self, current: u64) -> Result<(), Problem> {
         match self {
             Self::OneOf(versions) if !versions.contains(&current) => Err(Problem::PreconditionFailed),
@@ -41,7 +41,7 @@ pub fn entity_tag(version: u64) -> String {
     format!("\"{version}\"")
 }
 
-/// The version that a tag names, whichever representation of it that was of.
+/// The version that a tag names, whether that of the compressed or of the uncompressed representation.
 fn version(tag: &str) -> Option<u64> {
     uncompressed_tag(tag).strip_prefix('"')?.strip_suffix('"')?.parse().ok()
 }

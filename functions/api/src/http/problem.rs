@@ -1,5 +1,5 @@
-//! What is wrong with a request, as a problem document (RFC 9457): a status, a sentence, and for bad input the fields
-//! with a sentence each.
+//! Why a request is refused, as a problem document (RFC 9457): a status, a message, and for invalid input each field at
+//! fault with a message of its own.
 
 use std::time::Duration;
 
@@ -19,92 +19,92 @@ use crate::http::media_type::MediaType;
 /// The media type of problem documents.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Which patches a resource takes (RFC 5789).
+/// Names the patch formats that a resource accepts (RFC 5789).
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-/// How long whoever still was not through after [`domain::backoff::MAX_ATTEMPTS`] is asked to wait.
-const COME_BACK_AFTER: Duration = Duration::from_secs(1);
+/// How long a client should wait whose request still met a conflict after [`domain::backoff::MAX_ATTEMPTS`] attempts.
+const RETRY_CONTENDED_AFTER: Duration = Duration::from_secs(1);
 
-/// Why a request is not carried out.
+/// Why a request is refused.
 #[derive(Debug)]
 pub enum Problem {
-    /// The body is not JSON, or a parameter or header cannot be read.
+    /// The body is not JSON, or a parameter or header is invalid.
     Malformed(InvalidField),
-    /// The body's fields break rules.
+    /// Fields of the body are invalid.
     Invalid(Vec<InvalidField>),
-    /// The token names no organization.
+    /// The token does not name an organization.
     NoOrganization,
-    /// There is no such thing, or it is another organization's: the two are told apart by nobody.
+    /// It does not exist or belongs to another organization; callers cannot tell which.
     NotFound,
     MethodNotAllowed,
     Conflict(Conflict),
-    /// `If-Match` names another version than there is.
+    /// `If-Match` names another version than the current one.
     PreconditionFailed,
     TooLarge {
         max_bytes: usize,
     },
-    /// The body is not said to be what is wanted.
+    /// The body's content type is not the expected one.
     UnsupportedMediaType {
-        wanted: MediaType,
+        expected: MediaType,
     },
-    /// Too often; again from that time on.
-    TooManyRequestsResponse {
-        sentence: &'static str,
+    TooManyRequests {
+        message: &'static str,
+        /// When to try again.
         until: Timestamp,
     },
     /// Our own failure.
     Fault(Fault),
 }
 
-/// Why the state of things forbids what is asked.
+/// Why the current state does not allow what a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conflict {
     TooManyIntegrations {
-        most: usize,
+        max: usize,
     },
     TooManyDeleted,
     /// The request was carried out before, and what it created has been deleted since.
     CreatedAndDeleted,
     InFlight,
     TooManyRounds,
-    /// What was made with the Test button is made again with it.
+    /// A test cannot be sent again; a new one is made with the Test button.
     IsATest,
     IntegrationDisabled,
     PayloadGone,
-    /// The secret before the last rotation still signs, and another rotation would end that.
+    /// The secret before the last rotation still signs requests, and another rotation would end that.
     OverlapRunning {
         until: Timestamp,
     },
-    /// Others kept changing the same thing.
+    /// Other requests kept changing the same item.
     Contended,
 }
 
 impl Conflict {
     fn message(self) -> String {
         match self {
-            Self::TooManyIntegrations { most } => {
-                return format!("Your organization has {most} integrations, the most it can have: delete one first.");
+            Self::TooManyIntegrations { max } => {
+                return format!("Your organization has {max} integrations, the maximum: delete one first.");
             }
             Self::TooManyRounds => {
-                return format!("This delivery has been sent {MAX_ROUNDS} times over already, which is the most.");
+                return format!("This delivery has already been sent {MAX_ROUNDS} times, the maximum.");
             }
             Self::OverlapRunning { until } => {
                 return format!(
-                    "The secret before the last rotation signs until {until:.0}: rotate again then, or say \
+                    "The secret before the last rotation still signs until {until:.0}: rotate again after that, or set \
                      `\"replace_previous\": true` to end it now."
                 );
             }
             Self::TooManyDeleted => {
-                "Your organization has deleted too many integrations lately: try again in some days."
+                "Your organization has deleted too many integrations recently: try again in a few days."
             }
             Self::CreatedAndDeleted => {
-                "The integration that was created with this Idempotency-Key has been deleted since: use another key."
+                "The integration that was created with this Idempotency-Key has since been deleted: use another key."
             }
-            Self::InFlight => "This delivery is still under way: it can be sent again once it has ended.",
-            Self::IsATest => "This delivery was a test: press Test again.",
-            Self::Contended => "Others are changing the same thing at this moment: ask again in a second.",
+            Self::InFlight => "This delivery is still in progress: it can be sent again once it has ended.",
+            Self::IsATest => "This delivery was a test and cannot be sent again: make a new test.",
+            Self::Contended => "Another request is changing the same thing: try again in a second.",
             Self::IntegrationDisabled => "This integration is switched off: enable it first.",
-            Self::PayloadGone => "The payload of this delivery is no longer kept, so it cannot be sent again.",
+            Self::PayloadGone => "The payload of this delivery is no longer stored, so it cannot be sent again.",
         }
         .to_owned()
     }
@@ -113,7 +113,7 @@ impl Conflict {
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         match fault {
-            // Nothing failed, so nobody is to be woken.
+            // Nothing failed, so nothing is logged as an error.
             Fault::Contended => Self::Conflict(Conflict::Contended),
             fault => Self::Fault(fault),
         }
@@ -124,7 +124,7 @@ impl From<Fault> for Problem {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemDocument {
-    /// What kind of problem it is; never changes its meaning.
+    /// The kind of problem. Stable: a type never changes its meaning.
     #[serde(rename = "type")]
     #[schema(example = "urn:roboticks:webhooks:invalid")]
     pub kind: String,
@@ -132,33 +132,33 @@ pub struct ProblemDocument {
     pub title: &'static str,
     #[schema(example = 422)]
     pub status: u16,
-    /// A sentence for a person.
+    /// What went wrong and what to do about it, for people.
     pub detail: String,
-    /// The fields at fault; empty when it is not the input.
+    /// The fields at fault; empty unless the input is.
     #[schema(value_type = Vec<FieldError>)]
     pub errors: Vec<InvalidField>,
 }
 
-/// One thing that is wrong with the input.
+/// One error in the input.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes `InvalidField`")]
 pub struct FieldError {
-    /// The body's field, `headers.<name>` for one custom header as it was written, the query parameter, the request header,
-    /// or `$` for the body as a whole.
+    /// A field of the body, `headers.<name>` for a custom header (spelled as in the request), a query parameter, a
+    /// request header, or `$` for the body as a whole.
     #[schema(example = "url")]
     field: String,
-    /// What is wrong and what would be right.
+    /// What is wrong and how to correct it.
     #[schema(example = "The webhook URL must start with https:// (recommended) or http://.")]
     message: String,
 }
 
 impl Problem {
-    /// A single field's error.
+    /// An invalid field.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![InvalidField::new(field, message)])
     }
 
-    /// A parameter, header or body that cannot be read at all.
+    /// An invalid parameter or header, or a body that is not JSON.
     pub fn malformed(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Malformed(InvalidField::new(field, message))
     }
@@ -170,14 +170,14 @@ impl Problem {
             Self::NoOrganization => (StatusCode::FORBIDDEN, "no-organization", "No organization"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
-            Self::Conflict(Conflict::Contended) => (StatusCode::CONFLICT, "contended", "Changed at the same time"),
+            Self::Conflict(Conflict::Contended) => (StatusCode::CONFLICT, "contended", "Concurrent change"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
-            Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "outdated", "Changed meanwhile"),
+            Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "outdated", "Outdated version"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
             Self::UnsupportedMediaType { .. } => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Unsupported media type")
             }
-            Self::TooManyRequestsResponse { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests"),
+            Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests"),
             Self::Fault(_) => (StatusCode::INTERNAL_SERVER_ERROR, "fault", "Internal error"),
         }
     }
@@ -193,21 +193,21 @@ impl Problem {
                 "Your sign-in token does not name an organization: ask your administrator to assign you to one."
                     .to_owned()
             }
-            Self::NotFound => "There is nothing here, or it is not your organization's.".to_owned(),
+            Self::NotFound => "There is nothing here, or it belongs to another organization.".to_owned(),
             Self::MethodNotAllowed => {
-                "This method cannot be used here: see the Allow header for those that can.".to_owned()
+                "This method is not allowed here: see the Allow header for those that are.".to_owned()
             }
             Self::Conflict(conflict) => conflict.message(),
             Self::PreconditionFailed => {
-                "The integration was changed since you read it: read it again, and repeat your change.".to_owned()
+                "The integration has changed since you read it: read it again and repeat your change.".to_owned()
             }
-            Self::TooLarge { max_bytes } => format!("The body must have at most {max_bytes} bytes."),
-            Self::UnsupportedMediaType { wanted } => {
-                let called = wanted.names().join(" or ");
-                format!("The body must be JSON, with the header Content-Type: {called}.")
+            Self::TooLarge { max_bytes } => format!("The body must be at most {max_bytes} bytes long."),
+            Self::UnsupportedMediaType { expected } => {
+                let names = expected.names().join(" or ");
+                format!("The body must be JSON, with the header Content-Type: {names}.")
             }
-            Self::TooManyRequestsResponse { sentence, .. } => (*sentence).to_owned(),
-            Self::Fault(_) => "This failed on our side: try again in a moment.".to_owned(),
+            Self::TooManyRequests { message, .. } => (*message).to_owned(),
+            Self::Fault(_) => "Something failed on our side: try again in a moment.".to_owned(),
         }
     }
 
@@ -225,15 +225,13 @@ impl Problem {
 }
 
 impl Problem {
-    /// A header that says how to do better.
-    fn advice(&self) -> Option<(HeaderName, HeaderValue)> {
+    /// The response header that tells the client how to succeed, if there is one.
+    fn advice_header(&self) -> Option<(HeaderName, HeaderValue)> {
         let (name, value) = match self {
-            Self::TooManyRequestsResponse { until, .. } => {
-                (RETRY_AFTER, whole_seconds(until.duration_since(Timestamp::now())))
-            }
-            Self::Conflict(Conflict::Contended) => (RETRY_AFTER, COME_BACK_AFTER.as_secs().to_string()),
-            Self::UnsupportedMediaType { wanted: wanted @ MediaType::MergePatch } => {
-                (ACCEPT_PATCH, wanted.names().join(", "))
+            Self::TooManyRequests { until, .. } => (RETRY_AFTER, whole_seconds(until.duration_since(Timestamp::now()))),
+            Self::Conflict(Conflict::Contended) => (RETRY_AFTER, RETRY_CONTENDED_AFTER.as_secs().to_string()),
+            Self::UnsupportedMediaType { expected: expected @ MediaType::MergePatch } => {
+                (ACCEPT_PATCH, expected.names().join(", "))
             }
             _ => return None,
         };
@@ -241,7 +239,7 @@ impl Problem {
     }
 }
 
-/// Rounded up: an early client would be refused again.
+/// Rounds up: a client that came back early would be refused again.
 fn whole_seconds(time: SignedDuration) -> String {
     format!("{:.0}", time.as_secs_f64().ceil().max(1.0))
 }
@@ -251,7 +249,7 @@ impl IntoResponse for Problem {
         if let Self::Fault(fault) = &self {
             log::request_failed(fault);
         }
-        let advice = self.advice();
+        let advice = self.advice_header();
         let (status, word, title) = self.kind();
         let document = ProblemDocument {
             kind: format!("urn:roboticks:webhooks:{word}"),
@@ -272,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_fields_are_told_together_and_one_by_its_own_sentence() {
+    fn one_field_is_described_by_its_message_and_several_are_counted() {
         let name = InvalidField::new("name", "The name is missing.");
         let url = InvalidField::new("url", "The URL is missing.");
         assert_eq!(Problem::Invalid(vec![name.clone()]).detail(), "The name is missing.");
@@ -280,39 +278,39 @@ mod tests {
     }
 
     #[test]
-    fn a_faults_text_is_not_the_callers_to_see() {
+    fn callers_do_not_see_the_text_of_a_fault() {
         let fault = Fault::UnreadableItem { table: "integrations" };
         assert!(!Problem::Fault(fault).detail().contains("integrations"));
     }
 
     #[track_caller]
-    fn advised(problem: Problem, status: StatusCode, name: HeaderName, value: &str) {
+    fn check_header(problem: Problem, status: StatusCode, name: HeaderName, value: &str) {
         let response = problem.into_response();
         assert_eq!(response.status(), status);
         assert_eq!(response.headers().get(name).map(|value| value.to_str().unwrap()), Some(value));
     }
 
     #[test]
-    fn a_problem_says_how_to_do_better() {
-        let past = Problem::TooManyRequestsResponse { sentence: "Too often.", until: Timestamp::UNIX_EPOCH };
-        advised(past, StatusCode::TOO_MANY_REQUESTS, RETRY_AFTER, "1");
-        let patch = Problem::UnsupportedMediaType { wanted: MediaType::MergePatch };
+    fn headers_tell_the_client_how_to_succeed() {
+        let past = Problem::TooManyRequests { message: "Too often.", until: Timestamp::UNIX_EPOCH };
+        check_header(past, StatusCode::TOO_MANY_REQUESTS, RETRY_AFTER, "1");
+        let patch = Problem::UnsupportedMediaType { expected: MediaType::MergePatch };
         assert!(patch.detail().contains("application/merge-patch+json"));
         let types = "application/merge-patch+json, application/json";
-        advised(patch, StatusCode::UNSUPPORTED_MEDIA_TYPE, ACCEPT_PATCH, types);
-        let json = Problem::UnsupportedMediaType { wanted: MediaType::Json };
+        check_header(patch, StatusCode::UNSUPPORTED_MEDIA_TYPE, ACCEPT_PATCH, types);
+        let json = Problem::UnsupportedMediaType { expected: MediaType::Json };
         assert!(json.into_response().headers().get(ACCEPT_PATCH).is_none());
     }
 
     #[test]
-    fn contention_is_no_failure() {
-        advised(Fault::Contended.into(), StatusCode::CONFLICT, RETRY_AFTER, "1");
+    fn contention_is_a_conflict_and_no_fault() {
+        check_header(Fault::Contended.into(), StatusCode::CONFLICT, RETRY_AFTER, "1");
     }
 
     #[test]
-    fn a_running_overlap_says_until_when() {
+    fn a_running_overlap_names_its_end() {
         let until = "2025-01-10T10:23:45.678Z".parse().unwrap();
-        let told = Problem::Conflict(Conflict::OverlapRunning { until }).detail();
-        assert!(told.contains("2025-01-10T10:23:45Z") && told.contains("`\"replace_previous\": true`"), "{told}");
+        let detail = Problem::Conflict(Conflict::OverlapRunning { until }).detail();
+        assert!(detail.contains("2025-01-10T10:23:45Z") && detail.contains("`\"replace_previous\": true`"), "{detail}");
     }
 }

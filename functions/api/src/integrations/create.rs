@@ -1,4 +1,4 @@
-//! `POST /integrations`: a new one.
+//! `POST /integrations`: creates an integration.
 
 use std::sync::Arc;
 
@@ -38,19 +38,21 @@ use crate::store::remembered_requests::SecretOrigin;
 
 /// Creates an integration.
 ///
-/// With an `Idempotency-Key`, asking again within 24 hours gives the same answer and creates nothing more.
+/// With an `Idempotency-Key`, repeating the request within 24 hours returns the same integration and creates no other.
 #[utoipa::path(
     post, path = "/integrations", tag = "Integrations", operation_id = "createIntegration",
     params(IdempotencyKey),
     request_body = NewIntegration,
     responses(
-        (status = CREATED, description = "The integration; with a generated secret, which is shown this once.",
+        (status = CREATED, description = "The integration. A generated signing secret is shown only here.",
          body = IntegrationWithSecret,
-         headers(("Location" = String, description = "Where it is."), ("ETag" = String, description = "Its version."))),
+         headers(("Location" = String, description = "The path of the integration."),
+                 ("ETag" = String, description = "Its version, for If-Match."))),
         ClientErrors, BodyErrors,
-        (status = CONFLICT, description = "The organization has as many integrations as it can have, or has deleted too \
-                                           many lately; what was created with this Idempotency-Key was deleted since; or \
-                                           others are creating some at this moment, and Retry-After says when to ask again.",
+        (status = CONFLICT, description = "The organization has the maximum number of integrations, or has deleted \
+                                           too many recently; the integration that was created with this \
+                                           Idempotency-Key has since been deleted; or another request is creating \
+                                           one: try again after the time in Retry-After.",
          body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -65,10 +67,10 @@ pub(crate) async fn create(
     vet(&api.dispatch, &draft.url).await?;
     let (organization, request) = (caller.organization, request.as_ref());
     with_backoff((), |()| async {
-        // First: whatever is created from here on, the same request carried out elsewhere included, is a conflict.
+        // Read first: any creation from here on, also by the same request carried out concurrently, is then a conflict.
         let generation = api.integrations.generation(organization).await?;
-        if let Some((integration, secret)) = created_before(&api, organization, request).await? {
-            return Ok(Conditional::Applied(created(&integration, secret.as_ref())));
+        if let Some((integration, secret)) = find_created(&api, organization, request).await? {
+            return Ok(Conditional::Applied(created_response(&integration, secret.as_ref())));
         }
         api.integrations.check_room(organization).await?;
         let (integration, generated) = build(&api, &draft, organization).await?;
@@ -76,14 +78,14 @@ pub(crate) async fn create(
         let written = api.integrations.create(&integration, generation, remembered).await?;
         Ok(written.map(|()| {
             log::changed(Changed::Created, &integration);
-            created(&integration, generated.as_ref())
+            created_response(&integration, generated.as_ref())
         }))
     })
     .await
 }
 
-/// What the same request created before, with the secret that was generated for it as long as it has not changed.
-async fn created_before(
+/// Finds the integration that the same request created before, with its generated secret unless it has changed since.
+async fn find_created(
     api: &Api,
     organization: OrganizationId,
     request: Option<&IdempotentRequest>,
@@ -95,7 +97,7 @@ async fn created_before(
     Ok(Some((integration, secret)))
 }
 
-/// Makes an integration of a draft, and the signing secret that it asks for. Nothing is written.
+/// Builds the integration, and the signing secret if one is to be generated. Nothing is written.
 async fn build(
     api: &Api,
     draft: &Draft,
@@ -108,7 +110,7 @@ async fn build(
     Ok((draft.integration(&owner, sealed, now), generated))
 }
 
-fn created(integration: &Integration, generated: Option<&SigningSecret>) -> impl IntoResponse + use<> {
+fn created_response(integration: &Integration, generated: Option<&SigningSecret>) -> impl IntoResponse + use<> {
     let location = format!("/integrations/{}", integration.id);
     let headers = AppendHeaders([(LOCATION, location), (ETAG, entity_tag(integration.version))]);
     (StatusCode::CREATED, headers, Json(IntegrationWithSecret::of(integration, generated, now())))
@@ -117,35 +119,35 @@ fn created(integration: &Integration, generated: Option<&SigningSecret>) -> impl
 /// A new integration.
 #[derive(ToSchema)]
 pub struct NewIntegration {
-    /// What this webhook is for.
+    /// A name that says what the webhook is for.
     #[schema(required = true, min_length = 1, max_length = 100, example = "On-call pager")]
     name: String,
-    /// Where the alerts are sent. HTTPS is recommended; the host must be publicly reachable.
+    /// Where alerts are sent. HTTPS is recommended; the host must be publicly reachable.
     #[schema(required = true, max_length = 2048, example = "https://example.com/webhook")]
     url: String,
     #[schema(required = false, value_type = MethodName, default = "POST")]
     method: Method,
-    /// Whether it gets alerts.
+    /// Whether alerts are sent.
     #[schema(required = false, default = true)]
     enabled: bool,
-    /// The secret that requests are signed with: `whsec_` and the base64 of 24 to 64 bytes, or 16 to 256 visible characters
-    /// of ASCII.
+    /// The secret that requests are signed with: `whsec_` and the base64 of 24 to 64 bytes, or 16 to 256 visible ASCII
+    /// characters.
     #[schema(min_length = 16, max_length = 256, pattern = "^[!-~]+$")]
     signing_secret: Option<String>,
-    /// Generates a signing secret, which the answer shows once.
+    /// Generate a signing secret, which only this response shows.
     #[schema(required = false, default = false)]
     generate_signing_secret: bool,
-    /// Headers to be sent with each request, for authentication mostly. At most 20. Names are sent with a capital at the
-    /// beginning and after each hyphen, however they are written here.
+    /// Custom headers that are sent with each request, for example for authentication: at most 20. Names are sent with
+    /// a capital letter at the beginning and after each hyphen, however they are spelled here.
     #[schema(required = false, value_type = BTreeMap<String, String>)]
     headers: Vec<(String, String)>,
-    /// Only these events; empty means all.
+    /// Only events of these types; empty means all.
     #[schema(required = false, value_type = Vec<EventTypeName>)]
     event_types: Vec<EventType>,
-    /// Only alerts of these severities; empty means all.
+    /// Only alerts with these severities; empty means all.
     #[schema(required = false, max_items = 20)]
     severities: Vec<String>,
-    /// Only alerts of these projects; empty means all.
+    /// Only alerts of the projects with these ids; empty means all.
     #[schema(required = false, value_type = Vec<WholeNumber>, max_items = 100)]
     project_ids: Vec<u64>,
 }
@@ -185,7 +187,7 @@ impl FromBody for NewIntegration {
     }
 }
 
-/// A new integration, checked.
+/// A new integration whose fields are valid.
 pub struct Draft {
     pub name: String,
     pub url: String,
@@ -201,20 +203,20 @@ impl NewIntegration {
     /// Checks a new integration.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All invalid fields.
     pub fn check(self, read_url: impl Fn(&str) -> Result<EndpointUrl, InvalidUrl>) -> Result<Draft, Vec<InvalidField>> {
         let mut errors = Errors::default();
-        let name = errors.note(fields::name(&self.name));
-        let url = errors.note(fields::url(&self.url, read_url));
-        let signing_secret = errors.note(self.signing_secret.as_deref().map(fields::signing_secret).transpose());
+        let name = errors.record(fields::name(&self.name));
+        let url = errors.record(fields::url(&self.url, read_url));
+        let signing_secret = errors.record(self.signing_secret.as_deref().map(fields::signing_secret).transpose());
         if self.signing_secret.is_some() && self.generate_signing_secret {
-            let message = "Either give a signing secret or have one generated, not both.";
+            let message = "Either provide a signing secret or have one generated, not both.";
             errors.push(InvalidField::new("generate_signing_secret", message));
         }
         let headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let headers = errors.note(fields::headers(&headers));
+        let headers = errors.record(fields::headers(&headers));
         let filter = fields::filter(self.event_types, self.severities, self.project_ids, &mut errors);
-        errors.none()?;
+        errors.into_result()?;
         let secret_origin = if self.generate_signing_secret { SecretOrigin::Generated } else { SecretOrigin::Customer };
         let Self { method, enabled, .. } = self;
         Ok(Draft { name, url, method, enabled, filter, headers, signing_secret, secret_origin })
@@ -222,14 +224,14 @@ impl NewIntegration {
 }
 
 impl Draft {
-    /// The secrets that the integration is to have.
+    /// The secrets of the new integration.
     pub fn secrets(&self, generated: Option<SigningSecret>) -> OpenSecrets {
         let current = generated.or_else(|| self.signing_secret.clone());
         let signing = current.map(|current| SigningSecrets { current, previous: None });
         OpenSecrets { signing, headers: self.headers.clone() }
     }
 
-    /// The integration.
+    /// The new integration.
     pub fn integration(&self, owner: &Owner, secrets: Option<SealedSecrets>, now: Timestamp) -> Integration {
         Integration {
             organization_id: owner.organization,
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_with_a_new_integration_is_told_at_once() {
+    fn all_invalid_fields_of_a_new_integration_are_reported_together() {
         refused(json!({"name": "n", "url": "https://example.com/"}), &[]);
         refused(json!({}), &["name", "url"]);
         refused(json!({"name": "n", "url": "ftp://example.com"}), &["url"]);
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn no_header_is_named_twice() {
+    fn no_header_may_be_named_twice() {
         let new = |headers: &str| format!(r#"{{"name": "n", "url": "https://example.com/", "headers": {headers}}}"#);
         refused(new(r#"{"X-C": "1", "X-C": "1"}"#), &["headers.X-C"]);
         refused(new(r#"{"X-C": "1", "x-c": "2"}"#), &["headers.x-c"]);

@@ -1,4 +1,4 @@
-//! `DELETE /integrations/{id}`: a tombstone takes its place.
+//! `DELETE /integrations/{id}`: replaces an integration with a tombstone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,14 @@ use crate::http::problem::Problem;
 use crate::state::Api;
 use crate::store::integrations::Change;
 
-/// Deletes an integration. What is still on its way to it is cancelled; its log is gone.
+/// Deletes an integration.
+///
+/// Its pending deliveries are cancelled, and its log can no longer be read.
 #[utoipa::path(
     delete, path = "/integrations/{id}", tag = "Integrations", operation_id = "deleteIntegration",
     params(IntegrationPath, IfMatch),
     responses(
-        (status = NO_CONTENT, description = "It is gone."),
+        (status = NO_CONTENT, description = "The integration is deleted."),
         ClientErrors, NotFoundResponse, PreconditionFailed, Contended,
     )
 )]
@@ -32,19 +34,19 @@ pub(crate) async fn delete(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let tombstone = |current: Integration, now| {
+    let delete = |current: Integration, now| {
         let tombstone = tombstone(current, now, api.retention);
         async move { Ok(tombstone) }
     };
-    let change = api.integrations.change(caller, &id, &Precondition::read(&headers), tombstone).await?;
+    let change = api.integrations.change(caller, &id, &Precondition::read(&headers), delete).await?;
     if let Change::Version(tombstone) = change {
         log::changed(Changed::Deleted, &tombstone);
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What stays of an integration for the retention time, so that what is still on its way to it can end properly.
-fn tombstone(of: Integration, now: Timestamp, retention: Duration) -> Integration {
+/// What remains of an integration for the retention time, so that its pending deliveries are cancelled properly.
+fn tombstone(integration: Integration, now: Timestamp, retention: Duration) -> Integration {
     Integration {
         name: String::new(),
         url: String::new(),
@@ -56,6 +58,6 @@ fn tombstone(of: Integration, now: Timestamp, retention: Duration) -> Integratio
         health: None,
         deleted_at: Some(now),
         expires_at: Some(now.saturating_add(retention).unwrap_or(Timestamp::MAX)),
-        ..of
+        ..integration
     }
 }

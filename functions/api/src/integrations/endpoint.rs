@@ -1,4 +1,4 @@
-//! Whether requests may be sent to where an integration's URL leads.
+//! Whether requests may be sent to the host of an integration's URL.
 
 use aws::runner::Dispatch;
 use domain::endpoint::url::InvalidUrl;
@@ -7,8 +7,8 @@ use sender::HostVetting;
 use crate::http::problem::Problem;
 use crate::integrations::fields;
 
-/// Looks whether requests may be sent to a URL's host. A name that does not resolve is let through: it may be made
-/// later, and every attempt looks again.
+/// Checks whether requests may be sent to a URL's host. A name that does not resolve is let through: it may be created
+/// later, and every attempt checks again.
 ///
 /// # Errors
 /// [`Problem::Invalid`] when they may not.

@@ -1,4 +1,4 @@
-//! The rules on an integration's fields, and what is said when one is broken.
+//! The rules for an integration's fields, and the error messages for their violation.
 
 use std::collections::HashSet;
 
@@ -19,13 +19,13 @@ pub const MAX_SEVERITIES: usize = 20;
 /// The most projects in a filter.
 pub const MAX_PROJECTS: usize = 100;
 
-/// Collects what is wrong with the input, so that all of it is told at once.
+/// Collects the errors of the input, so that all are reported together.
 #[derive(Debug, Default)]
 pub struct Errors(Vec<InvalidField>);
 
 impl Errors {
-    /// The value, or its default with the error noted.
-    pub fn note<T: Default>(&mut self, checked: Result<T, InvalidField>) -> T {
+    /// Returns the value, or records the error and returns the default.
+    pub fn record<T: Default>(&mut self, checked: Result<T, InvalidField>) -> T {
         checked.unwrap_or_else(|error| {
             self.0.push(error);
             T::default()
@@ -37,16 +37,13 @@ impl Errors {
     }
 
     /// # Errors
-    /// All that was noted, if anything was.
-    pub fn none(self) -> Result<(), Vec<InvalidField>> {
+    /// The recorded errors, if there are any.
+    pub fn into_result(self) -> Result<(), Vec<InvalidField>> {
         if self.0.is_empty() { Ok(()) } else { Err(self.0) }
     }
 }
 
-/// A name: without blanks around it, not empty, on one line.
-///
-/// # Errors
-/// What is wrong with it.
+/// Checks a name: trimmed, not empty, at most [`MAX_NAME_CHARS`] characters, without control characters.
 pub fn name(text: &str) -> Result<String, InvalidField> {
     let name = text.trim();
     let refused = |message: String| Err(InvalidField::new("name", message));
@@ -62,13 +59,10 @@ pub fn name(text: &str) -> Result<String, InvalidField> {
     Ok(name.to_owned())
 }
 
-/// Whether an integration gets alerts unless told otherwise.
+/// Whether an integration gets alerts if `enabled` is not given.
 pub const ENABLED_BY_DEFAULT: bool = true;
 
-/// A URL, as it was written.
-///
-/// # Errors
-/// What is wrong with it.
+/// Checks a URL, and returns it as it was written.
 pub fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, InvalidUrl>) -> Result<String, InvalidField> {
     if text.is_empty() {
         let message = "The webhook URL is missing: it should look like https://example.com/webhook.";
@@ -77,26 +71,23 @@ pub fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, InvalidUrl
     read_url(text).map(|_| text.to_owned()).map_err(url_error)
 }
 
-/// What is wrong with a URL.
+/// The error of an invalid URL.
 pub fn url_error(refused: InvalidUrl) -> InvalidField {
     InvalidField::new("url", refused.message())
 }
 
-/// A signing secret that is to be set.
-///
-/// # Errors
-/// What is wrong with it.
+/// Checks a signing secret that is to be set.
 pub fn signing_secret(text: &str) -> Result<SigningSecret, InvalidField> {
     SigningSecret::parse_new(text).map_err(|refused| InvalidField::new("signing_secret", refused.to_string()))
 }
 
-/// The custom headers, as pairs of name and value.
+/// Checks the custom headers, given as pairs of name and value.
 ///
 /// # Errors
-/// What is wrong with them, under the name of the header at fault as it was written.
+/// The error names the header at fault as it was written.
 pub fn headers(pairs: &[(&str, &str)]) -> Result<CustomerHeaders, InvalidField> {
     CustomerHeaders::parse(pairs.iter().copied()).map_err(|refused| {
-        let called = |name: &HeaderName| {
+        let as_written = |name: &HeaderName| {
             let mut written = pairs.iter().rev().map(|(written, _)| *written);
             written.find(|written| written.eq_ignore_ascii_case(name.as_str()))
         };
@@ -104,21 +95,21 @@ pub fn headers(pairs: &[(&str, &str)]) -> Result<CustomerHeaders, InvalidField> 
             InvalidHeader::Name { position } => pairs.get(position - 1).map(|(written, _)| *written),
             InvalidHeader::Value { name }
             | InvalidHeader::Duplicate { name }
-            | InvalidHeader::Forbidden { name, .. } => called(name),
+            | InvalidHeader::Forbidden { name, .. } => as_written(name),
             InvalidHeader::TooMany | InvalidHeader::TooLarge => None,
         };
         header_error(at_fault, &refused)
     })
 }
 
-/// Looks that no header is named twice, whatever is said of it. Names do not differ by case.
+/// Checks that no header is named twice, set or removed. Names are compared without case.
 ///
 /// # Errors
-/// The second naming.
+/// The error names the second one.
 pub fn each_header_once<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), InvalidField> {
     let mut named = HashSet::new();
     for written in names {
-        // What is no name is for others to refuse.
+        // An invalid name is refused elsewhere.
         let Ok(name) = HeaderName::from_bytes(written.as_bytes()) else { continue };
         if !named.insert(name.clone()) {
             return Err(header_error(Some(written), &InvalidHeader::Duplicate { name }));
@@ -127,13 +118,13 @@ pub fn each_header_once<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<
     Ok(())
 }
 
-/// A header's stored value that would go to another place than it was given for.
-pub fn belongs_to_other_origin(name: &str, place: &EndpointUrl) -> InvalidField {
+/// The error of a stored header value that would be sent to another origin than it was given for.
+pub fn belongs_to_other_origin(name: &str, origin: &EndpointUrl) -> InvalidField {
     InvalidField::new(
         format!("headers.{name}"),
         format!(
-            "The value of the custom header {name} was stored for another scheme, host or port: write it again for \
-             {place}, or remove the header."
+            "The value of the custom header {name} was stored for another scheme, host or port: provide it again for \
+             {origin}, or remove the header."
         ),
     )
 }
@@ -143,7 +134,7 @@ fn header_error(written: Option<&str>, refused: &InvalidHeader) -> InvalidField 
     InvalidField::new(field, refused.message())
 }
 
-/// A filter, each value in it once.
+/// Checks a filter and removes duplicate values.
 pub fn filter(
     event_types: Vec<EventType>,
     severities: Vec<String>,
@@ -154,33 +145,33 @@ pub fn filter(
     if severities.len() > MAX_SEVERITIES {
         errors.push(InvalidField::new(
             "severities",
-            format!("There are more than {MAX_SEVERITIES} severities: remove some."),
+            format!("At most {MAX_SEVERITIES} severities are allowed: remove some."),
         ));
     } else if !severities.iter().all(severity_fits) {
-        let sentence = format!("Each severity must have 1 to {MAX_SEVERITY_BYTES} bytes, such as `critical`.");
-        errors.push(InvalidField::new("severities", sentence));
+        let message = format!("Each severity must be 1 to {MAX_SEVERITY_BYTES} bytes long, such as `critical`.");
+        errors.push(InvalidField::new("severities", message));
     }
     if project_ids.len() > MAX_PROJECTS {
         errors.push(InvalidField::new(
             "project_ids",
-            format!("There are more than {MAX_PROJECTS} projects: remove some."),
+            format!("At most {MAX_PROJECTS} projects are allowed: remove some."),
         ));
     }
     Filter {
-        event_types: each_once(event_types),
-        severities: each_once(severities),
-        project_ids: each_once(project_ids),
+        event_types: without_duplicates(event_types),
+        severities: without_duplicates(severities),
+        project_ids: without_duplicates(project_ids),
     }
 }
 
-fn each_once<T: PartialEq>(values: Vec<T>) -> Vec<T> {
-    let mut kept = Vec::with_capacity(values.len());
+fn without_duplicates<T: PartialEq>(values: Vec<T>) -> Vec<T> {
+    let mut unique = Vec::with_capacity(values.len());
     for value in values {
-        if !kept.contains(&value) {
-            kept.push(value);
+        if !unique.contains(&value) {
+            unique.push(value);
         }
     }
-    kept
+    unique
 }
 
 #[cfg(test)]
@@ -190,42 +181,43 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn named(text: &str, expected: Result<&str, &str>) {
-        let told = name(text).map_err(|error| error.message);
+    fn check_name(text: &str, expected: Result<&str, &str>) {
+        let checked = name(text).map_err(|error| error.message);
         match expected {
-            Ok(name) => assert_eq!(told.as_deref(), Ok(name)),
-            Err(part) => assert!(told.expect_err("it is refused").contains(part)),
+            Ok(name) => assert_eq!(checked.as_deref(), Ok(name)),
+            Err(part) => assert!(checked.expect_err("it is refused").contains(part)),
         }
     }
 
     #[test]
     fn names() {
-        named("Pager", Ok("Pager"));
-        named("  Two words ", Ok("Two words"));
-        named(&"é".repeat(MAX_NAME_CHARS), Ok(&"é".repeat(MAX_NAME_CHARS)));
-        named("<script>alert(1)</script>", Ok("<script>alert(1)</script>"));
-        named("", Err("missing"));
-        named(" \t", Err("missing"));
-        named(&"é".repeat(MAX_NAME_CHARS + 1), Err("longer"));
-        named("a\nb", Err("control character"));
-        named("a\u{0}b", Err("control character"));
+        check_name("Pager", Ok("Pager"));
+        check_name("  Two words ", Ok("Two words"));
+        check_name(&"é".repeat(MAX_NAME_CHARS), Ok(&"é".repeat(MAX_NAME_CHARS)));
+        check_name("<script>alert(1)</script>", Ok("<script>alert(1)</script>"));
+        check_name("", Err("missing"));
+        check_name(" \t", Err("missing"));
+        check_name(&"é".repeat(MAX_NAME_CHARS + 1), Err("longer"));
+        check_name("a\nb", Err("control character"));
+        check_name("a\u{0}b", Err("control character"));
     }
 
     #[track_caller]
-    fn filtered(severities: &[&str], projects: usize, expected_fields: &[&str]) {
+    fn check_filter(severities: &[&str], projects: usize, expected_fields: &[&str]) {
         let mut errors = Errors::default();
         let severities = severities.iter().map(|&severity| severity.to_owned()).collect();
         filter(vec![], severities, (0..projects as u64).collect(), &mut errors);
-        let fields: Vec<_> = errors.none().err().unwrap_or_default().into_iter().map(|error| error.field).collect();
+        let errors = errors.into_result().err().unwrap_or_default();
+        let fields: Vec<_> = errors.into_iter().map(|error| error.field).collect();
         assert_eq!(fields, expected_fields);
     }
 
     #[test]
     fn filters() {
-        filtered(&["critical", "warning"], MAX_PROJECTS, &[]);
-        filtered(&[""], 0, &["severities"]);
-        filtered(&[&"x".repeat(MAX_SEVERITY_BYTES + 1)], 0, &["severities"]);
-        filtered(&["x"; MAX_SEVERITIES + 1], MAX_PROJECTS + 1, &["severities", "project_ids"]);
+        check_filter(&["critical", "warning"], MAX_PROJECTS, &[]);
+        check_filter(&[""], 0, &["severities"]);
+        check_filter(&[&"x".repeat(MAX_SEVERITY_BYTES + 1)], 0, &["severities"]);
+        check_filter(&["x"; MAX_SEVERITIES + 1], MAX_PROJECTS + 1, &["severities", "project_ids"]);
         let twice = filter(vec![EventType::Resolved; 2], vec![], vec![1, 2, 1], &mut Errors::default());
         assert_eq!((twice.event_types.len(), twice.project_ids), (1, vec![1, 2]));
     }
@@ -247,16 +239,16 @@ mod tests {
     }
 
     #[test]
-    fn a_value_for_another_place_is_told_by_that_place() {
-        let place = EndpointUrl::parse("https://new.example:8443/canary?canary", &AllowedNetworks::none()).unwrap();
-        let error = belongs_to_other_origin("x-key", &place);
+    fn a_value_for_another_origin_is_refused_with_that_origin() {
+        let origin = EndpointUrl::parse("https://new.example:8443/canary?canary", &AllowedNetworks::none()).unwrap();
+        let error = belongs_to_other_origin("x-key", &origin);
         assert_eq!(error.field, "headers.x-key");
-        assert!(error.message.contains("write it again for https://new.example:8443,"), "{}", error.message);
+        assert!(error.message.contains("provide it again for https://new.example:8443,"), "{}", error.message);
         assert!(!error.message.contains("canary"), "{}", error.message);
     }
 
     #[test]
-    fn a_header_is_named_once() {
+    fn duplicate_header_names_are_found_regardless_of_case() {
         let twice = |names: &[&str]| each_header_once(names.iter().copied()).err().map(|error| error.field);
         assert_eq!(twice(&["x-a", "x-b", "not a name", "not a name"]), None);
         assert_eq!(twice(&["x-a", "x-a"]).as_deref(), Some("headers.x-a"));

@@ -1,4 +1,4 @@
-//! `GET /integrations`: all of an organization's.
+//! `GET /integrations`: lists an organization's integrations.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A JSON merge patch (RFC 7396) of an integration, and what it makes of one.
+//! A JSON merge patch (RFC 7396) for an integration, and how it is applied.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,13 @@ use crate::http::body::FromBody;
 use crate::http::openapi::{EventTypeName, MethodName, WholeNumber};
 use crate::integrations::fields::{self, ENABLED_BY_DEFAULT, Errors};
 
-/// What a merge patch says of a field.
+/// What a merge patch does to a field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Patch<T> {
-    /// It is absent: the field stays as it is.
+    /// It is absent from the patch: the field stays as it is.
     #[default]
     Keep,
-    /// It is `null`: the field goes back to what it is when not given.
+    /// It is `null`: the field is reset to its default.
     Reset,
     Set(T),
 }
@@ -52,24 +52,24 @@ impl<T: Clone + Default> Patch<T> {
     }
 }
 
-/// What is to change about an integration. Absent fields stay, `null` takes a field back to its default.
+/// Changes to an integration. Absent fields stay as they are, `null` resets a field to its default.
 #[derive(ToSchema)]
 pub struct IntegrationPatch {
     #[schema(required = false, value_type = String, min_length = 1, max_length = 100)]
     name: Patch<String>,
-    /// Stored header values go to no other scheme, host or port than they were given for: where it changes any of these, the
-    /// same change gives each header again, or removes it.
+    /// Stored header values are sent only to the scheme, host and port that they were given for: a change of any of
+    /// these must provide each custom header's value again, or remove the header.
     #[schema(required = false, value_type = String, max_length = 2048)]
     url: Patch<String>,
     #[schema(required = false, value_type = Option<MethodName>)]
     method: Patch<Method>,
     #[schema(required = false, value_type = Option<bool>)]
     enabled: Patch<bool>,
-    /// Takes the current one's place at once, and that of one which still signs beside it; to have both sign for a while,
-    /// rotate it instead. `null` removes it.
+    /// Replaces the current signing secret immediately, and ends a previous one that still signs; to have the old and
+    /// the new one sign for a while, rotate it instead. `null` removes it.
     #[schema(required = false, value_type = Option<String>, min_length = 16, max_length = 256, pattern = "^[!-~]+$")]
     signing_secret: Patch<String>,
-    /// Headers by name: a text sets one, `null` removes it, those not named stay.
+    /// Custom headers by name: a string sets a header, `null` removes it, others stay as they are.
     #[schema(required = false, value_type = Option<BTreeMap<String, Option<String>>>)]
     headers: Patch<Vec<(String, Option<String>)>>,
     #[schema(required = false, value_type = Option<Vec<EventTypeName>>)]
@@ -111,32 +111,32 @@ impl FromBody for IntegrationPatch {
     }
 }
 
-/// An integration with a patch applied.
+/// An integration to which a patch was applied.
 pub struct Patched {
     pub integration: Integration,
-    /// The secrets to be sealed; `None` when they stay as they are.
+    /// The secrets to seal; `None` when they stay as they are.
     pub secrets: Option<OpenSecrets>,
 }
 
-/// Why a patch is not applied.
+/// Why a patch is refused.
 pub enum PatchError {
-    /// It breaks rules.
+    /// Fields are invalid.
     Invalid(Vec<InvalidField>),
-    /// It would take these stored header values to another place than they were given for. To another version of the
-    /// integration, with other headers, it might do well.
+    /// It would send these stored header values to another origin than they were given for. For another version of the
+    /// integration, with other headers, the patch may be fine.
     MovesHeaderValues(Vec<InvalidField>),
 }
 
 impl IntegrationPatch {
-    /// Whether it says anything of the URL, be it what stands there already.
+    /// Whether it contains the URL, even unchanged.
     pub fn changes_url(&self) -> bool {
         self.url != Patch::Keep
     }
 
-    /// Applies the patch, made at `now`. `secrets` are the integration's present ones.
+    /// Applies the patch at `now`. `secrets` are the integration's current ones.
     ///
     /// # Errors
-    /// [`PatchError`], with everything that is wrong with it.
+    /// [`PatchError`] with all invalid fields.
     pub fn apply(
         &self,
         current: &Integration,
@@ -149,7 +149,7 @@ impl IntegrationPatch {
         integration.filter = self.patched_filter(&current.filter, &mut errors);
         let patched_secrets = self.patched_secrets(secrets, &mut errors);
         let moved = self.moved_header_values(current, &secrets.headers, read_url);
-        errors.none().map_err(|wrong| PatchError::Invalid([wrong, moved.clone()].concat()))?;
+        errors.into_result().map_err(|invalid| PatchError::Invalid([invalid, moved.clone()].concat()))?;
         if !moved.is_empty() {
             return Err(PatchError::MovesHeaderValues(moved));
         }
@@ -167,13 +167,13 @@ impl IntegrationPatch {
         let mut next = current.clone();
         match &self.name {
             Patch::Keep => {}
-            Patch::Reset => next.name = errors.note(fields::name("")),
-            Patch::Set(text) => next.name = errors.note(fields::name(text)),
+            Patch::Reset => next.name = errors.record(fields::name("")),
+            Patch::Set(text) => next.name = errors.record(fields::name(text)),
         }
         match &self.url {
             Patch::Keep => {}
-            Patch::Reset => next.url = errors.note(fields::url("", read_url)),
-            Patch::Set(text) => next.url = errors.note(fields::url(text, read_url)),
+            Patch::Reset => next.url = errors.record(fields::url("", read_url)),
+            Patch::Set(text) => next.url = errors.record(fields::url(text, read_url)),
         }
         next.method = self.method.or(&current.method);
         next.enabled = match self.enabled {
@@ -187,14 +187,14 @@ impl IntegrationPatch {
             next.disabled_at = Some(now);
         }
         if next.url != current.url {
-            // What is known is about another endpoint.
+            // The known health is another endpoint's.
             next.health = None;
         }
         next
     }
 
-    /// The stored header values that would go to another place than they were given for. A present URL that can no longer be
-    /// read leads nowhere.
+    /// The stored header values that would be sent to another origin than they were given for. A current URL that is no
+    /// longer valid has no origin.
     fn moved_header_values(
         &self,
         current: &Integration,
@@ -224,10 +224,10 @@ impl IntegrationPatch {
             Patch::Keep => current.signing.clone(),
             Patch::Reset => None,
             Patch::Set(text) => errors
-                .note(set_secret(text, current).map(Some))
+                .record(set_secret(text, current).map(Some))
                 .map(|current| SigningSecrets { current, previous: None }),
         };
-        OpenSecrets { signing, headers: errors.note(self.patched_headers(&current.headers)) }
+        OpenSecrets { signing, headers: errors.record(self.patched_headers(&current.headers)) }
     }
 
     fn patched_headers(&self, current: &CustomerHeaders) -> Result<CustomerHeaders, InvalidField> {
@@ -252,13 +252,13 @@ impl IntegrationPatch {
     }
 }
 
-/// Whether two integrations' secrets would be sealed to the same: in which order headers were given makes no difference.
+/// Whether the secrets are equal, regardless of the order of the headers.
 fn are_same(some: &OpenSecrets, others: &OpenSecrets) -> bool {
     let some_headers: BTreeMap<_, _> = some.headers.iter().collect();
     some.signing == others.signing && some_headers == others.headers.iter().collect()
 }
 
-/// A secret that is given. One that is there already is not new, whatever rule it was set by.
+/// Checks a secret that is given, unless it is the current one, which may have been set under older rules.
 fn set_secret(text: &str, current: &OpenSecrets) -> Result<SigningSecret, InvalidField> {
     match &current.signing {
         Some(signing) if signing.current.reveal() == text => Ok(signing.current.clone()),
@@ -300,7 +300,7 @@ mod tests {
         (draft.integration(&owner, None, Timestamp::UNIX_EPOCH), draft.secrets(None))
     }
 
-    /// When the patches are made; it was created at the epoch.
+    /// When the patches are applied; the integration was created at the epoch.
     const LATER: Timestamp = Timestamp::constant(1_736_500_000, 0);
 
     fn patched(patch: serde_json::Value) -> Result<Patched, Vec<String>> {
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn nor_does_one_that_says_what_is_so_already() {
+    fn a_patch_with_the_current_values_changes_nothing() {
         let (integration, _) = current();
         let patch = json!({
             "name": " n ", "url": "https://example.com/", "method": "PUT", "enabled": false, "project_ids": [7, 7],
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn null_takes_a_field_back_to_its_default() {
+    fn null_resets_a_field_to_its_default() {
         let patch =
             json!({"method": null, "enabled": null, "project_ids": null, "signing_secret": null, "headers": null});
         let patched = patched(patch).unwrap_or_else(|fields| panic!("{fields:?}"));
@@ -353,7 +353,7 @@ mod tests {
         assert!(secrets.signing.is_none() && secrets.headers.is_empty());
     }
 
-    /// When it was switched off, and why, after these patches one after the other, a second apart.
+    /// Checks since when an integration is off, and whether a reason is recorded, after these patches, one a second.
     #[track_caller]
     fn check_off(mut integration: Integration, patches: &[serde_json::Value], expected: (Option<i64>, bool)) {
         let (_, secrets) = current();
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn when_and_why_it_was_switched_off_stays_until_it_is_switched_on() {
+    fn time_and_reason_of_switching_off_stay_until_it_is_switched_on() {
         let (by_hand, _) = current();
         let [off, on, renamed] = [json!({"enabled": false}), json!({"enabled": true}), json!({"name": "other"})];
         check_off(by_hand.clone(), &[], (Some(0), false));
@@ -377,7 +377,7 @@ mod tests {
         let gone = Integration { disabled_reason: Some(DisabledReason::Gone), ..by_hand };
         check_off(gone.clone(), &[renamed, off.clone()], (Some(0), true));
         check_off(gone.clone(), &[on.clone(), off], (Some(2), false));
-        // Of today's, it is not known when.
+        // Switched off before the time was recorded.
         check_off(
             Integration { disabled_at: None, ..gone },
             &[json!({"url": "https://example.com/other"})],
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_an_endpoint_stays_until_the_url_is_another() {
+    fn health_is_kept_until_the_url_changes() {
         let (integration, secrets) = current();
         let health = Some(Health::Healthy { since: Timestamp::UNIX_EPOCH, slow: 0 });
         let integration = Integration { health: health.clone(), ..integration };
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_there_cannot_be_removed() {
+    fn required_fields_cannot_be_removed() {
         assert_eq!(patched(json!({"name": null, "url": null})).err(), Some(vec!["name".to_owned(), "url".to_owned()]));
     }
 
@@ -414,9 +414,9 @@ mod tests {
     }
 
     #[test]
-    fn no_header_is_named_twice() {
+    fn no_header_may_be_named_twice() {
         let check = |headers: &str, field: &str| {
-            // Members that stand there twice are lost in a `Value`.
+            // A `Value` would lose duplicate members.
             let patch: IntegrationPatch = read(&format!(r#"{{"headers": {headers}}}"#));
             let (integration, secrets) = current();
             let refused = patch.apply(&integration, &secrets, LATER, read_url).err();
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_header_values_go_to_no_other_place() {
+    fn stored_header_values_go_to_no_other_origin() {
         for url in ["http://example.com/", "https://example.com:8443/", "https://example.com.evil.example/"] {
             moved(json!({"url": url}), &["headers.x-a", "headers.x-b"]);
             moved(json!({"url": url, "headers": {}}), &["headers.x-a", "headers.x-b"]);
@@ -446,15 +446,15 @@ mod tests {
             moved(json!({"url": url}), &[]);
             moved(json!({"url": url, "headers": {"X-A": "new"}}), &[]);
         }
-        // Where it leads is not known.
+        // Its origin is unknown, since it is invalid.
         moved(json!({"url": "https://10.0.0.1/"}), &["url"]);
-        // With whatever else is wrong.
+        // Together with other errors.
         moved(json!({"url": "http://example.com/", "headers": {"X-A": "a\n"}}), &["headers.X-A", "headers.x-b"]);
     }
 
-    /// The network that it leads to was allowed once, say.
+    /// For example because its network is no longer allowed.
     #[test]
-    fn a_url_that_can_no_longer_be_read_leads_nowhere() {
+    fn a_url_that_is_no_longer_valid_has_no_origin() {
         let (mut integration, secrets) = current();
         integration.url = "https://10.0.0.1/".to_owned();
         let apply = |patch: serde_json::Value| {
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_set_takes_the_old_ones_place_at_once() {
+    fn a_secret_that_is_set_replaces_the_old_one_immediately() {
         let patched =
             patched(json!({"signing_secret": "the-new-signing-secret"})).unwrap_or_else(|fields| panic!("{fields:?}"));
         let signing = patched.secrets.unwrap().signing.unwrap();
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_secret_is_not_new_when_it_is_given_again() {
+    fn the_current_secret_may_be_given_again_under_older_rules() {
         let (integration, mut secrets) = current();
         let stored = SigningSecret::parse_stored("12345678").unwrap();
         secrets.signing = Some(SigningSecrets { current: stored, previous: None });

@@ -1,4 +1,4 @@
-//! `GET /integrations/{id}`: one of them.
+//! `GET /integrations/{id}`: reads one integration.
 
 use std::sync::Arc;
 

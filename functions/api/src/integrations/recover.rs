@@ -1,10 +1,11 @@
-//! `POST /integrations/{id}/recover`: every failed delivery of a time range again, once, at a pace that an endpoint can bear.
+//! `POST /integrations/{id}/recover`: sends every failed delivery of a time range again, once, at a pace that an
+//! endpoint can bear.
 //!
-//! A request recovers a part and says where to go on. Whenever that breaks off, going on from the last cursor sends
-//! nothing twice: what was sent again is no longer failed, and what has failed again since this recovery began is left
-//! alone.
+//! Each request recovers a part and returns a cursor for the next. After an interruption, continuing from the last
+//! cursor sends nothing twice: what was sent again is no longer failed, and what has failed again since this recovery
+//! began is skipped.
 //!
-//! A dry run looks at the same deliveries with the same eyes, and begins nothing.
+//! A dry run selects the same deliveries by the same rules, but sends nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,23 +34,23 @@ use crate::http::problem::{Conflict, Problem, ProblemDocument};
 use crate::state::Api;
 use crate::store::redelivery::check_enabled;
 
-/// How long one request counts. Far less than API Gateway's patience.
+/// How long a dry run counts in one request: far less than API Gateway's timeout.
 const COUNTS_FOR: Duration = Duration::from_secs(10);
 
 /// Which failed deliveries to send again.
 #[derive(Default, ToSchema)]
 pub struct Recover {
-    /// Only what was received from this time on. Everything if absent.
+    /// Only deliveries whose event was received at this time or later. If absent, from the beginning.
     #[schema(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
-    /// Only what was received up to this time. Until now if absent.
+    /// Only deliveries whose event was received at this time or earlier. If absent, until now.
     #[schema(value_type = Option<String>, format = DateTime)]
     to: Option<Timestamp>,
-    /// Only counts them.
+    /// Only count the deliveries, send nothing.
     #[schema(required = false, default = false)]
     dry_run: bool,
-    /// Where to go on: the `next_cursor` of the answer before. Holds the time range, which must not be given again; goes on
-    /// as it began, a dry run as a dry run.
+    /// Where to continue: the `next_cursor` of the previous response. It contains the time range, so `from` and `to`
+    /// must be absent; `dry_run` must be the same as before.
     cursor: Option<String>,
 }
 
@@ -66,18 +67,19 @@ impl FromBody for Recover {
     }
 }
 
-/// What was recovered by one request.
+/// What one request recovered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Recovered {
+    /// Whether this was a dry run, which sends nothing.
     pub dry_run: bool,
-    /// How many deliveries are sent again; of a dry run, how many would be if it were in earnest.
+    /// How many deliveries are sent again, or in a dry run would be.
     pub count: usize,
-    /// How many failed deliveries are left alone: sent again or expired meanwhile, or sent five times over already.
+    /// How many deliveries are skipped: sent again or expired in the meantime, or already sent 5 times, the maximum.
     pub skipped: usize,
-    /// Where to go on; `null` when there are no more.
+    /// The `cursor` of the next request; `null` when there are no more.
     #[schema(required = true)]
     pub next_cursor: Option<String>,
-    /// When the last of them is sent: ten a second. `null` when there are none, and of a dry run.
+    /// When the last of these deliveries is sent, at ten a second; `null` if none is, or in a dry run.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     pub paced_until: Option<Timestamp>,
 }
@@ -90,7 +92,7 @@ enum Mode {
     DryRun,
 }
 
-/// How far a recovery has come.
+/// How far a recovery has come, as its cursor stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Progress {
@@ -99,13 +101,13 @@ struct Progress {
     from: Timestamp,
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     to: Timestamp,
-    /// When this recovery began: what was sent again since then is done.
+    /// When this recovery began: what was sent again since then is skipped.
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     began_at: Timestamp,
     behind: Option<Behind>,
 }
 
-/// The last delivery that was looked at.
+/// The last delivery that was examined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Behind {
@@ -127,38 +129,39 @@ impl Progress {
         Self { behind: Some(Behind { delivery_id: last.delivery_id, created_at: last.created_at }), ..self }
     }
 
-    /// Whether a recovery can have come there.
+    /// Whether a recovery can have reached this point.
     fn is_possible(&self) -> bool {
         let range = self.from..=self.to;
         !range.is_empty() && self.behind.is_none_or(|behind| range.contains(&behind.created_at))
     }
 }
 
-/// A part of what has failed.
+/// A part of the failed deliveries.
 struct Part {
     to_recover: Vec<Record>,
-    /// How many of the part are left alone.
+    /// How many deliveries of the part are skipped.
     skipped: usize,
-    /// Where the next part begins; `None` behind the last.
+    /// Where the next part begins; `None` after the last.
     next: Option<Progress>,
 }
 
-/// Sends all failed deliveries of a time range again, a part with each request: go on with `next_cursor` until it is
-/// `null`. Tests are left out.
+/// Sends all failed deliveries of a time range again.
 ///
-/// They are sent ten a second. When ten minutes' worth is on its way the answer is 429, and `Retry-After` says when to
-/// go on.
+/// Each request recovers a part of them: repeat it with `next_cursor` until that is `null`. Tests are not sent again.
 ///
-/// A dry run counts what would be sent again as things stand, and needs no integration that is switched on.
+/// Deliveries are sent at ten a second. Once the next ten minutes are full, the answer is 429: continue after the time
+/// in `Retry-After`.
+///
+/// A dry run counts the deliveries that would be sent again now. It works while the integration is switched off, too.
 #[utoipa::path(
     post, path = "/integrations/{id}/recover", tag = "Deliveries", operation_id = "recover",
     params(IntegrationPath),
     request_body = Option<Recover>,
     responses(
-        (status = OK, description = "What was recovered by this request.", body = Recovered),
+        (status = OK, description = "What this request recovered.", body = Recovered),
         ClientErrors, NotFoundResponse, BodyErrors, TooManyRequestsResponse,
-        (status = CONFLICT, description = "The integration is switched off; or others are recovering at this moment, and \
-                                           Retry-After says when to ask again.",
+        (status = CONFLICT, description = "The integration is switched off; or another request is recovering at the \
+                                           same time: try again after the time in Retry-After.",
          body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -185,42 +188,42 @@ fn progress(body: &Recover, now: Timestamp) -> Result<Progress, Problem> {
     if let Some(cursor) = &body.cursor {
         if body.from.is_some() || body.to.is_some() {
             let field = if body.from.is_some() { "from" } else { "to" };
-            return Err(Problem::field(field, "The cursor holds the time range: leave `from` and `to` out with it."));
+            return Err(Problem::field(field, "The cursor contains the time range: omit `from` and `to`."));
         }
-        return gone_on(cursor::decode(cursor)?, mode);
+        return resume(cursor::decode(cursor)?, mode);
     }
     let from = body.from.unwrap_or(Timestamp::UNIX_EPOCH);
     let to = body.to.unwrap_or(now);
     if from > to {
-        return Err(Problem::field("from", "`from` lies after `to`: exchange them."));
+        return Err(Problem::field("from", "`from` is later than `to`: swap them."));
     }
     Ok(Progress { mode, from, to, began_at: now, behind: None })
 }
 
-fn gone_on(progress: Progress, mode: Mode) -> Result<Progress, Problem> {
+fn resume(progress: Progress, mode: Mode) -> Result<Progress, Problem> {
     if progress.mode != mode {
         let message = match progress.mode {
-            Mode::DryRun => "The cursor is one of a dry run: begin in earnest without a cursor.",
-            Mode::Execute => "The cursor is not one of a dry run: begin a dry run without a cursor.",
+            Mode::DryRun => "The cursor belongs to a dry run: start sending without a cursor.",
+            Mode::Execute => "The cursor does not belong to a dry run: start a dry run without a cursor.",
         };
         return Err(Problem::malformed("cursor", message));
     }
     if progress.is_possible() { Ok(progress) } else { Err(cursor::invalid_cursor()) }
 }
 
-/// The next part of what has failed, of which nothing is changed.
-async fn part(api: &Api, integration: &Integration, progress: Progress) -> Result<Part, Problem> {
+/// Reads the next part of the failed deliveries. Nothing is written.
+async fn read_part(api: &Api, integration: &Integration, progress: Progress) -> Result<Part, Problem> {
     let (range, behind) = (progress.range(), progress.behind());
     let limit = i32::try_from(MAX_BATCH_READ).unwrap_or(i32::MAX);
     let page = api.deliveries.failed(integration.id, range, Order::OldestFirst, behind, limit).await?;
-    let looked_at: Vec<_> = page.items.iter().filter(|failed| !failed.test).map(|failed| failed.delivery_id).collect();
-    let found = api.deliveries.find_all(integration.id, &looked_at).await?;
+    let examined: Vec<_> = page.items.iter().filter(|failed| !failed.test).map(|failed| failed.delivery_id).collect();
+    let found = api.deliveries.find_all(integration.id, &examined).await?;
     let to_recover: Vec<_> = found.into_iter().filter(|record| is_to_recover(record, progress.began_at)).collect();
     let last = page.items.last().filter(|_| page.more == More::Perhaps);
-    Ok(Part { skipped: looked_at.len() - to_recover.len(), to_recover, next: last.map(|last| progress.at(last)) })
+    Ok(Part { skipped: examined.len() - to_recover.len(), to_recover, next: last.map(|last| progress.at(last)) })
 }
 
-/// Counts what would be sent again, part after part, as long as there is time.
+/// Counts what would be sent again, part after part, for up to [`COUNTS_FOR`].
 async fn count_failed(
     api: &Api,
     integration: &Integration,
@@ -229,7 +232,7 @@ async fn count_failed(
 ) -> Result<Recovered, Problem> {
     let (mut count, mut skipped) = (0, 0);
     loop {
-        let part = part(api, integration, progress).await?;
+        let part = read_part(api, integration, progress).await?;
         count += part.to_recover.len();
         skipped += part.skipped;
         let is_time_up = clock::now().duration_since(began).unsigned_abs() > COUNTS_FOR;
@@ -243,14 +246,14 @@ async fn count_failed(
     }
 }
 
-/// Sends a part of what has failed again.
+/// Sends a part of the failed deliveries again.
 async fn recover_part(
     api: &Api,
     integration: &Integration,
     progress: Progress,
     now: Timestamp,
 ) -> Result<Recovered, Problem> {
-    let Part { to_recover, skipped, next } = part(api, integration, progress).await?;
+    let Part { to_recover, skipped, next } = read_part(api, integration, progress).await?;
     let next_cursor = next.map(|next| cursor::encode(&next));
     let mut recovered = Recovered { dry_run: false, count: 0, skipped, next_cursor, paced_until: None };
     if to_recover.is_empty() {
@@ -258,8 +261,9 @@ async fn recover_part(
     }
     let count = u32::try_from(to_recover.len()).unwrap_or(u32::MAX);
     let slots = api.recovery_rate.reserve(integration, count, now).await?;
-    let slots = slots.map_err(|full| Problem::TooManyRequestsResponse {
-        sentence: "Ten minutes' worth of deliveries is on its way to this endpoint already: go on when Retry-After says.",
+    let slots = slots.map_err(|full| Problem::TooManyRequests {
+        message: "Deliveries to this endpoint are already scheduled for the next ten minutes: continue after the time \
+                  in Retry-After.",
         until: full.until,
     })?;
     recovered.paced_until = Some(slots.until());
@@ -274,7 +278,8 @@ async fn recover_part(
     Ok(recovered)
 }
 
-/// Begins a batch's rounds and sends their messages. Says how many; what somebody else was faster with is not counted.
+/// Begins the rounds of a batch and sends their messages. Returns how many were begun, without those that another
+/// request changed first.
 async fn begin_all(api: &Api, batch: Vec<(Record, Timestamp)>, now: Timestamp) -> Result<usize, Problem> {
     let begin = |(record, due_at)| api.redelivery.begin(Box::new(record), due_at, now);
     let mut begun = Vec::with_capacity(batch.len());
@@ -287,15 +292,15 @@ async fn begin_all(api: &Api, batch: Vec<(Record, Timestamp)>, now: Timestamp) -
             Err(problem) => failure = Some(problem),
         }
     }
-    // What the ledger has is announced, whatever went wrong with the others.
+    // Rounds that are in the ledger get their messages, even if others failed.
     if let Err(fault) = api.redelivery.send_later(&begun, clock::now()).await {
         log::request_failed(&fault);
     }
     failure.map_or(Ok(begun.len()), Err)
 }
 
-/// What has failed and can be sent again, unless it was sent again since this recovery began. Its payload is there: one that
-/// has an item of its own outlives its delivery.
+/// Whether a delivery has failed, can be sent again, and was not sent again since this recovery began. Its payload
+/// exists: a payload with an item of its own outlives its delivery.
 fn is_to_recover(record: &Record, began_at: Timestamp) -> bool {
     record.status == Status::Failed
         && record.rounds < MAX_ROUNDS
@@ -324,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recovery_goes_from_the_beginning_until_now_unless_told_otherwise() {
+    fn by_default_a_recovery_goes_from_the_beginning_until_now() {
         let everything = progress(&Recover::default(), at(0)).unwrap();
         assert_eq!((everything.from, everything.to, everything.began_at), (Timestamp::UNIX_EPOCH, at(0), at(0)));
     }
@@ -333,32 +338,32 @@ mod tests {
         Failed { delivery_id: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().unwrap(), created_at, test: false }
     }
 
-    fn going_on(cursor: &impl Serialize, dry_run: bool) -> Result<Progress, Problem> {
+    fn resume_with(cursor: &impl Serialize, dry_run: bool) -> Result<Progress, Problem> {
         progress(&Recover { cursor: Some(cursor::encode(cursor)), dry_run, ..Recover::default() }, at(30))
     }
 
     #[test]
-    fn a_cursor_brings_its_range_and_its_beginning_back() {
+    fn a_cursor_restores_the_range_and_the_start_of_its_recovery() {
         let begun = progress(&Recover::default(), at(0)).unwrap();
         let last = failed(at(-60));
-        let gone_on = going_on(&begun.at(&last), false).unwrap();
-        assert_eq!(gone_on, begun.at(&last));
-        assert_eq!(gone_on.behind(), Some(last.position()));
+        let resumed = resume_with(&begun.at(&last), false).unwrap();
+        assert_eq!(resumed, begun.at(&last));
+        assert_eq!(resumed.behind(), Some(last.position()));
     }
 
     #[test]
-    fn a_dry_run_and_one_in_earnest_do_not_go_on_as_each_other() {
+    fn a_dry_run_and_a_real_one_do_not_accept_each_others_cursors() {
         for dry_run in [true, false] {
             let begun = progress(&Recover { dry_run, ..Recover::default() }, at(0)).unwrap();
-            assert!(going_on(&begun, dry_run).is_ok());
-            assert!(matches!(going_on(&begun, !dry_run), Err(Problem::Malformed(error)) if error.field == "cursor"));
+            assert!(resume_with(&begun, dry_run).is_ok());
+            assert!(matches!(resume_with(&begun, !dry_run), Err(Problem::Malformed(error)) if error.field == "cursor"));
         }
     }
 
     #[test]
-    fn no_cursor_leads_out_of_its_range_or_back_to_the_start() {
+    fn a_cursor_outside_its_range_is_refused() {
         let begun = progress(&Recover { from: Some(at(-60)), ..Recover::default() }, at(0)).unwrap();
-        let refused = |cursor: &serde_json::Value| matches!(going_on(cursor, false), Err(Problem::Malformed(_)));
+        let refused = |cursor: &serde_json::Value| matches!(resume_with(cursor, false), Err(Problem::Malformed(_)));
         let written = |progress: Progress| serde_json::to_value(progress).unwrap();
         assert!(!refused(&written(begun.at(&failed(at(-60))))));
         assert!(refused(&written(begun.at(&failed(at(-61))))));
@@ -370,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_recovered_is() {
+    fn failed_deliveries_are_recovered_once_and_within_the_limit() {
         let identity = Identity {
             integration_id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
             delivery_id: failed(at(0)).delivery_id,
@@ -390,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn invalid_fields_are_named() {
         let cursor = || Some("x".to_owned());
         assert_eq!(fields(Recover { from: Some(at(1)), to: Some(at(0)), ..Recover::default() }), "from");
         assert_eq!(fields(Recover { cursor: cursor(), ..Recover::default() }), "cursor");

@@ -1,4 +1,4 @@
-//! `POST /integrations/{id}/rotate-secret`: a new signing secret at once, and the old one beside it for a while.
+//! `POST /integrations/{id}/rotate-secret`: sets a new signing secret, while the old one still signs for a while.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,26 +29,27 @@ use crate::http::problem::{Conflict, Problem, ProblemDocument};
 use crate::integrations::view::IntegrationWithSecret;
 use crate::integrations::{fields, secrets};
 use crate::state::Api;
-use crate::store::integrations::{Change, changed};
+use crate::store::integrations::{Change, next_version};
 use crate::store::remembered_requests::SecretOrigin;
 
-/// How long the old secret signs too, unless told otherwise: a day.
+/// How long the old secret still signs if `overlap_seconds` is not given: a day.
 pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest that the old secret can sign too: a week.
+/// The longest time for which the old secret can still sign: a week.
 pub const MAX_OVERLAP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How to rotate.
+/// The options of a rotation.
 #[derive(Default, ToSchema)]
 pub struct RotateSecret {
-    /// The new secret: `whsec_` and the base64 of 24 to 64 bytes, or 16 to 256 visible characters of ASCII. Generated, and
-    /// shown once, if absent.
+    /// The new secret: `whsec_` and the base64 of 24 to 64 bytes, or 16 to 256 visible ASCII characters. If absent, one
+    /// is generated, which only this response shows.
     #[schema(min_length = 16, max_length = 256, pattern = "^[!-~]+$")]
     signing_secret: Option<String>,
-    /// For how many seconds the old secret signs too: from 0 to 604800 (a week). A day if absent.
+    /// For how many seconds the old secret still signs too: 0 to 604800 (a week). A day if absent.
     #[schema(minimum = 0, maximum = 604800, default = 86400)]
     overlap_seconds: Option<u64>,
-    /// Rotates even while the secret before the last rotation signs too, which ends that at once: at most two secrets sign.
+    /// Rotate even while the secret before the last rotation still signs. That one then stops signing immediately,
+    /// since at most two secrets sign.
     #[schema(required = false, default = false)]
     replace_previous: bool,
 }
@@ -66,7 +67,7 @@ impl FromBody for RotateSecret {
     }
 }
 
-/// A rotation, checked.
+/// A rotation whose options are valid.
 struct Rotation {
     new: SigningSecret,
     origin: SecretOrigin,
@@ -74,13 +75,13 @@ struct Rotation {
     previous: Previous,
 }
 
-/// What becomes of the secret before the last rotation, if it still signs.
+/// What to do with the secret before the last rotation, if it still signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Previous {
-    /// It was promised to, so nothing is rotated.
-    Stays,
-    /// It no longer does: its place is needed for the one that is rotated out.
-    IsReplaced,
+    /// Its overlap was promised, so the rotation is refused.
+    Keep,
+    /// It stops signing: the secret that is rotated out takes its place.
+    Replace,
 }
 
 impl RotateSecret {
@@ -90,7 +91,7 @@ impl RotateSecret {
             Some(given) => (given, SecretOrigin::Customer),
             None => (generated, SecretOrigin::Generated),
         };
-        let previous = if self.replace_previous { Previous::IsReplaced } else { Previous::Stays };
+        let previous = if self.replace_previous { Previous::Replace } else { Previous::Keep };
         Ok(Rotation { new, origin, overlap: overlap(self.overlap_seconds)?, previous })
     }
 }
@@ -101,20 +102,21 @@ impl Rotation {
     }
 }
 
-/// Gives an integration a new signing secret. The old one signs beside it for a day, or as long as you say.
+/// Gives an integration a new signing secret, while the old one still signs for a day or as long as you set.
 ///
-/// While an earlier rotation's old secret still signs, another rotation is refused unless `replace_previous` says that it is to
-/// end. With an `Idempotency-Key`, asking again within 24 hours gives the same answer and rotates nothing more.
+/// While the old secret of an earlier rotation still signs, another rotation is refused unless `replace_previous` is
+/// set. With an `Idempotency-Key`, repeating the request within 24 hours has the same result and does not rotate
+/// again.
 #[utoipa::path(
     post, path = "/integrations/{id}/rotate-secret", tag = "Integrations", operation_id = "rotateSecret",
     params(IntegrationPath, IfMatch, IdempotencyKey),
     request_body = Option<RotateSecret>,
     responses(
-        (status = OK, description = "The integration; with a generated secret, which is shown this once.",
+        (status = OK, description = "The integration. A generated signing secret is shown only here.",
          body = IntegrationWithSecret, headers(("ETag" = String, description = "Its version, for If-Match."))),
         ClientErrors, NotFoundResponse, BodyErrors, PreconditionFailed,
-        (status = CONFLICT, description = "The secret before the last rotation still signs; or others are changing the \
-                                           integration at this moment, and Retry-After says when to ask again.",
+        (status = CONFLICT, description = "The secret before the last rotation still signs; or another request is \
+                                           changing the integration: try again after the time in Retry-After.",
          body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -131,41 +133,41 @@ pub(crate) async fn rotate_secret(
     let precondition = Precondition::read(&headers);
     let rotation = body.value.check(SigningSecret::generate(random()))?;
     with_backoff((), |()| async {
-        // First: whatever is made of it from here on, by the same request carried out elsewhere too, is a conflict.
+        // Read first: any change from here on, also by the same request carried out concurrently, is then a conflict.
         let current = api.integrations.find(caller, &id).await?;
         if let Some(earlier) = api.integrations.requests().find(caller.organization, request).await? {
             let current = api.integrations.find(caller, &id).await?;
             let generated = secrets::generated_by(&api, &earlier, &current).await?;
-            return Ok(Conditional::Applied(rotated_view(&current, generated.as_ref())));
+            return Ok(Conditional::Applied(rotated_response(&current, generated.as_ref())));
         }
-        let next = next(&api, &current, &precondition, &rotation).await?;
+        let next = build(&api, &current, &precondition, &rotation).await?;
         let remembered = request.map(|request| (request, rotation.origin));
         let written = api.integrations.replace(&next, current.version, remembered).await?;
         Ok(written.map(|()| {
             log::changed(Changed::SecretRotated, &next);
-            rotated_view(&next, rotation.generated())
+            rotated_response(&next, rotation.generated())
         }))
     })
     .await
 }
 
-/// The integration's next version. Nothing is written.
-async fn next(
+/// Builds the integration's next version. Nothing is written.
+async fn build(
     api: &Api,
     current: &Integration,
     precondition: &Precondition,
     rotation: &Rotation,
 ) -> Result<Integration, Problem> {
     let now = now();
-    let open = rotated(&*api.dispatch.secrets(current).await?, rotation, now)?;
+    let open = apply_rotation(&*api.dispatch.secrets(current).await?, rotation, now)?;
     let sealed = secrets::seal(api, &secrets::owner(current), &open).await?;
     let wanted = Integration { secrets: sealed, ..current.clone() };
-    match changed(current, wanted, precondition, now)? {
+    match next_version(current, wanted, precondition, now)? {
         Change::Version(next) | Change::Nothing(next) => Ok(next),
     }
 }
 
-fn rotated_view(integration: &Integration, generated: Option<&SigningSecret>) -> impl IntoResponse + use<> {
+fn rotated_response(integration: &Integration, generated: Option<&SigningSecret>) -> impl IntoResponse + use<> {
     let headers = AppendHeaders([(ETAG, entity_tag(integration.version))]);
     (headers, Json(IntegrationWithSecret::of(integration, generated, now())))
 }
@@ -173,28 +175,28 @@ fn rotated_view(integration: &Integration, generated: Option<&SigningSecret>) ->
 fn overlap(seconds: Option<u64>) -> Result<Duration, Problem> {
     let overlap = seconds.map_or(DEFAULT_OVERLAP, Duration::from_secs);
     if overlap > MAX_OVERLAP {
-        let most = MAX_OVERLAP.as_secs();
-        return Err(Problem::field("overlap_seconds", format!("The overlap must be 0 to {most} seconds (a week).")));
+        let max = MAX_OVERLAP.as_secs();
+        return Err(Problem::field("overlap_seconds", format!("The overlap must be 0 to {max} seconds (a week).")));
     }
     Ok(overlap)
 }
 
-/// An integration's secrets with a new signing secret, and the old one beside it for the overlap.
+/// Replaces the signing secret, and keeps the old one as the previous one for the overlap.
 ///
 /// # Errors
-/// [`Problem::Invalid`] when the new one is the old one, [`Conflict::OverlapRunning`] when one beside it still signs and is to
-/// stay.
-fn rotated(secrets: &OpenSecrets, rotation: &Rotation, now: Timestamp) -> Result<OpenSecrets, Problem> {
+/// [`Problem::Invalid`] when the new secret equals the old one, [`Conflict::OverlapRunning`] when a previous one still
+/// signs and is to be kept.
+fn apply_rotation(secrets: &OpenSecrets, rotation: &Rotation, now: Timestamp) -> Result<OpenSecrets, Problem> {
     let Rotation { new, overlap, previous, .. } = rotation;
     let old = secrets.signing.as_ref().map(|signing| &signing.current);
     if old == Some(new) {
-        let message = "This is the present signing secret: give another one, or none to have one generated.";
+        let message = "This is the current signing secret: provide another one, or none to have one generated.";
         return Err(Problem::field("signing_secret", message));
     }
-    let beside = secrets.signing.as_ref().and_then(|signing| signing.previous.as_ref());
-    let still_signs = beside.filter(|beside| now < beside.valid_until);
-    if let (Some(beside), Previous::Stays) = (still_signs, previous) {
-        return Err(Problem::Conflict(Conflict::OverlapRunning { until: beside.valid_until }));
+    let older = secrets.signing.as_ref().and_then(|signing| signing.previous.as_ref());
+    let still_signs = older.filter(|older| now < older.valid_until);
+    if let (Some(older), Previous::Keep) = (still_signs, previous) {
+        return Err(Problem::Conflict(Conflict::OverlapRunning { until: older.valid_until }));
     }
     let valid_until = now.saturating_add(*overlap).unwrap_or(Timestamp::MAX);
     let previous = old.filter(|_| !overlap.is_zero()).map(|old| PreviousSecret { secret: old.clone(), valid_until });
@@ -223,7 +225,7 @@ mod tests {
     }
 
     fn rotate(secrets: &OpenSecrets, new: &str, overlap_seconds: u64) -> Option<SigningSecrets> {
-        rotated(secrets, &rotation(new, overlap_seconds, Previous::Stays), Timestamp::UNIX_EPOCH).ok()?.signing
+        apply_rotation(secrets, &rotation(new, overlap_seconds, Previous::Keep), Timestamp::UNIX_EPOCH).ok()?.signing
     }
 
     #[test]
@@ -235,23 +237,22 @@ mod tests {
     }
 
     #[test]
-    fn a_promised_overlap_ends_early_only_when_told_to() {
+    fn a_promised_overlap_ends_early_only_on_request() {
         let now = |second| Timestamp::from_second(second).unwrap();
-        let first = rotation("the-new-signing-secret", 60, Previous::Stays);
-        let rotating = rotated(&with("the-old-signing-secret"), &first, now(0)).unwrap();
+        let first = rotation("the-new-signing-secret", 60, Previous::Keep);
+        let rotating = apply_rotation(&with("the-old-signing-secret"), &first, now(0)).unwrap();
         for overlap in [0, 60] {
-            let refused = rotated(&rotating, &rotation("the-newest-signing-secret", overlap, Previous::Stays), now(59));
+            let second = rotation("the-newest-signing-secret", overlap, Previous::Keep);
+            let refused = apply_rotation(&rotating, &second, now(59));
             let until = now(60);
-            assert!(
-                matches!(refused, Err(Problem::Conflict(Conflict::OverlapRunning { until: told })) if told == until)
-            );
+            assert!(matches!(refused, Err(Problem::Conflict(Conflict::OverlapRunning { until: end })) if end == until));
         }
-        let told_to = rotation("the-newest-signing-secret", 60, Previous::IsReplaced);
-        let signing = rotated(&rotating, &told_to, now(59)).unwrap().signing.unwrap();
+        let replacing = rotation("the-newest-signing-secret", 60, Previous::Replace);
+        let signing = apply_rotation(&rotating, &replacing, now(59)).unwrap().signing.unwrap();
         assert_eq!(signing.current, secret("the-newest-signing-secret"));
         assert_eq!(signing.previous.map(|previous| previous.secret), Some(secret("the-new-signing-secret")));
-        let afterwards = rotation("the-newest-signing-secret", 60, Previous::Stays);
-        assert!(rotated(&rotating, &afterwards, now(60)).is_ok());
+        let afterwards = rotation("the-newest-signing-secret", 60, Previous::Keep);
+        assert!(apply_rotation(&rotating, &afterwards, now(60)).is_ok());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The secrets of integrations, opened and sealed.
+//! Opening and sealing the secrets of integrations.
 
 use aws::fault::Fault;
 use aws::kms::vault::OpenSecrets;
@@ -11,17 +11,11 @@ use crate::state::Api;
 use crate::store::remembered_requests::{RememberedRequest, SecretOrigin};
 
 /// Seals an integration's secrets, if it has any.
-///
-/// # Errors
-/// [`Fault`] when KMS fails.
 pub(crate) async fn seal(api: &Api, owner: &Owner, secrets: &OpenSecrets) -> Result<Option<SealedSecrets>, Fault> {
     api.dispatch.vault().seal(&api.secrets_key_arn, owner, secrets).await
 }
 
-/// The secret that a request generated, as long as its integration has not changed since.
-///
-/// # Errors
-/// [`Fault`] when KMS fails.
+/// The secret that an earlier request generated; `None` if it generated none, or the integration has changed since.
 pub(crate) async fn generated_by(
     api: &Api,
     earlier: &RememberedRequest,
@@ -34,12 +28,12 @@ pub(crate) async fn generated_by(
     Ok(secrets.signing.as_ref().map(|signing| signing.current.clone()))
 }
 
-/// Whose an integration's secrets are.
+/// The owner of an integration's secrets.
 pub(crate) fn owner(integration: &Integration) -> Owner {
     Owner { organization: integration.organization_id, integration: integration.id }
 }
 
-/// The same secrets without a previous one whose time is over.
+/// The same secrets without an expired previous one.
 pub(crate) fn still_valid(secrets: &OpenSecrets, now: Timestamp) -> OpenSecrets {
     let signing = secrets.signing.as_ref().map(|signing| SigningSecrets {
         current: signing.current.clone(),

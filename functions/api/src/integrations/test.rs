@@ -1,8 +1,8 @@
-//! `POST /integrations/{id}/test`, the Test button: the documented sample payload, sent now, and everything that can be told
-//! about how it went.
+//! `POST /integrations/{id}/test`, the Test button: sends the documented sample payload now, and reports the request,
+//! the response and the timings.
 //!
-//! It goes through the same code as every delivery, over a connection of its own so that each phase can be timed. It is
-//! one request: a test is neither retried, nor does it switch the integration off.
+//! A test uses the same code as every delivery, but a connection of its own so that each phase can be timed. It is a
+//! single request: a test is never retried, and never switches the integration off.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,45 +39,46 @@ use crate::state::Api;
 /// The documented sample payload, as a producer would send it.
 const SAMPLE: &str = include_str!("../../../../events/alert-triggered.json");
 
-/// What stands for a customer's header value in what was sent.
+/// What a customer's header values are replaced with in the result.
 const MASKED: &str = "••••";
 
-/// How a test went.
+/// The result of a test.
 #[derive(Serialize, ToSchema)]
 pub struct TestResult {
-    /// The test's place in the integration log.
+    /// The id of the test's delivery in the integration log.
     pub delivery_id: String,
     pub request: SentRequest,
-    /// What came back; `null` when nothing did.
+    /// What the endpoint answered; `null` when there was no response.
     #[schema(required = true)]
     pub response: Option<ReceivedResponse>,
     /// What the endpoint did: `accepted`, `rejected`, `timed_out`, `unreachable` or `blocked`.
     pub outcome: String,
-    /// Why it failed and what to do about it; `null` when it did not.
+    /// Why the test failed and what to do about it; `null` when it succeeded.
     #[schema(required = true)]
     pub error: Option<ErrorView>,
-    /// Until the response's headers had arrived; `null` when the time itself would tell about our network.
+    /// The time until the response's headers arrived; `null` when that could reveal something about our network.
     #[schema(required = true)]
     pub duration_ms: Option<u64>,
+    /// How long each phase took; `null` when that could reveal something about our network.
     #[schema(required = true)]
     pub timings: Option<TimingsView>,
 }
 
-/// What was sent.
+/// The request that was sent.
 #[derive(Serialize, ToSchema)]
 pub struct SentRequest {
     pub method: &'static str,
     pub url: String,
-    /// By name, spelled as it was sent; the values of custom headers are masked.
+    /// The headers by name, spelled as they were sent; the values of custom headers are masked.
     pub headers: BTreeMap<String, String>,
     pub body: String,
 }
 
-/// What came back.
+/// The response of the endpoint.
 #[derive(Serialize, ToSchema)]
 pub struct ReceivedResponse {
     pub status_code: u16,
-    /// The beginning of the body, cleaned up; `null` when it is empty or not text.
+    /// The beginning of the response's body, cleaned up; `null` when it is empty or not text.
     #[schema(required = true)]
     pub excerpt: Option<String>,
 }
@@ -98,14 +99,14 @@ pub struct TimingsView {
     pub first_byte_ms: Option<f64>,
 }
 
-/// Sends the documented sample payload to the endpoint now, and tells how it went.
+/// Sends the documented sample payload to the endpoint now, and returns the result.
 ///
-/// At most 10 a minute and organization. It is kept in the log as a test.
+/// An organization can make at most 10 tests a minute. A test appears in the integration log, and is never retried.
 #[utoipa::path(
     post, path = "/integrations/{id}/test", tag = "Integrations", operation_id = "testIntegration",
     params(IntegrationPath),
     responses(
-        (status = OK, description = "How it went, whatever the endpoint did.", body = TestResult),
+        (status = OK, description = "The result, whether the endpoint accepted the test or not.", body = TestResult),
         ClientErrors, NotFoundResponse, TooManyRequestsResponse, Contended,
     )
 )]
@@ -117,8 +118,8 @@ pub(crate) async fn test(
     let integration = api.integrations.find(caller, &id).await?;
     let started_at = now();
     let admitted = api.test_limit.admit(caller.organization, started_at).await?;
-    admitted.map_err(|too_many| Problem::TooManyRequestsResponse {
-        sentence: "Your organization has made 10 tests within a minute, the most it can make: wait a little.",
+    admitted.map_err(|too_many| Problem::TooManyRequests {
+        message: "Your organization has made 10 tests within a minute, the maximum: wait a little.",
         until: too_many.until,
     })?;
 
@@ -127,14 +128,14 @@ pub(crate) async fn test(
     let subject = Subject { event_type, delivery, attempt: 1, sent_at: started_at };
     let secrets = api.dispatch.secrets(&integration).await?;
     let request = Dispatch::request(&integration, &secrets, &subject, Bytes::from_static(sample_bytes()));
-    let sent = shown(&integration, &request, api.dispatch.read_url(&integration.url).ok().as_ref());
+    let sent = sent_request(&integration, &request, api.dispatch.read_url(&integration.url).ok().as_ref());
     let probe = api.dispatch.probe(&integration, request).await?;
     let record = log_test(&api, identity, &probe, started_at).await?;
     log::tested(&record);
     Ok(Json(result(&record, sent, probe)))
 }
 
-/// A new delivery of the sample.
+/// The identity of a new delivery of the sample.
 fn identity(integration: &Integration, started_at: Timestamp) -> Identity {
     let AlertEvent { event_type, alert_id, .. } = AlertEvent::parse(sample()).expect("a test of this file parses it");
     Identity {
@@ -147,7 +148,7 @@ fn identity(integration: &Integration, started_at: Timestamp) -> Identity {
     }
 }
 
-/// Keeps a test in the log, in one write: it has no message that would come back for it.
+/// Records a test in the log when it has ended, in one write: no message would come back for one left unfinished.
 async fn log_test(api: &Api, identity: Identity, probe: &Probe, started_at: Timestamp) -> Result<Box<Record>, Problem> {
     let end = if probe.exchange.outcome.is_success() { End::Delivered } else { End::Failed };
     let state = LedgerState::Ended { attempt: 1, round_start: 1, end };
@@ -161,7 +162,7 @@ async fn log_test(api: &Api, identity: Identity, probe: &Probe, started_at: Time
         StoredPayload::Separate(deflated) => api.deliveries.put_payload(key, deflated, expires_at).await?,
     }
     match api.deliveries.create(record.clone()).await? {
-        // Its id is random: what is found in its place is itself, written by a call whose answer was lost.
+        // The id is random, so a record found under it is this one, written by a call whose response was lost.
         Written::Applied(_) | Written::Refused(_) => Ok(record),
     }
 }
@@ -175,13 +176,14 @@ fn sample_bytes() -> &'static [u8] {
     sample().as_bytes()
 }
 
-/// What is sent, with the two headers that the HTTP client adds. Without a `url` nothing is.
-fn shown(integration: &Integration, request: &OutgoingRequest, url: Option<&EndpointUrl>) -> SentRequest {
+/// The request as the result shows it, with the two headers that the HTTP client adds. `url` is `None` if it is
+/// invalid.
+fn sent_request(integration: &Integration, request: &OutgoingRequest, url: Option<&EndpointUrl>) -> SentRequest {
     let value = |value: &http::HeaderValue| {
         if value.is_sensitive() { MASKED.to_owned() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() }
     };
     let mut headers: BTreeMap<_, _> =
-        request.headers.iter().map(|(name, shown)| (wire_name(name), value(shown))).collect();
+        request.headers.iter().map(|(name, sent)| (wire_name(name), value(sent))).collect();
     if let Some(authority) = url.and_then(|url| url.uri().authority()) {
         headers.insert(wire_name(&HOST), authority.to_string());
     }
@@ -219,7 +221,7 @@ fn timings(timings: Timings) -> TimingsView {
     }
 }
 
-/// Milliseconds, to the microsecond.
+/// Milliseconds, rounded to the microsecond.
 fn in_ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }
@@ -229,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_is_an_alert_event_and_ends_where_it_ends() {
+    fn the_sample_is_an_alert_event_without_a_final_newline() {
         assert!(AlertEvent::parse(sample()).is_ok());
         assert!(sample().starts_with('{') && sample().ends_with('}'));
     }

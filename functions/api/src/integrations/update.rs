@@ -1,4 +1,4 @@
-//! `PATCH /integrations/{id}`: some of its settings changed.
+//! `PATCH /integrations/{id}`: changes some of an integration's settings.
 
 use std::sync::Arc;
 
@@ -23,16 +23,17 @@ use crate::integrations::view::{IntegrationView, with_version};
 use crate::state::Api;
 use crate::store::integrations::Change;
 
-/// Changes an integration by a JSON merge patch (RFC 7396): what is absent stays, `null` removes.
+/// Changes an integration with a JSON merge patch (RFC 7396).
 ///
-/// Without `If-Match` the change is made to whichever version there is; with it, only to the version that was read. What
-/// changes nothing makes no new version.
+/// Absent fields stay as they are; `null` resets a field to its default, or removes it. With `If-Match`, the change is
+/// made only to the version that you read, otherwise to the current one. A patch that changes nothing makes no new
+/// version.
 #[utoipa::path(
     patch, path = "/integrations/{id}", tag = "Integrations", operation_id = "changeIntegration",
     params(IntegrationPath, IfMatch),
     request_body(content((IntegrationPatch = "application/merge-patch+json"), (IntegrationPatch = "application/json"))),
     responses(
-        (status = OK, description = "The integration as it is now.", body = IntegrationView,
+        (status = OK, description = "The changed integration.", body = IntegrationView,
          headers(("ETag" = String, description = "Its version, for If-Match."))),
         ClientErrors, NotFoundResponse, BodyErrors, PreconditionFailed,
         Contended,
@@ -46,7 +47,7 @@ pub(crate) async fn update(
     MergePatchBody(patch): MergePatchBody<IntegrationPatch>,
 ) -> Result<impl IntoResponse, Problem> {
     let precondition = Precondition::read(&headers);
-    let patched = |current, now| patched(&api, current, &precondition, &patch, now);
+    let patched = |current, now| apply_patch(&api, current, &precondition, &patch, now);
     match api.integrations.change(caller, &id, &precondition, patched).await? {
         Change::Nothing(integration) => Ok(with_version(&integration)),
         Change::Version(integration) => {
@@ -56,8 +57,8 @@ pub(crate) async fn update(
     }
 }
 
-/// What the patch makes of an integration. Nothing is written.
-async fn patched(
+/// Applies the patch to an integration. Nothing is written.
+async fn apply_patch(
     api: &Api,
     current: Integration,
     precondition: &Precondition,
@@ -69,12 +70,12 @@ async fn patched(
         Ok(patched) => patched,
         Err(PatchError::Invalid(errors)) => return Err(Problem::Invalid(errors)),
         Err(PatchError::MovesHeaderValues(errors)) => {
-            // Whoever means another version may know nothing of these headers.
+            // A caller with an outdated version may not know of these headers: 412 is the better answer then.
             precondition.check(current.version)?;
             return Err(Problem::Invalid(errors));
         }
     };
-    // The address behind a name may be another by now, even where the name stays.
+    // Also when it is switched on: even an unchanged host name may resolve to another address by now.
     if patch.changes_url() || (patched.integration.enabled && !current.enabled) {
         vet(&api.dispatch, &patched.integration.url).await?;
     }

@@ -1,4 +1,4 @@
-//! An integration as its owner sees it: everything but its secrets.
+//! An integration, as the API returns it: everything but its secrets.
 
 use std::collections::BTreeMap;
 
@@ -16,15 +16,17 @@ use crate::error_view::ErrorView;
 use crate::http::clock;
 use crate::http::precondition::entity_tag;
 
-/// A custom header, of whose value only its end is shown.
+/// A custom header; only the end of its value is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HeaderView {
-    /// The last four characters of its value; `null` of a value shorter than 24.
+    /// The last four characters of the value; `null` if it is shorter than 24 characters.
     #[schema(required = true, example = "4f2a")]
     pub last4: Option<String>,
 }
 
-/// How an integration is doing.
+/// How an integration is doing: `unknown` (no outcome of an alert at its URL is known), `healthy` (the last attempt was
+/// accepted), `failing` (the last attempt failed), `slow` (its attempts take long, so its alerts are sent separately
+/// until it accepts one quickly) or `disabled` (it is switched off).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthState {
@@ -34,7 +36,7 @@ pub enum HealthState {
     Healthy,
     /// The last attempt failed.
     Failing,
-    /// Its attempts take long: its alerts take a slower lane until it accepts one quickly.
+    /// Its attempts take long: its alerts go to the slow lane until it accepts one quickly.
     Slow,
     /// It is switched off.
     Disabled,
@@ -45,11 +47,12 @@ pub enum HealthState {
 #[schema(as = Health)]
 pub struct HealthView {
     pub state: HealthState,
-    /// `null` of `unknown`, and of one that was switched off before its time was kept.
+    /// Since when; `null` for `unknown`, or if it was switched off before the time was recorded.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
-    /// Of `failing`, why the first attempt since then failed; of `slow`, why one did, or the code `slow`; of `disabled`, `by_hand` or
-    /// `gone`; of `unknown`, `slow` while an alert goes unanswered. `null` when there is nothing to explain.
+    /// For `failing`, the error of the first failed attempt; for `slow`, the error of an attempt, or the code `slow`;
+    /// for `disabled`, the code `by_hand` or `gone`; for `unknown`, the code `slow` while an alert is unanswered.
+    /// Otherwise `null`.
     #[schema(required = true)]
     pub reason: Option<ErrorView>,
 }
@@ -61,30 +64,34 @@ pub struct IntegrationView {
     #[schema(example = "int_01JH7Z5A8M0000000000000001")]
     pub id: String,
     pub name: String,
+    /// Where alerts are sent.
     #[schema(example = "https://example.com/webhook")]
     pub url: String,
     #[schema(value_type = crate::http::openapi::MethodName)]
     pub method: &'static str,
+    /// Whether alerts are sent; while it is off, they are neither sent nor stored.
     pub enabled: bool,
     /// The custom headers by name, in lower case. Their values are never returned.
     pub headers: BTreeMap<String, HeaderView>,
+    /// Whether requests are signed. The secret itself is never returned.
     pub has_signing_secret: bool,
-    /// The last four characters of the signing secret; `null` of one shorter than 24.
+    /// The last four characters of the signing secret; `null` if there is none, or it is shorter than 24 characters.
     #[schema(required = true)]
     pub signing_secret_last4: Option<String>,
-    /// How receivers read the signing secret as a key of Standard Webhooks: `whsec` when the key is the decoded base64 after
-    /// `whsec_`, `raw` when it is the secret's own bytes. `null` without a secret, or when it was set before this was noted.
+    /// How receivers derive the key of Standard Webhooks from the signing secret: `whsec` when it is the decoded base64
+    /// after `whsec_`, `raw` when it is the secret's own bytes. `null` without a secret, or if it was set before this
+    /// was recorded.
     #[schema(required = true, value_type = Option<crate::http::openapi::SecretFormatName>)]
     pub signing_secret_format: Option<&'static str>,
-    /// Until when the secret before the last rotation signs too.
+    /// Until when the secret before the last rotation still signs too; `null` when it no longer does.
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     pub previous_secret_valid_until: Option<Timestamp>,
-    /// Which events it wants; empty means all.
+    /// The types of events that are sent; empty means all.
     #[schema(value_type = Vec<crate::http::openapi::EventTypeName>)]
     pub event_types: Vec<&'static str>,
-    /// Which severities it wants; empty means all.
+    /// The severities of alerts that are sent; empty means all.
     pub severities: Vec<String>,
-    /// Which projects it wants; empty means all.
+    /// The ids of the projects whose alerts are sent; empty means all.
     #[schema(value_type = Vec<crate::http::openapi::WholeNumber>)]
     pub project_ids: Vec<u64>,
     pub health: HealthView,
@@ -94,22 +101,22 @@ pub struct IntegrationView {
     pub updated_at: Timestamp,
 }
 
-/// An integration, and the signing secret that was just generated for it.
+/// An integration, with the signing secret if one was just generated.
 #[derive(Clone, Serialize, ToSchema)]
 pub struct IntegrationWithSecret {
     #[serde(flatten)]
     pub integration: IntegrationView,
-    /// There if it was generated. It is not shown again.
+    /// The generated signing secret, absent if none was generated. It is not returned again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub signing_secret: Option<String>,
 }
 
-/// Integrations.
+/// The integrations of an organization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct IntegrationList {
     pub items: Vec<IntegrationView>,
-    /// Always `null`: they are all on one page.
+    /// Always `null`: all integrations are on one page.
     #[schema(required = true)]
     pub next_cursor: Option<String>,
 }
@@ -158,7 +165,7 @@ impl IntegrationList {
     }
 }
 
-/// An integration, and which version of it that is.
+/// The response with an integration and, as its ETag, its version.
 pub(crate) fn with_version(integration: &Integration) -> impl IntoResponse + use<> {
     let headers = AppendHeaders([(ETAG, entity_tag(integration.version))]);
     (headers, Json(IntegrationView::of(integration, clock::now())))
@@ -175,7 +182,7 @@ fn health(integration: &Integration) -> HealthView {
     match &integration.health {
         None => HealthView { state: HealthState::Unknown, since: None, reason: None },
         Some(Health::Unknown { .. }) => {
-            let message = "An alert was sent, and is not answered so far.";
+            let message = "An alert was sent and has not been answered yet.";
             HealthView { state: HealthState::Unknown, since: None, reason: Some(ErrorView::new(SLOW, message)) }
         }
         Some(Health::Healthy { since, .. }) => {
@@ -186,7 +193,7 @@ fn health(integration: &Integration) -> HealthView {
         }
         Some(Health::Slow { since, reason }) => {
             let ErrorView { code, message } = reason.into();
-            let message = format!("{message} Its alerts take a slower lane until it accepts one quickly.");
+            let message = format!("{message} Its alerts are sent separately until it accepts one quickly.");
             HealthView { state: HealthState::Slow, since: Some(*since), reason: Some(ErrorView { code, message }) }
         }
     }

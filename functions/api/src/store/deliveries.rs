@@ -1,4 +1,4 @@
-//! The deliveries of an integration, as its owner asks for them.
+//! Reads deliveries on behalf of their owner.
 
 use aws::dynamodb::deliveries_table::DeliveriesTable;
 use domain::delivery::{DeliveryKey, Record};
@@ -6,10 +6,10 @@ use domain::integration::Integration;
 
 use crate::http::problem::Problem;
 
-/// A delivery of an integration.
+/// Finds a delivery of an integration.
 ///
 /// # Errors
-/// [`Problem::NotFound`], or a fault.
+/// [`Problem::NotFound`] when there is none with this id, or a fault.
 pub async fn find(table: &DeliveriesTable, integration: &Integration, id: &str) -> Result<Box<Record>, Problem> {
     let delivery_id = id.parse().map_err(|_| Problem::NotFound)?;
     let key = DeliveryKey { integration_id: integration.id, delivery_id };

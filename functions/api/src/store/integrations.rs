@@ -1,7 +1,8 @@
-//! The integrations of organizations, as their owners read and change them.
+//! Reads and changes integrations on behalf of their owners.
 //!
-//! Every change is made to the version that there is, on condition that it still is, else to what somebody else has made of
-//! it. So two people who change different things do not undo each other, and who names a version is told that it is gone.
+//! Every change is made to the current version, on the condition that it is still current, and otherwise repeated on
+//! the new one. So two people who change different fields do not undo each other's changes, and a caller who names an
+//! outdated version is told so.
 
 use aws::dynamodb::conditional::{Conditional, conditional, with_backoff};
 use aws::dynamodb::integrations_table::IntegrationsTable;
@@ -23,11 +24,11 @@ use crate::http::problem::{Conflict, Problem};
 use crate::store::item::{UNCHANGED, UNREADABLE, generation, get, item_key, number};
 use crate::store::remembered_requests::{RememberedRequests, SecretOrigin};
 
-/// The most integrations and tombstones of an organization together. Delivering reads them all for every alert, so
-/// creating and deleting in a loop must not make that dear.
+/// The most integrations and tombstones of an organization together. `deliver` reads them all for every alert, so
+/// creating and deleting in a loop must not make that expensive.
 const MAX_REMEMBERED: usize = 1_000;
 
-/// The sort key of the item that counts creations. Creating one writes it, so that two at once conflict.
+/// The sort key of the item that counts creations. Every creation writes it, so that two concurrent ones conflict.
 const CREATIONS: &str = "creations";
 
 /// The integrations of all organizations.
@@ -37,55 +38,55 @@ pub struct Integrations {
     client: Client,
     table_name: String,
     requests: RememberedRequests,
-    /// How many an organization may have.
-    most: usize,
+    /// The most integrations of an organization.
+    max: usize,
 }
 
-/// How many integrations an organization has created so far: creating one is conditional on nobody else having done so
-/// since they were counted.
+/// How many integrations an organization has created so far. A creation is conditional on this count not having changed
+/// since it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(u64);
 
-/// What a change makes of an integration.
+/// The result of a change.
 pub enum Change {
-    /// Nothing that it is not already.
+    /// The integration already was as wanted, so nothing is written.
     Nothing(Integration),
-    /// Its next version.
+    /// The next version of the integration.
     Version(Integration),
 }
 
-/// A request that is remembered with what it writes, and where the secret comes from that it sets.
+/// A request to remember together with its writes, and the origin of the signing secret that it sets.
 pub type Remembered<'a> = Option<(&'a IdempotentRequest, SecretOrigin)>;
 
 impl Integrations {
-    pub fn new(client: Client, table_name: String, most: usize) -> Self {
+    pub fn new(client: Client, table_name: String, max: usize) -> Self {
         Self {
             table: IntegrationsTable::new(client.clone(), table_name.clone()),
             requests: RememberedRequests::new(client.clone(), table_name.clone()),
             client,
             table_name,
-            most,
+            max,
         }
     }
 
-    /// The requests that were carried out on them.
+    /// The remembered requests.
     pub fn requests(&self) -> &RememberedRequests {
         &self.requests
     }
 
-    /// One of the caller's integrations. Those of others, and deleted ones, are not there.
+    /// Finds one of the caller's integrations, unless it is deleted.
     ///
     /// # Errors
-    /// [`Problem::NotFound`], or a fault.
+    /// [`Problem::NotFound`] when the caller has none with this id, or a fault.
     pub async fn find(&self, caller: Caller, id: &str) -> Result<Integration, Problem> {
         let id = id.parse().map_err(|_| Problem::NotFound)?;
         self.find_by_id(caller.organization, id).await?.ok_or(Problem::NotFound)
     }
 
-    /// An organization's integration of that id, unless it is deleted.
+    /// Finds an organization's integration, unless it is deleted.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails or the item is broken.
+    /// [`Fault`] when DynamoDB fails or the item is unreadable.
     pub async fn find_by_id(
         &self,
         organization: OrganizationId,
@@ -94,47 +95,41 @@ impl Integrations {
         Ok(self.table.find(organization, id).await?.filter(is_active))
     }
 
-    /// The caller's integrations, but for deleted ones, and for those that cannot be read: one broken item must not hide the
+    /// The caller's integrations, without deleted ones. Unreadable items are logged and skipped: one must not hide the
     /// others.
-    ///
-    /// # Errors
-    /// A fault.
     pub async fn all(&self, caller: Caller) -> Result<Vec<Integration>, Problem> {
         let found = self.table.of_organization(caller.organization).await?;
         log::unreadable_integrations(caller.organization, found.unreadable);
         Ok(found.readable.into_iter().filter(is_active).collect())
     }
 
-    /// Looks whether an organization may have one more.
+    /// Checks that an organization may have one more integration.
     ///
     /// # Errors
     /// [`Problem::Conflict`] when it may not, or a fault.
     pub async fn check_room(&self, organization: OrganizationId) -> Result<(), Problem> {
         let found = self.table.of_organization(organization).await?;
         let active = found.readable.iter().filter(|integration| is_active(integration)).count() + found.unreadable;
-        if active >= self.most {
-            return Err(Problem::Conflict(Conflict::TooManyIntegrations { most: self.most }));
+        if active >= self.max {
+            return Err(Problem::Conflict(Conflict::TooManyIntegrations { max: self.max }));
         }
-        if found.readable.len() >= MAX_REMEMBERED.max(2 * self.most) {
+        if found.readable.len() >= MAX_REMEMBERED.max(2 * self.max) {
             return Err(Problem::Conflict(Conflict::TooManyDeleted));
         }
         Ok(())
     }
 
-    /// How many integrations were created. To be read *before* anything that creating one depends on.
-    ///
-    /// # Errors
-    /// [`Fault`] when DynamoDB fails.
+    /// How many integrations were created. Must be read *before* anything that a creation depends on.
     pub async fn generation(&self, organization: OrganizationId) -> Result<Generation, Fault> {
         let item = get(&self.client, &self.table_name, organization, CREATIONS).await?;
         Ok(Generation(generation(item.as_ref())))
     }
 
-    /// Creates an integration, if none was created since `seen`, and remembers the request that asked for it, unless that is
-    /// remembered already. Refused when somebody else did either meanwhile, perhaps for the same request.
+    /// Creates an integration and remembers its request. Refused when another integration was created since `seen`, or
+    /// the request is remembered already: another request was faster, perhaps a repetition of this one.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails; whether it was created is then unknown.
+    /// [`Fault`] when DynamoDB fails; whether the integration was created is then unknown.
     pub async fn create(
         &self,
         integration: &Integration,
@@ -158,12 +153,11 @@ impl Integrations {
         self.write_together(writes).await
     }
 
-    /// Writes an integration whole in place of the version that was used, if that is still the one, and remembers the request
-    /// that asked for it, unless that is remembered already. Refused when somebody else did either meanwhile, perhaps for the
-    /// same request.
+    /// Replaces an integration as a whole and remembers the request. Refused when `used_version` is no longer current,
+    /// or the request is remembered already: another request was faster, perhaps a repetition of this one.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails; whether it was written is then unknown.
+    /// [`Fault`] when DynamoDB fails; whether the integration was written is then unknown.
     pub async fn replace(
         &self,
         integration: &Integration,
@@ -180,10 +174,11 @@ impl Integrations {
         self.write_together(vec![put(replaced), self.requests.write(request, integration, origin)?]).await
     }
 
-    /// Changes an integration to what `wanted` makes of the version that there is, now.
+    /// Changes an integration: `wanted` is given its current version and the time, and returns what it is to become. It
+    /// is called again when the integration was changed concurrently.
     ///
     /// # Errors
-    /// What is wrong with the change, [`Problem::PreconditionFailed`] when another version is meant, or a fault.
+    /// The error of `wanted`, [`Problem::PreconditionFailed`] when another version is meant, or a fault.
     pub async fn change<W>(
         &self,
         caller: Caller,
@@ -197,7 +192,7 @@ impl Integrations {
         let wanted = &wanted;
         with_backoff((), |()| async move {
             let (current, now) = (self.find(caller, id).await?, now());
-            let change = changed(&current, wanted(current.clone(), now).await?, precondition, now)?;
+            let change = next_version(&current, wanted(current.clone(), now).await?, precondition, now)?;
             let Change::Version(next) = &change else { return Ok(Conditional::Applied(change)) };
             let written = self.replace(next, current.version, None).await?;
             Ok(written.map(|()| change))
@@ -210,7 +205,7 @@ impl Integrations {
         Ok(Put::builder().table_name(&self.table_name).set_item(Some(item)))
     }
 
-    /// The SDK names the transaction, so that DynamoDB takes a repetition whose first answer was lost for what it is.
+    /// The SDK sends an idempotency token, so that DynamoDB recognizes a repetition whose first response was lost.
     async fn write_together(&self, writes: Vec<TransactWriteItem>) -> Result<Conditional, Fault> {
         let answer = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
         Ok(conditional(answer)?.map(drop).map_refused(drop))
@@ -221,13 +216,13 @@ impl Integrations {
 ///
 /// # Errors
 /// [`Problem::PreconditionFailed`] when another version is meant.
-pub fn changed(
+pub fn next_version(
     current: &Integration,
     wanted: Integration,
     precondition: &Precondition,
     now: Timestamp,
 ) -> Result<Change, Problem> {
-    // Only what would be carried out otherwise depends on a condition (RFC 9110, section 13.2.1).
+    // Checked last: a precondition counts only for a request that would otherwise succeed (RFC 9110, section 13.2.1).
     precondition.check(current.version)?;
     if wanted == *current {
         return Ok(Change::Nothing(wanted));

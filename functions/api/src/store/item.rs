@@ -1,5 +1,5 @@
-//! Items of the API's own, beside an organization's integrations in the same table. None of their sort keys begins like an
-//! integration's, so that delivering never reads them.
+//! The API's own items, stored beside an organization's integrations in the same table. None of their sort keys begins
+//! like an integration's (`int_`), so `deliver` never reads them.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 
 pub(super) const UNREADABLE: Fault = Fault::UnreadableItem { table: "integrations" };
 
-/// Nobody has written an item since it was read, whose generation was `:seen` then.
+/// The condition that an item has not been written since it was read with generation `:seen`.
 pub(super) const UNCHANGED: &str = "attribute_not_exists(generation) OR generation = :seen";
 
-/// How often an item was written.
+/// How many times an item was written; 0 if it does not exist.
 pub(super) fn generation(item: Option<&Item>) -> u64 {
     let number = item.and_then(|item| item.get("generation")?.as_n().ok()?.parse().ok());
     number.unwrap_or(0)
@@ -31,10 +31,7 @@ pub(super) fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// Reads one of the API's own items, as it is now.
-///
-/// # Errors
-/// [`Fault`] when DynamoDB fails.
+/// Reads one of the API's own items, consistently.
 pub(super) async fn get(
     client: &aws_sdk_dynamodb::Client,
     table: &str,

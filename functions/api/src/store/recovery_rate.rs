@@ -1,8 +1,8 @@
-//! How fast failed deliveries are sent again when many are.
+//! Limits how fast failed deliveries are sent again in a recovery.
 //!
-//! An endpoint that has just come back must not be knocked over by what it missed. Each integration has a timeline of
-//! its own, on which every recovery books instants behind those that were booked before: whoever asks twice does not go
-//! twice as fast.
+//! An endpoint that has just come back must not be overwhelmed by what it missed. Each integration has a timeline of
+//! its own, on which every recovery reserves instants after those already reserved: two recoveries together are no
+//! faster than one.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use jiff::Timestamp;
 
 use crate::store::shared_value::{SharedValues, ValueKey};
 
-/// How far apart two deliveries of an integration are that are sent again: ten a second.
+/// The time between two deliveries of a recovery: ten a second for each integration.
 pub const INTERVAL: Duration = Duration::from_millis(100);
 
-/// How far ahead instants can be booked. Less than the 15 minutes for which SQS can hold a message back.
+/// How far ahead instants can be reserved: less than the 15 minutes for which SQS can delay a message.
 pub const MAX_AHEAD: Duration = Duration::from_secs(10 * 60);
 
 /// Instants at which deliveries are sent again, [`INTERVAL`] from each other.
@@ -25,10 +25,10 @@ pub struct Slots {
     count: u32,
 }
 
-/// So much is booked already that no more can be for now.
+/// All instants up to [`MAX_AHEAD`] are reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoSlotsLeft {
-    /// When there is room again.
+    /// When there are enough free instants again.
     pub until: Timestamp,
 }
 
@@ -37,7 +37,7 @@ impl Slots {
         (0..self.count).map(move |index| later(self.first, INTERVAL * index))
     }
 
-    /// The instant from which on nothing is booked.
+    /// The instant from which nothing is reserved.
     pub fn until(self) -> Timestamp {
         later(self.first, INTERVAL * self.count)
     }
@@ -52,11 +52,11 @@ impl RecoveryRate {
         Self(values)
     }
 
-    /// Reserves the instants at which that many deliveries of an integration are sent again, behind all those reserved
-    /// before.
+    /// Reserves `count` instants at which deliveries of an integration are sent again, after all those already
+    /// reserved.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails, [`Fault::Contended`] when others never let up.
+    /// [`Fault`] when DynamoDB fails, [`Fault::Contended`] when other requests keep changing the timeline.
     pub async fn reserve(
         &self,
         integration: &Integration,
@@ -65,21 +65,21 @@ impl RecoveryRate {
     ) -> Result<Result<Slots, NoSlotsLeft>, Fault> {
         let key = ValueKey::new(integration.organization_id, format!("recovery_{}", integration.id));
         let needed_until = later(now, MAX_AHEAD);
-        let reserve = |booked_until: Option<i64>| {
-            let booked_until = booked_until.and_then(|at| Timestamp::from_millisecond(at).ok());
-            let slots = reserve(booked_until, count, now)?;
+        let reserve = |reserved_until: Option<i64>| {
+            let reserved_until = reserved_until.and_then(|at| Timestamp::from_millisecond(at).ok());
+            let slots = reserve(reserved_until, count, now)?;
             Ok((slots.until().as_millisecond(), slots))
         };
         self.0.change(&key, needed_until, reserve).await
     }
 }
 
-/// Books `count` instants, from `now` on or behind what is booked already.
+/// Reserves `count` instants, from `now` on but after those already reserved.
 ///
 /// # Errors
-/// [`NoSlotsLeft`] when the last of them would lie further ahead than [`MAX_AHEAD`].
-fn reserve(booked_until: Option<Timestamp>, count: u32, now: Timestamp) -> Result<Slots, NoSlotsLeft> {
-    let first = booked_until.map_or(now, |booked_until| booked_until.max(now));
+/// [`NoSlotsLeft`] when the last of them would be further ahead than [`MAX_AHEAD`].
+fn reserve(reserved_until: Option<Timestamp>, count: u32, now: Timestamp) -> Result<Slots, NoSlotsLeft> {
+    let first = reserved_until.map_or(now, |reserved_until| reserved_until.max(now));
     let slots = Slots { first, count };
     let horizon = later(now, MAX_AHEAD);
     if slots.until() > horizon {
@@ -109,13 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn behind_what_is_booked() {
+    fn after_those_already_reserved() {
         assert_eq!(reserve(Some(at(300)), 1, at(0)).unwrap().times().next(), Some(at(300)));
         assert_eq!(reserve(Some(at(-300)), 1, at(0)).unwrap().times().next(), Some(at(0)));
     }
 
     #[test]
-    fn no_further_than_a_queue_can_hold_back() {
+    fn no_further_ahead_than_a_queue_can_delay() {
         let nearly_full = Some(at(599_900));
         assert!(reserve(nearly_full, 1, at(0)).is_ok());
         assert_eq!(reserve(nearly_full, 2, at(0)), Err(NoSlotsLeft { until: at(100) }));

@@ -1,4 +1,4 @@
-//! Sending deliveries again: a new round of attempts for each, by the ledger's protocol.
+//! Sends deliveries again: each gets a new round of attempts, by the ledger's protocol.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use crate::http::problem::{Conflict, Problem};
 
-/// Sends deliveries again.
+/// Begins new rounds of attempts and sends their messages.
 pub struct Redelivery {
     deliveries: DeliveriesTable,
     retry_queue: RetryMessages,
@@ -24,8 +24,10 @@ pub struct Redelivery {
     retention: Duration,
 }
 
+/// Checks that an integration is switched on: a delivery sent again to one that is off would be cancelled immediately.
+///
 /// # Errors
-/// [`Conflict::IntegrationDisabled`]: what is sent again to an integration that is off would be cancelled at once.
+/// [`Conflict::IntegrationDisabled`] when it is off.
 pub fn check_enabled(integration: &Integration) -> Result<(), Problem> {
     match integration.standing() {
         Standing::Enabled => Ok(()),
@@ -43,10 +45,11 @@ impl Redelivery {
         Self { deliveries, retry_queue, slow_lane, retention }
     }
 
-    /// Writes a delivery's new round to the ledger, to begin at `due_at`. Its message is still to be sent.
+    /// Writes a delivery's new round, which begins at `due_at`, to the ledger. The caller must then send its message.
     ///
     /// # Errors
-    /// [`Problem::Conflict`] when it cannot be sent again, or a fault.
+    /// [`Problem::Conflict`] when the delivery cannot be sent again, [`Problem::NotFound`] when it has expired, or a
+    /// fault.
     pub async fn begin(&self, record: Box<Record>, due_at: Timestamp, now: Timestamp) -> Result<Box<Record>, Problem> {
         with_backoff(record, |record: Box<Record>| async move {
             let round = next_round(&record, due_at, now)?;
@@ -59,7 +62,8 @@ impl Redelivery {
             }
             match self.begin_round(&record, round, expires_at).await? {
                 Written::Applied(record) => Ok(Conditional::Applied(record)),
-                // The SDK repeats a write whose answer was lost. The repetition is refused, because the write was made.
+                // The SDK repeats a write whose response was lost; the repetition is refused because the first write
+                // was made.
                 Written::Refused(Some(found)) if round.is_begun_in(&found) => Ok(Conditional::Applied(found)),
                 Written::Refused(Some(found)) => Ok(Conditional::Refused(found)),
                 Written::Refused(None) => Err(Problem::NotFound),
@@ -73,7 +77,7 @@ impl Redelivery {
         let key = record.identity.key();
         let from = Condition::of(&record.state()?);
         let to = Transition::Redeliver { attempt, due_at, rounds, now };
-        // One that was given up in the middle of an attempt: it was begun before its lease ended, nobody knows when.
+        // If the worker died during the last attempt: that began at an unknown time before its lease ended.
         let interrupted = record.with_interrupted_attempt(record.lease_until.unwrap_or(now));
         let write = Write { from, to, attempts: interrupted.as_deref(), expires_at: Some(expires_at) };
         self.deliveries.advance(key, record.identity.organization_id, &write).await
@@ -82,16 +86,16 @@ impl Redelivery {
     /// Sends the message of a round that begins now.
     ///
     /// # Errors
-    /// A fault when SQS fails; the next sweep then sends it.
+    /// [`Fault`] when SQS fails; the next sweep then sends the message.
     pub async fn send_now(&self, record: &Record) -> Result<(), Fault> {
         self.retry_queue.send(&message(record), 0).await
     }
 
-    /// Sends the messages of rounds that begin later, held back by the queue until then. They take the slow lane, so that
-    /// thousands of them delay nobody's due retry.
+    /// Sends the messages of rounds that begin later; the queue delays them until then. They use the slow lane, so that
+    /// thousands of them do not delay other retries.
     ///
     /// # Errors
-    /// A fault when SQS fails; the next sweep then sends them.
+    /// [`Fault`] when SQS fails; the next sweep then sends the messages.
     pub async fn send_later(&self, records: &[Box<Record>], now: Timestamp) -> Result<(), Fault> {
         let delay = |due_at| longest_queue_delay(due_at, now);
         let messages: Vec<_> = records.iter().map(|record| (message(record), record.due_at.map_or(0, delay))).collect();
@@ -99,27 +103,27 @@ impl Redelivery {
     }
 }
 
-/// A round that begins.
+/// A new round of attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Round {
     /// The number of its first attempt.
     attempt: u32,
-    /// How many rounds the delivery has had with it.
+    /// How many rounds the delivery has had, this one included.
     rounds: u32,
     due_at: Timestamp,
     now: Timestamp,
 }
 
 impl Round {
-    /// Whether a delivery is where this round has it begin. Somebody else's that begins at the same millisecond for the same
-    /// millisecond is taken for it: then both messages are sent, and the ledger makes the second one stale.
+    /// Whether this round has begun in the record. Another request's round with the same `now` and `due_at`, to the
+    /// millisecond, is taken for this one: then both send a message, and the ledger makes the second one stale.
     fn is_begun_in(&self, record: &Record) -> bool {
         let found = (record.status, record.attempt, record.rounds, record.due_at, record.redelivered_at);
         found == (Status::Waiting, self.attempt, self.rounds, Some(self.due_at), Some(self.now))
     }
 }
 
-/// The round that a delivery is to have next.
+/// The next round of a delivery.
 ///
 /// # Errors
 /// [`Problem::Conflict`] when it cannot have one.
@@ -179,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_follows_an_end() {
+    fn only_an_ended_delivery_gets_another_round() {
         let round = next_round(&failed(), at(10), at(0)).unwrap();
         assert_eq!(round, Round { attempt: 6, rounds: 2, due_at: at(10), now: at(0) });
         let waiting = record(&LedgerState::Waiting { attempt: 2, round_start: 1, due_at: at(0) });
@@ -193,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_round_is_known_again_and_nobody_elses() {
+    fn only_our_own_round_is_recognized() {
         let round = next_round(&failed(), at(10), at(0)).unwrap();
         let mut begun = record(&LedgerState::Waiting { attempt: 6, round_start: 6, due_at: at(10) });
         (begun.rounds, begun.redelivered_at) = (2, Some(at(0)));

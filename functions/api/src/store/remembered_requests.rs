@@ -1,6 +1,7 @@
-//! Requests that were carried out, remembered by their `Idempotency-Key`.
+//! Requests that succeeded, remembered by their `Idempotency-Key`.
 //!
-//! Neither key nor body is kept: the key's hash names the item, and the body's fingerprint is keyed by the key.
+//! Neither the key nor the body is stored: the key's hash names the item, and the body's fingerprint is an HMAC under
+//! the key.
 
 use std::time::Duration;
 
@@ -22,13 +23,13 @@ use crate::store::item::{Item, UNREADABLE, get, item_key, number};
 /// How long a request is remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A request that was carried out.
+/// A request that succeeded.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RememberedRequest {
     /// The integration that it created or changed.
     #[serde(alias = "created")]
     pub subject: IntegrationId,
-    /// The version that it made of it.
+    /// The version of the integration that it wrote.
     #[serde(default = "first_version")]
     pub version: u64,
     fingerprint: ByteBuf,
@@ -37,7 +38,7 @@ pub struct RememberedRequest {
     expires_at: Timestamp,
 }
 
-/// Where the signing secret that a request set comes from, if it set one.
+/// The origin of the signing secret that a request set, if it set one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretOrigin {
@@ -45,12 +46,12 @@ pub enum SecretOrigin {
     Generated,
 }
 
-/// What is remembered from when nothing but creating was.
+/// For items that were written when only creations were remembered.
 const fn first_version() -> u64 {
     Integration::FIRST_VERSION
 }
 
-/// The requests that were carried out.
+/// The remembered requests of all organizations.
 #[derive(Clone, Debug)]
 pub struct RememberedRequests {
     client: Client,
@@ -62,10 +63,10 @@ impl RememberedRequests {
         Self { client, table }
     }
 
-    /// What the same request came to, if it was carried out within the last 24 hours.
+    /// Finds the same request, if it succeeded within the last 24 hours.
     ///
     /// # Errors
-    /// [`Problem::Invalid`] when its key was used for another request, or a fault.
+    /// [`Problem::Invalid`] when the key was used for a different request, or a fault.
     pub async fn find(
         &self,
         organization: OrganizationId,
@@ -74,19 +75,17 @@ impl RememberedRequests {
         let Some(request) = request else { return Ok(None) };
         let item = get(&self.client, &self.table, organization, &request.key.sort_key()).await?;
         let remembered: Option<RememberedRequest> = item.map(from_item).transpose().map_err(|_| UNREADABLE)?;
-        // TTL takes its time.
+        // TTL deletes items with a delay.
         let remembered = remembered.filter(|earlier| now() < earlier.expires_at);
         if remembered.as_ref().is_some_and(|earlier| earlier.fingerprint.as_slice() != request.fingerprint) {
-            let message = "This Idempotency-Key was used for another request: use a new key for each.";
+            let message = "This Idempotency-Key was used for a different request: use a new key for each request.";
             return Err(Problem::field(IDEMPOTENCY_KEY, message));
         }
         Ok(remembered)
     }
 
-    /// The write that remembers the request which made an integration what it is. Refused when it is remembered already.
-    ///
-    /// # Errors
-    /// [`Fault`] when the item cannot be made.
+    /// The write that remembers the request which wrote this version of the integration. DynamoDB refuses it when the
+    /// key is remembered already.
     pub(super) fn write(
         &self,
         request: &IdempotentRequest,

@@ -1,4 +1,4 @@
-//! Values that several requests change at once: each is written on condition that nobody has written it since it was read.
+//! Values that concurrent requests change: each write is conditional on the value not having changed since it was read.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 
 use crate::store::item::{Item, UNCHANGED, UNREADABLE, generation, get, item_key, number};
 
-/// How much longer than it is needed a value is kept.
+/// How long a value is stored after it is no longer needed.
 const OUTLIVES: Duration = Duration::from_secs(60 * 60);
 
-/// The values.
+/// The values of all organizations.
 #[derive(Clone, Debug)]
 pub struct SharedValues {
     client: Client,
     table: String,
 }
 
-/// Which value.
+/// The key of a value.
 pub(super) struct ValueKey {
     organization: OrganizationId,
     name: String,
@@ -46,10 +46,11 @@ impl SharedValues {
         Self { client, table }
     }
 
-    /// Changes a value to what `change` makes of it, unless `change` refuses. Whoever changed it meanwhile goes first.
+    /// Replaces a value by what `change` returns for it, with an answer for the caller, unless `change` refuses.
+    /// `change` is called again when the value was changed concurrently.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails, [`Fault::Contended`] when others never let up.
+    /// [`Fault`] when DynamoDB fails, [`Fault::Contended`] when other requests keep changing the value.
     pub(super) async fn change<T, R, E>(
         &self,
         key: &ValueKey,
@@ -67,7 +68,7 @@ impl SharedValues {
             let stored: Option<Stored<T>> = found.map(from_item).transpose().map_err(|_| UNREADABLE)?;
             let (value, answer) = match change(stored.map(|stored| stored.value)) {
                 Ok(changed) => changed,
-                // Nothing is to be written, so nothing is attempted again.
+                // Nothing to write, so no conflict and no retry.
                 Err(refusal) => return Ok(Conditional::Applied(Err(refusal))),
             };
             let value = serde_dynamo::to_attribute_value(value).map_err(|_| UNREADABLE)?;
@@ -77,8 +78,8 @@ impl SharedValues {
         .await
     }
 
-    /// Writes a value's next generation, if `seen` is still the present one. The SDK repeats a write whose answer was lost;
-    /// the repetition is refused, and what is found then is known again by its writer.
+    /// Writes a value's next generation, if `seen` is still the current one. The SDK repeats a write whose response was
+    /// lost; the repetition is refused, but the stored value is then recognized as our own by `written_by`.
     async fn write(
         &self,
         key: &ValueKey,
@@ -86,7 +87,7 @@ impl SharedValues {
         value: AttributeValue,
         expires_at: Timestamp,
     ) -> Result<Conditional<(), Option<Item>>, Fault> {
-        // Random, so that nobody takes another's write for it.
+        // Random, so that another request's write is never mistaken for this one.
         let writer: [u8; 16] = random();
         let written_by = AttributeValue::B(writer.to_vec().into());
         let answer = self

@@ -1,6 +1,7 @@
-//! How many tests an organization may make.
+//! Limits how many tests an organization may make.
 //!
-//! Counted over the last minute as it slides, so that two windows' worth never come at once.
+//! They are counted over a sliding minute, so that the end of one window and the beginning of the next cannot add up to
+//! twice the limit.
 
 use std::time::Duration;
 
@@ -16,14 +17,14 @@ pub const MAX_TESTS: usize = 10;
 /// The time over which tests are counted.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
-/// The organization has made all the tests it may make for now.
+/// The organization has made [`MAX_TESTS`] within [`WINDOW`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyTests {
-    /// When one more may be made.
+    /// When the next test may be made.
     pub until: Timestamp,
 }
 
-/// Counts the tests of all organizations.
+/// The recent tests of all organizations.
 #[derive(Clone, Debug)]
 pub struct TestLimit(SharedValues);
 
@@ -32,10 +33,10 @@ impl TestLimit {
         Self(values)
     }
 
-    /// Admits a test of an organization's integration, or says how long to wait for it.
+    /// Admits a test by an organization, or returns when it may make the next one.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails, [`Fault::Contended`] when others never let up.
+    /// [`Fault`] when DynamoDB fails, [`Fault::Contended`] when other requests keep changing the count.
     pub async fn admit(&self, organization: OrganizationId, now: Timestamp) -> Result<Result<(), TooManyTests>, Fault> {
         let key = ValueKey::new(organization, "tests".to_owned());
         let needed_until = now.saturating_add(WINDOW).unwrap_or(Timestamp::MAX);
@@ -44,24 +45,24 @@ impl TestLimit {
     }
 }
 
-/// Admits one more test at `now`, given when the recent ones were made, in epoch milliseconds, oldest first. Returns
-/// what is recent from then on.
+/// Admits one more test at `now`. `recent` are the times of the recent ones, in epoch milliseconds, oldest first;
+/// returned are those within the last minute and `now`.
 ///
 /// # Errors
 /// [`TooManyTests`] when there were [`MAX_TESTS`] within the last minute.
 fn admit(recent: &[i64], now: Timestamp) -> Result<Vec<i64>, TooManyTests> {
-    let within = |at: &&i64| now.as_millisecond().saturating_sub(**at) < PER_MILLIS;
+    let within = |at: &&i64| now.as_millisecond().saturating_sub(**at) < WINDOW_MILLIS;
     let mut still_recent: Vec<i64> = recent.iter().filter(within).copied().collect();
     if still_recent.len() >= MAX_TESTS {
         let oldest_that_counts = still_recent[still_recent.len() - MAX_TESTS];
-        let until = Timestamp::from_millisecond(oldest_that_counts.saturating_add(PER_MILLIS));
+        let until = Timestamp::from_millisecond(oldest_that_counts.saturating_add(WINDOW_MILLIS));
         return Err(TooManyTests { until: until.unwrap_or(now) });
     }
     still_recent.push(now.as_millisecond());
     Ok(still_recent)
 }
 
-const PER_MILLIS: i64 = 60_000;
+const WINDOW_MILLIS: i64 = 60_000;
 
 #[cfg(test)]
 mod tests {
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_within_a_minute_and_no_more() {
+    fn at_most_ten_tests_within_a_minute() {
         assert_eq!(admit(&[], at(0)), Ok(tests_at([0])));
         assert_eq!(admit(&tests_at(0..9), at(9)), Ok(tests_at(0..10)));
         assert_eq!(admit(&tests_at(0..10), at(59_999)), Err(TooManyTests { until: at(60_000) }));
@@ -87,6 +88,6 @@ mod tests {
     fn the_minute_slides() {
         let late = tests_at((0..10).map(|n| 59_000 + n));
         assert_eq!(admit(&late, at(61_000)), Err(TooManyTests { until: at(119_000) }));
-        assert_eq!(WINDOW.as_millis(), PER_MILLIS.unsigned_abs().into());
+        assert_eq!(WINDOW.as_millis(), WINDOW_MILLIS.unsigned_abs().into());
     }
 }
