@@ -7,14 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use aws_config::SdkConfig;
-use aws_sdk_cognitoidentityprovider::error::ProvideErrorMetadata;
-use aws_sdk_cognitoidentityprovider::types::{AttributeType, AuthFlowType, MessageActionType};
 use bytes::Bytes;
 use domain::ids::OrganizationId;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::http_client;
 use crate::stack::Stack;
@@ -68,7 +65,6 @@ pub struct SignedIn {
 /// The users of a stack's user pool, and the tokens of those who signed in.
 #[derive(Debug)]
 pub(crate) struct Accounts {
-    cognito: aws_sdk_cognitoidentityprovider::Client,
     http: reqwest::Client,
     tokens: Mutex<HashMap<OrganizationId, (Instant, Token)>>,
     /// The API's answers to requests that it refused.
@@ -76,19 +72,14 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
-    pub(crate) fn new(config: &SdkConfig) -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         // A connection for each request: the emulator drops idle ones, at the moment of reuse at worst.
         let http = http_client::builder()
             .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
             .timeout(REQUEST_TIMEOUT)
             .build()?;
-        Ok(Self {
-            cognito: aws_sdk_cognitoidentityprovider::Client::new(config),
-            http,
-            tokens: Mutex::default(),
-            refusals: Arc::default(),
-        })
+        Ok(Self { http, tokens: Mutex::default(), refusals: Arc::default() })
     }
 }
 
@@ -117,58 +108,42 @@ impl Stack {
     /// Creates a user of a pool, unless there is one with that address.
     pub async fn create_user(&self, pool: &str, email: &str, organization: Option<&str>) -> anyhow::Result<()> {
         let attributes = [("email", Some(email)), ("email_verified", Some("true")), (ORGANIZATION_CLAIM, organization)];
-        let attributes = attributes.into_iter().filter_map(|(name, value)| {
-            // The builder fails without a name only.
-            AttributeType::builder().name(name).value(value?).build().ok()
+        let attributes =
+            attributes.into_iter().filter_map(|(name, value)| Some(json!({ "Name": name, "Value": value? })));
+        let user = json!({
+            "UserPoolId": pool,
+            "Username": email,
+            "MessageAction": "SUPPRESS",
+            "UserAttributes": attributes.collect::<Vec<_>>(),
         });
-        let created = self
-            .accounts
-            .cognito
-            .admin_create_user()
-            .user_pool_id(pool)
-            .username(email)
-            .message_action(MessageActionType::Suppress)
-            .set_user_attributes(Some(attributes.collect()))
-            .send()
-            .await;
-        match created {
+        match self.aws_json().cognito("AdminCreateUser", &user).await {
             Err(refused) if refused.code() == Some("UsernameExistsException") => {}
             created => drop(created.context("AdminCreateUser")?),
         }
-        let password = self.accounts.cognito.admin_set_user_password().user_pool_id(pool).username(email);
-        password.password(PASSWORD).permanent(true).send().await.context("AdminSetUserPassword")?;
+        let password = json!({ "UserPoolId": pool, "Username": email, "Password": PASSWORD, "Permanent": true });
+        self.aws_json().cognito("AdminSetUserPassword", &password).await.context("AdminSetUserPassword")?;
         Ok(())
     }
 
     /// Signs a user in to a client of a pool.
     pub async fn sign_in_to(&self, pool: &str, client: &str, email: &str) -> anyhow::Result<SignedIn> {
-        let begun = self
-            .accounts
-            .cognito
-            .admin_initiate_auth()
-            .user_pool_id(pool)
-            .client_id(client)
-            .auth_flow(AuthFlowType::AdminUserPasswordAuth)
-            .auth_parameters("USERNAME", email)
-            .auth_parameters("PASSWORD", PASSWORD)
-            .send()
-            .await
-            .context("AdminInitiateAuth")?;
-        let tokens = begun.authentication_result.context("AdminInitiateAuth returned no tokens")?;
-        Ok(SignedIn {
-            id: Token(tokens.id_token.context("AdminInitiateAuth returned no ID token")?),
-            access: Token(tokens.access_token.context("AdminInitiateAuth returned no access token")?),
-        })
+        let begin = json!({
+            "UserPoolId": pool,
+            "ClientId": client,
+            "AuthFlow": "ADMIN_USER_PASSWORD_AUTH",
+            "AuthParameters": { "USERNAME": email, "PASSWORD": PASSWORD },
+        });
+        let begun = self.aws_json().cognito("AdminInitiateAuth", &begin).await.context("AdminInitiateAuth")?;
+        let token = |name: &str| {
+            let token = begun["AuthenticationResult"][name].as_str().map(Token::new);
+            token.with_context(|| format!("AdminInitiateAuth returned no {name}"))
+        };
+        Ok(SignedIn { id: token("IdToken")?, access: token("AccessToken")? })
     }
 
     /// The API's answers so far to requests that it refused.
     pub fn refusals(&self) -> Vec<String> {
         self.accounts.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The Cognito client, for calls that only one test makes.
-    pub fn cognito(&self) -> &aws_sdk_cognitoidentityprovider::Client {
-        &self.accounts.cognito
     }
 
     /// The API, used by a user of that organization.

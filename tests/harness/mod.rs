@@ -5,6 +5,7 @@
 //! listener of this process.
 
 pub mod api;
+pub mod aws_json;
 pub mod containers;
 pub mod customer;
 pub mod dead_letters;

@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::Environment;
 use aws_sdk_sfn::types::ExecutionListItem;
 use aws_sdk_sqs::types::QueueAttributeName;
 use domain::ids::DeliveryId;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::function::Function;
 
+use crate::aws_json::Invocation;
 use crate::dead_letters::{DeadLetter, DeadLetterQueue};
 use crate::leaks::VisibleText;
 use crate::stack::Stack;
@@ -30,27 +29,37 @@ impl Stack {
     /// # Errors
     /// When the function fails or does not answer with JSON.
     pub async fn invoke(&self, function: Function, event: &Value) -> anyhow::Result<Value> {
-        let request = self.lambda.invoke().function_name(self.resource(function.logical_id())?);
-        let answer = request.payload(Blob::new(event.to_string())).send().await.context("Invoke")?;
-        let payload = answer.payload.map(Blob::into_inner).unwrap_or_default();
-        if let Some(error) = answer.function_error {
-            bail!("{} failed ({error}): {}", function.logical_id(), String::from_utf8_lossy(&payload));
+        Ok(self.invocation(function, event).await?.payload)
+    }
+
+    /// The same, with what it logged.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn invocation(&self, function: Function, event: &Value) -> anyhow::Result<Invocation> {
+        let id = function.logical_id();
+        let invocation = self.aws_json().invoke(self.resource(id)?, event.to_string().into_bytes()).await;
+        let invocation = invocation.with_context(|| format!("invoking {id}"))?;
+        if let Some(error) = invocation.function_error {
+            bail!("{id} failed ({error}): {}", invocation.payload);
         }
-        serde_json::from_slice(&payload).with_context(|| format!("the answer of {}", function.logical_id()))
+        Ok(invocation)
     }
 
     /// A function's environment variables.
     pub async fn environment(&self, function: Function) -> anyhow::Result<HashMap<String, String>> {
-        let request = self.lambda.get_function_configuration().function_name(self.resource(function.logical_id())?);
-        let configuration = request.send().await.context("GetFunctionConfiguration")?;
-        Ok(configuration.environment.and_then(|environment| environment.variables).unwrap_or_default())
+        let configuration = self.aws_json().function_configuration(self.resource(function.logical_id())?).await;
+        let mut configuration = configuration.context("GetFunctionConfiguration")?;
+        let variables = configuration["Environment"]["Variables"].take();
+        serde_json::from_value(variables).context("a function's environment variables")
     }
 
     /// Replaces a function's environment variables.
     pub async fn set_environment(&self, function: Function, variables: HashMap<String, String>) -> anyhow::Result<()> {
-        let update = self.lambda.update_function_configuration().function_name(self.resource(function.logical_id())?);
-        let environment = Environment::builder().set_variables(Some(variables)).build();
-        update.environment(environment).send().await.context("UpdateFunctionConfiguration")?;
+        let changes = json!({ "Environment": { "Variables": variables } });
+        let name = self.resource(function.logical_id())?;
+        let updated = self.aws_json().update_function_configuration(name, &changes).await;
+        updated.context("UpdateFunctionConfiguration")?;
         Ok(())
     }
 
@@ -99,14 +108,18 @@ impl Stack {
 
     async fn all_log_lines(&self, function: Function) -> anyhow::Result<Vec<String>> {
         let group = format!("/aws/lambda/{}-{}", self.name(), function.name());
-        let mut pages = self.logs.filter_log_events().log_group_name(group).into_paginator().send();
+        let mut input = json!({ "logGroupName": group });
         let mut lines = Vec::new();
-        while let Some(page) = pages.next().await {
-            let events = page.context("FilterLogEvents")?.events.unwrap_or_default();
-            let messages = events.into_iter().filter_map(|event| event.message);
-            lines.extend(messages.flat_map(|message| message.lines().map(str::to_owned).collect::<Vec<_>>()));
+        loop {
+            let mut page = self.aws_json().logs("FilterLogEvents", &input).await.context("FilterLogEvents")?;
+            let events = page["events"].as_array().context("FilterLogEvents returned no events")?;
+            let messages = events.iter().filter_map(|event| event["message"].as_str());
+            lines.extend(messages.flat_map(str::lines).map(str::to_owned));
+            input["nextToken"] = page["nextToken"].take();
+            if input["nextToken"].is_null() {
+                return Ok(lines);
+            }
         }
-        Ok(lines)
     }
 
     /// Waits for a JSON line that fulfils a condition, which `wanted` says in words, in the log of any function: which

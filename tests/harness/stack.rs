@@ -13,6 +13,7 @@ use aws::dynamodb::integrations_table::IntegrationsTable;
 use aws_config::SdkConfig;
 
 use crate::api::Accounts;
+use crate::aws_json::AwsJsonClient;
 use crate::dead_letters::DeadLetter;
 use crate::local_cloud::Parameters;
 
@@ -24,9 +25,8 @@ pub struct Stack {
     parameters: Parameters,
     outputs: HashMap<String, String>,
     resources: HashMap<String, String>,
+    aws_json: AwsJsonClient,
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
-    pub(crate) lambda: aws_sdk_lambda::Client,
-    pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     pub(crate) sfn: aws_sdk_sfn::Client,
     pub(crate) sqs: aws_sdk_sqs::Client,
     pub(crate) integrations: IntegrationsTable,
@@ -54,18 +54,18 @@ impl Stack {
             Some((resource.logical_resource_id()?.to_owned(), resource.physical_resource_id()?.to_owned()))
         });
         let dynamodb = aws_sdk_dynamodb::Client::new(config);
+        let endpoint = config.endpoint_url().unwrap_or_default();
         Ok(Self {
             name: name.to_owned(),
-            endpoint: config.endpoint_url().unwrap_or_default().to_owned(),
+            aws_json: AwsJsonClient::new(endpoint)?,
+            endpoint: endpoint.to_owned(),
             parameters,
             resources: resources.collect(),
-            lambda: aws_sdk_lambda::Client::new(config),
-            logs: aws_sdk_cloudwatchlogs::Client::new(config),
             sfn: aws_sdk_sfn::Client::new(config),
             sqs: aws_sdk_sqs::Client::new(config),
             integrations: IntegrationsTable::new(dynamodb.clone(), find(&outputs, "IntegrationsTableName")?.to_owned()),
             deliveries: DeliveriesTable::new(dynamodb.clone(), find(&outputs, "DeliveriesTableName")?.to_owned()),
-            accounts: Accounts::new(config)?,
+            accounts: Accounts::new()?,
             outputs,
             dynamodb,
             drained: Mutex::default(),
@@ -79,6 +79,11 @@ impl Stack {
     /// The URL of all the local cloud's services.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// The client of Cognito, CloudWatch Logs and Lambda.
+    pub fn aws_json(&self) -> &AwsJsonClient {
+        &self.aws_json
     }
 
     /// The parameters that the stack was deployed with.

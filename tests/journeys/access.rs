@@ -5,15 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use aws::kms::vault::random;
-use aws_sdk_cognitoidentityprovider::error::ProvideErrorMetadata;
-use aws_sdk_cognitoidentityprovider::types::{
-    AttributeDataType, AttributeType, AuthFlowType, ExplicitAuthFlowsType, SchemaAttributeType, TimeUnitsType,
-    TokenValidityUnitsType, UserPoolClientType,
-};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use domain::ids::{DeliveryId, IntegrationId};
 use harness::api::{Api, Content, ORGANIZATION_CLAIM, PASSWORD, SignedIn, Token};
+use harness::aws_json::Error;
 use harness::http_client;
 use harness::stack::Stack;
 use http::{Method, StatusCode};
@@ -67,14 +63,12 @@ async fn call_without_token(stack: &Stack) -> anyhow::Result<()> {
 
 async fn call_with_short_lived_token(stack: &Stack) -> anyhow::Result<ShortLived> {
     let client = client(stack).await?;
-    let units = TokenValidityUnitsType::builder().id_token(TimeUnitsType::Seconds).build();
-    let seconds = i32::try_from(SHORT_LIFE.as_secs())?;
-    set_validity(stack, seconds, units).await?;
+    set_validity(stack, &json!(SHORT_LIFE.as_secs()), &json!({ "IdToken": "seconds" })).await?;
     let signed_in = stack.sign_in_as("brief@example.com", Some("1")).await;
     let expires_at = Instant::now() + SHORT_LIFE;
     // In any case, the tokens of other users have to last.
-    let units = client.token_validity_units.context("the client says what its validities are")?;
-    set_validity(stack, client.id_token_validity.context("the client has a validity")?, units).await?;
+    let units = client.get("TokenValidityUnits").context("the client says what its validities are")?;
+    set_validity(stack, client.get("IdTokenValidity").context("the client has a validity")?, units).await?;
 
     let token = signed_in?.id;
     stack.anonymous_api()?.with(token.clone()).list().await?;
@@ -83,18 +77,21 @@ async fn call_with_short_lived_token(stack: &Stack) -> anyhow::Result<ShortLived
     Ok(ShortLived { token, expires_at })
 }
 
-async fn client(stack: &Stack) -> anyhow::Result<UserPoolClientType> {
-    let request = stack.cognito().describe_user_pool_client();
-    let request = request.user_pool_id(stack.output("UserPoolId")?).client_id(stack.output("UserPoolClientId")?);
-    let described = request.send().await?;
-    described.user_pool_client.context("there is a client")
+async fn client(stack: &Stack) -> anyhow::Result<Value> {
+    let input = json!({ "UserPoolId": stack.output("UserPoolId")?, "ClientId": stack.output("UserPoolClientId")? });
+    let mut described = stack.aws_json().cognito("DescribeUserPoolClient", &input).await?;
+    Ok(described["UserPoolClient"].take())
 }
 
 /// Changes how long ID tokens are good for, and nothing else: here, what is left out stays as it is.
-async fn set_validity(stack: &Stack, validity: i32, units: TokenValidityUnitsType) -> anyhow::Result<()> {
-    let request = stack.cognito().update_user_pool_client().user_pool_id(stack.output("UserPoolId")?);
-    let request = request.client_id(stack.output("UserPoolClientId")?).id_token_validity(validity);
-    request.token_validity_units(units).send().await?;
+async fn set_validity(stack: &Stack, validity: &Value, units: &Value) -> anyhow::Result<()> {
+    let input = json!({
+        "UserPoolId": stack.output("UserPoolId")?,
+        "ClientId": stack.output("UserPoolClientId")?,
+        "IdTokenValidity": validity,
+        "TokenValidityUnits": units,
+    });
+    stack.aws_json().cognito("UpdateUserPoolClient", &input).await?;
     Ok(())
 }
 
@@ -153,20 +150,20 @@ pub async fn tokens_for_others_are_refused(testbed: Testbed) -> anyhow::Result<(
     let client = another_client(stack, pool).await?;
     assert_refused(&anonymous, "another audience", stack.sign_in_to(pool, &client, &email).await?.id).await?;
 
-    let schema = SchemaAttributeType::builder().name("organization_id").attribute_data_type(AttributeDataType::String);
-    let request = stack.cognito().create_user_pool().pool_name("another pool").schema(schema.build());
-    let created = request.send().await?.user_pool;
-    let pool = created.and_then(|pool| pool.id).context("a pool has an id")?;
-    let client = another_client(stack, &pool).await?;
-    stack.create_user(&pool, &email, Some(&organization)).await?;
-    assert_refused(&anonymous, "another issuer", stack.sign_in_to(&pool, &client, &email).await?.id).await
+    let schema = json!([{ "Name": "organization_id", "AttributeDataType": "String" }]);
+    let pool = json!({ "PoolName": "another pool", "Schema": schema });
+    let created = stack.aws_json().cognito("CreateUserPool", &pool).await?;
+    let pool = created["UserPool"]["Id"].as_str().context("a pool has an id")?;
+    let client = another_client(stack, pool).await?;
+    stack.create_user(pool, &email, Some(&organization)).await?;
+    assert_refused(&anonymous, "another issuer", stack.sign_in_to(pool, &client, &email).await?.id).await
 }
 
 async fn another_client(stack: &Stack, pool: &str) -> anyhow::Result<String> {
-    let request = stack.cognito().create_user_pool_client().user_pool_id(pool).client_name("another application");
-    let request = request.explicit_auth_flows(ExplicitAuthFlowsType::AllowAdminUserPasswordAuth);
-    let created = request.send().await?.user_pool_client;
-    created.and_then(|client| client.client_id).context("a client has an id")
+    let flows = ["ALLOW_ADMIN_USER_PASSWORD_AUTH"];
+    let client = json!({ "UserPoolId": pool, "ClientName": "another application", "ExplicitAuthFlows": flows });
+    let created = stack.aws_json().cognito("CreateUserPoolClient", &client).await?;
+    created["UserPoolClient"]["ClientId"].as_str().map(str::to_owned).context("a client has an id")
 }
 
 pub async fn token_without_an_organization(testbed: Testbed) -> anyhow::Result<()> {
@@ -305,23 +302,24 @@ pub async fn users_cannot_change_their_organization(testbed: Testbed) -> anyhow:
 
     // The page's token may change nothing. One obtained with AWS credentials may, but not this attribute.
     let by_administrator = stack.sign_in_as(&email, None).await?;
-    let attribute = AttributeType::builder().name(ORGANIZATION_CLAIM).value("1").build()?;
+    let attributes = json!([{ "Name": ORGANIZATION_CLAIM, "Value": "1" }]);
     for token in [&member.access, &by_administrator.access] {
-        let request = stack.cognito().update_user_attributes().access_token(token.as_str());
-        let updated = request.user_attributes(attribute.clone()).send().await;
-        assert_eq!(updated.err().as_ref().and_then(|refused| refused.code()), Some("NotAuthorizedException"));
+        let update = json!({ "AccessToken": token.as_str(), "UserAttributes": attributes });
+        let updated = stack.aws_json().cognito_unsigned("UpdateUserAttributes", &update).await;
+        assert_eq!(updated.err().as_ref().and_then(Error::code), Some("NotAuthorizedException"));
     }
-    let request = stack.cognito().sign_up().client_id(stack.output("UserPoolClientId")?);
-    let signed_up = request.username("newcomer@example.com").password(PASSWORD).send().await;
-    assert_eq!(signed_up.err().as_ref().and_then(|refused| refused.code()), Some("NotAuthorizedException"));
+    let client = stack.output("UserPoolClientId")?;
+    let newcomer = json!({ "ClientId": client, "Username": "newcomer@example.com", "Password": PASSWORD });
+    let signed_up = stack.aws_json().cognito_unsigned("SignUp", &newcomer).await;
+    assert_eq!(signed_up.err().as_ref().and_then(Error::code), Some("NotAuthorizedException"));
     let wider = authorize(stack, "openid aws.cognito.signin.user.admin").await?;
     let sent_to = wider.headers().get("location").and_then(|location| location.to_str().ok()).unwrap_or_default();
     assert!(sent_to.contains("invalid_scope") && !sent_to.contains("code="), "{} {sent_to}", wider.status());
 
-    let request = stack.cognito().initiate_auth().client_id(stack.output("UserPoolClientId")?);
-    let request = request.auth_flow(AuthFlowType::UserPasswordAuth).auth_parameters("USERNAME", &email);
-    let begun = request.auth_parameters("PASSWORD", PASSWORD).send().await;
-    assert_eq!(begun.err().as_ref().and_then(|refused| refused.code()), Some("InvalidParameterException"));
+    let parameters = json!({ "USERNAME": email, "PASSWORD": PASSWORD });
+    let begin = json!({ "ClientId": client, "AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": parameters });
+    let begun = stack.aws_json().cognito_unsigned("InitiateAuth", &begin).await;
+    assert_eq!(begun.err().as_ref().and_then(Error::code), Some("InvalidParameterException"));
 
     let again = stack.sign_in_as(&email, None).await?;
     assert_eq!(claims(&again.id)?[ORGANIZATION_CLAIM], organization.as_str(), "as it was");

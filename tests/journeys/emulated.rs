@@ -9,14 +9,14 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use aws_sdk_lambda::primitives::Blob;
 use domain::delivery::Status;
 use domain::ids::OrganizationId;
 use domain::integration::Integration;
+use harness::aws_json::{AwsJsonClient, Error};
 use harness::containers::{DockerBridge, docker};
 use harness::customer::NewIntegration;
 use harness::leaks::{Secrets, VisibleText};
-use harness::local_cloud::{REGION, ROOT_CREDENTIALS, free_port, sdk_config};
+use harness::local_cloud::{REGION, ROOT_CREDENTIALS, free_port};
 use harness::local_variables;
 use harness::receiver::Receiver;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ use crate::testbed::{CANARY, CANARY_IN_BASE64, PATH, SOON, STANDARD_SECRET, Test
 /// A bootstrap under the emulator. Ends when dropped.
 struct Emulated {
     _process: Child,
-    client: aws_sdk_lambda::Client,
+    client: AwsJsonClient,
     /// What the function and the emulator write.
     output: NamedTempFile,
 }
@@ -64,11 +64,7 @@ impl Emulated {
             .stderr(writing)
             .kill_on_drop(true)
             .spawn()?;
-        Ok(Self {
-            _process: process,
-            client: aws_sdk_lambda::Client::new(&sdk_config(&format!("http://127.0.0.1:{port}"))),
-            output,
-        })
+        Ok(Self { _process: process, client: AwsJsonClient::new(&format!("http://127.0.0.1:{port}"))?, output })
     }
 
     /// Everything it has written so far.
@@ -83,15 +79,11 @@ impl Emulated {
         let event = std::fs::read(project.event(event))?;
         let started = Instant::now();
         loop {
-            let invoke = self.client.invoke().function_name("function").payload(Blob::new(event.clone()));
-            match invoke.send().await {
-                Ok(answer) => {
-                    let payload = answer.payload.map(Blob::into_inner).unwrap_or_default();
-                    return serde_json::from_slice(&payload)
-                        .map_err(|_| anyhow!("not JSON: {}", String::from_utf8_lossy(&payload)));
+            match self.client.invoke("function", event.clone()).await {
+                Err(Error::NoAnswer(_)) if started.elapsed() < SOON => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-                Err(error) if started.elapsed() > SOON => return Err(anyhow!("no answer: {error:?}")),
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                answer => return Ok(answer?.payload),
             }
         }
     }

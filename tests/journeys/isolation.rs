@@ -3,8 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::LogType;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use domain::delivery::ledger::{ClaimId, State};
@@ -13,7 +11,6 @@ use domain::delivery::{DeliveryKey, Record, Status};
 use domain::integration::Integration;
 use domain::integration::health::{Health, Lane, SLOW_AFTER};
 use harness::api::Content;
-use harness::local_cloud::sdk_config;
 use harness::receiver::Answer;
 use http::Method;
 use jiff::Timestamp;
@@ -276,12 +273,9 @@ async fn invoke_with(
         "eventSourceARN": format!("arn:aws:sqs:us-east-1:000000000000:{name}"),
         "awsRegion": "us-east-1",
     }] });
-    let lambda = aws_sdk_lambda::Client::new(&sdk_config(testbed.stack.endpoint()));
-    let invoke = lambda.invoke().function_name(testbed.stack.resource(function.logical_id())?);
-    let answer = invoke.log_type(LogType::Tail).payload(Blob::new(event.to_string())).send().await?;
-    let failures: Value = serde_json::from_slice(answer.payload().map(AsRef::as_ref).unwrap_or_default())?;
-    assert_eq!(failures, json!({ "batchItemFailures": [] }));
-    let log = BASE64_STANDARD.decode(answer.log_result().unwrap_or_default())?;
+    let invocation = testbed.stack.invocation(function, &event).await?;
+    assert_eq!(invocation.payload, json!({ "batchItemFailures": [] }));
+    let log = BASE64_STANDARD.decode(invocation.log_result.unwrap_or_default())?;
     Ok(String::from_utf8_lossy(&log).into_owned())
 }
 
