@@ -192,7 +192,7 @@ pub async fn gone_disables_the_integration(testbed: Testbed) -> anyhow::Result<(
     let is_it = |line: &serde_json::Value| line["delivery_id"] == delivery_id.as_str();
     let line = testbed.stack.log_line_when(SOON, "the attempt's line", is_it).await?;
     assert_eq!((&line["level"], &line["status"]), (&"ERROR".into(), &"failed".into()));
-    assert!(line["message"].as_str().unwrap_or_default().contains("switched off"), "{line}");
+    assert!(line["message"].as_str().unwrap_or_default().contains("disabled"), "{line}");
     Ok(())
 }
 
