@@ -1,4 +1,4 @@
-//! Alert events, as they come from the alerts queue.
+//! Alert events, as in messages on the alerts queue.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Customers' headers, a line each.
+//! Customers' headers, one a line.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Endpoints' URLs, read by two parsers: ours, and Ada, which follows the same standard and is made by others.
+//! Endpoints' URLs, parsed by two parsers: ours, and Ada, an independent implementation of the same standard.
 
 #![no_main]
 
@@ -8,9 +8,9 @@ mod oracles;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let Some(ours) = oracles::endpoint_url(text) else { return };
-    // It may refuse a name with characters that are younger than its tables.
+    // Ada may refuse names with characters that are newer than its tables.
     let Ok(theirs) = ada_url::Url::parse(text, None) else { return };
-    // Of paths, an older version of the standard escapes less.
+    // Paths are not compared: Ada follows another version of the standard, which escapes other characters.
     assert_eq!(theirs.hostname(), ours.host);
     let port = match theirs.port() {
         "" if theirs.protocol() == "http:" => 80,

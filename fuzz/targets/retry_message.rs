@@ -1,4 +1,4 @@
-//! Retry messages, as they come from the retry queues.
+//! Retry messages, as in messages on the retry queues.
 
 #![no_main]
 

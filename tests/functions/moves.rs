@@ -16,7 +16,7 @@ use bench::testbed::item;
 use domain::alert::event::EventType;
 use domain::attempt::Attempt;
 use domain::delivery::ledger::{ClaimId, End, Entry, Freshness, State};
-use domain::delivery::transitions::{Transition, Condition, Write};
+use domain::delivery::transitions::{Condition, Transition, Write};
 use domain::delivery::{CancelReason, Identity, Record, Status};
 use domain::ids::OrganizationId;
 use jiff::Timestamp;
@@ -127,12 +127,8 @@ fn write() -> impl Strategy<Value = (Condition, Transition)> {
         (2..7_u32, time()).prop_map(|(attempt, due_at)| Transition::Retry { attempt, due_at }),
         select(vec![End::Delivered, End::Failed]).prop_map(Transition::End),
     ];
-    let redeliver = (2..7_u32, time(), 2..6_u32, time()).prop_map(|(attempt, due_at, rounds, now)| Transition::Redeliver {
-        attempt,
-        due_at,
-        rounds,
-        now,
-    });
+    let redeliver = (2..7_u32, time(), 2..6_u32, time())
+        .prop_map(|(attempt, due_at, rounds, now)| Transition::Redeliver { attempt, due_at, rounds, now });
     prop_oneof![
         (open.clone(), claim),
         (sending.clone(), outcome),

@@ -9,7 +9,7 @@ use aws::kms::seal::{DataKey, seal};
 use domain::alert::filter::Filter;
 use domain::ids::{IntegrationId, OrganizationId};
 use domain::integration::health::Health;
-use domain::integration::secrets::{Owner, Slot, SealedSecrets};
+use domain::integration::secrets::{Owner, SealedSecrets, Slot};
 use domain::integration::{Integration, Method};
 use hyper::body::Bytes;
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! What producers send, and whom it concerns.
+//! What producers send, and which integrations want it.
 
 pub mod event;
 pub mod filter;

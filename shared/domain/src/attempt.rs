@@ -1,4 +1,4 @@
-//! One HTTP request of a delivery: what came of it, what is remembered of it, and what follows.
+//! One HTTP request of a delivery: its outcome, what is stored about it, and what follows.
 
 pub mod excerpt;
 pub mod next_step;
@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::delivery::ledger::Freshness;
 
-/// One HTTP request of a delivery, after the fact.
+/// The record of one HTTP request of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     pub number: u32,
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub started_at: Timestamp,
-    /// Absent where the time itself would tell of our network: blocked addresses and names that do not resolve.
+    /// Absent where the duration would reveal something about our network: blocked addresses and names that do not
+    /// resolve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
     /// `accepted`, `rejected`, `timed_out`, `unreachable`, `blocked`, or [`Attempt::UNKNOWN`].
@@ -26,23 +27,23 @@ pub struct Attempt {
     pub status_code: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<AttemptError>,
-    /// What the endpoint said, cleaned up; only of failures.
+    /// An excerpt of the response body, cleaned up; of failures only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_excerpt: Option<String>,
-    /// A worker died while it made this attempt before: the endpoint may have seen it twice.
+    /// A worker died while making this attempt earlier, so the endpoint may have received it twice.
     #[serde(default, skip_serializing_if = "is_false")]
     pub possible_duplicate: bool,
 }
 
 impl Attempt {
-    /// The outcome that nobody lived to record.
+    /// The outcome of an attempt whose worker died before recording it.
     pub const UNKNOWN: &str = "unknown";
 
-    /// An attempt in the middle of which its worker died, and that is not made again. Whether the endpoint saw its request
-    /// is not known; `freshness` says whether it may have seen it before that.
+    /// An attempt whose worker died in the middle and that is not repeated. Whether the endpoint received the request
+    /// is unknown; `freshness` says whether an earlier worker had already died in this attempt.
     pub fn interrupted(number: u32, started_at: Timestamp, freshness: Freshness) -> Self {
-        let message = "We were interrupted in the middle of this request, and did not repeat it: the integration did not \
-                       want this event any more, or it was sent again by hand. Your endpoint may have received it.";
+        let message = "We were interrupted during this request and did not repeat it, because the integration no \
+                       longer wanted the event or it was redelivered by hand. Your endpoint may have received it.";
         Self {
             number,
             started_at,
@@ -59,9 +60,9 @@ impl Attempt {
 /// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptError {
-    /// Stable, one of the codes of [`crate::attempt::outcome`], or `interrupted`.
+    /// Stable: one of [`crate::attempt::outcome::CODES`], or `interrupted`.
     pub code: String,
-    /// A sentence that the customer can act on.
+    /// What happened and what the customer can do about it.
     pub message: String,
 }
 

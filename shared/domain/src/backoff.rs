@@ -1,49 +1,49 @@
-//! How long to wait before something is tried again.
+//! How long to wait before trying something again.
 //!
-//! A message whose handling ended in a fault of ours is hidden by its queue for a while, or given up. A conditional write
-//! that others were faster with is attempted again after a pause of milliseconds.
+//! A message that could not be processed because of a fault of ours is hidden in its queue for a while, or sent to the
+//! dead-letter queue. A conditional write that lost a race is attempted again after a pause of milliseconds.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// How long a message is hidden that met a fault at its first receive. It doubles with each further receive: a fault that is
-/// over within seconds costs an alert seconds, and not the queue's whole visibility timeout.
+/// How long a message is hidden after a fault at its first receive. The time doubles with each further receive. A fault
+/// that lasts seconds thus delays an alert by seconds, not by the queue's whole visibility timeout.
 const FIRST: Duration = Duration::from_secs(5);
 
-/// The longest that a message is hidden. A queue's twenty receives then span three hours.
+/// The longest time for which a message is hidden. A queue's twenty receives then span three hours.
 pub const LONGEST: Duration = Duration::from_secs(15 * 60);
 
-/// How long after the end of somebody's lease the message comes back.
+/// How long after the end of another worker's lease the message becomes visible.
 const BEHIND_A_LEASE: Duration = Duration::from_secs(5);
 
-/// How long a message is tried again whose fault time does not mend, before it goes to the dead-letter queue.
+/// How long a message with a permanent fault is retried before it goes to the dead-letter queue.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// How often a conditional write is attempted before whoever wants it is told to come back later: 3.1 seconds of pauses in
-/// all at the longest, half of that on average.
+/// How often a conditional write is attempted before the caller is told to come back later. The pauses take 3.1 seconds
+/// in all at most, and half of that on average.
 pub const MAX_ATTEMPTS: u32 = 10;
 
-/// The longest pause after a first conflict: about what a write takes. It doubles with each further one, up to
-/// [`LONGEST_PAUSE`].
+/// The longest pause after the first conflict: about as long as a write takes. It doubles with each further conflict,
+/// up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// What has to pass before a message can be handled.
+/// Why a message could not be processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// A fault that may be over soon: an AWS call failed, too little time was left.
     Transient,
-    /// Somebody else's lease on the same attempt.
+    /// Another worker has a lease on the same attempt.
     Lease { until: Timestamp },
-    /// A fault that time does not mend: something that is stored cannot be read.
+    /// A fault that waiting does not cure: something that is stored cannot be read.
     Permanent,
 }
 
-/// What a message's queue says of its receives.
+/// What the queue reports about a message's receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receives {
-    /// How often it was received, this time included.
+    /// How often it was received, including this time.
     pub count: u32,
     pub first_at: Timestamp,
 }
@@ -51,13 +51,13 @@ pub struct Receives {
 /// Where a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Return {
-    /// Back to its queue, which hides it for so long from now on.
+    /// Back to its queue, hidden for this long from now.
     Hidden(Duration),
     /// To the dead-letter queue.
     DeadLetter,
 }
 
-/// Decides where a message goes whose handling ended in a fault.
+/// Decides where a message goes that could not be processed.
 pub fn return_to_queue(cause: Cause, receives: Receives, now: Timestamp) -> Return {
     match cause {
         Cause::Lease { until } => {
@@ -71,16 +71,16 @@ pub fn return_to_queue(cause: Cause, receives: Receives, now: Timestamp) -> Retu
     }
 }
 
-/// How long a message is hidden after so many receives, whose last ended in a fault.
+/// How long a message is hidden after a fault at its n-th receive, from 1.
 pub fn message_backoff(receives: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(receives.saturating_sub(1));
     FIRST.saturating_mul(doubled).min(LONGEST)
 }
 
-/// How long to pause after the n-th conflict in a row, from 1: exponential backoff with full jitter. Those who met in one
-/// conflict then do not meet in the next.
+/// How long to pause after the n-th conflict in a row, from 1: exponential backoff with full jitter, so that writers
+/// who collided once do not collide again.
 ///
-/// `jitter` is to be random: 0 is no pause, [`u16::MAX`] the longest one after so many conflicts.
+/// `jitter` is a random number: 0 gives no pause, [`u16::MAX`] the longest one.
 pub fn conflict_backoff(conflict: u32, jitter: u16) -> Duration {
     let doubled = 2_u32.saturating_pow(conflict.saturating_sub(1));
     let longest = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
@@ -94,22 +94,22 @@ mod tests {
     const NOW: Timestamp = Timestamp::constant(1_736_500_000, 0);
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn given_back(cause: Cause, count: u32, received_for: Duration) -> Return {
+    fn returned(cause: Cause, count: u32, received_for: Duration) -> Return {
         return_to_queue(cause, Receives { count, first_at: NOW - received_for }, NOW)
     }
 
     #[test]
-    fn a_fault_hides_a_message_ever_longer() {
+    fn a_message_is_hidden_longer_with_each_fault() {
         let hidden: Vec<_> = (0..=12).map(|receives| message_backoff(receives).as_secs()).collect();
         assert_eq!(hidden, [5, 5, 10, 20, 40, 80, 160, 320, 640, 900, 900, 900, 900]);
         assert_eq!(message_backoff(u32::MAX), LONGEST);
-        assert_eq!(given_back(Cause::Transient, 3, 15 * SECOND), Return::Hidden(20 * SECOND));
-        assert_eq!(given_back(Cause::Transient, 19, 3 * GIVEN_UP_AFTER), Return::Hidden(LONGEST));
+        assert_eq!(returned(Cause::Transient, 3, 15 * SECOND), Return::Hidden(20 * SECOND));
+        assert_eq!(returned(Cause::Transient, 19, 3 * GIVEN_UP_AFTER), Return::Hidden(LONGEST));
     }
 
     #[test]
-    fn a_lease_is_waited_for_whatever_the_receives() {
-        let busy = |until| given_back(Cause::Lease { until }, 7, SECOND);
+    fn behind_a_lease_the_receives_do_not_matter() {
+        let busy = |until| returned(Cause::Lease { until }, 7, SECOND);
         assert_eq!(busy(NOW + 80 * SECOND), Return::Hidden(85 * SECOND));
         assert_eq!(busy(NOW), Return::Hidden(5 * SECOND));
         assert_eq!(busy(NOW - 80 * SECOND), Return::Hidden(5 * SECOND));
@@ -117,10 +117,10 @@ mod tests {
     }
 
     #[test]
-    fn what_time_does_not_mend_is_given_up_after_an_hour() {
-        assert_eq!(given_back(Cause::Permanent, 1, Duration::ZERO), Return::Hidden(5 * SECOND));
-        assert_eq!(given_back(Cause::Permanent, 9, GIVEN_UP_AFTER - SECOND), Return::Hidden(LONGEST));
-        assert_eq!(given_back(Cause::Permanent, 10, GIVEN_UP_AFTER), Return::DeadLetter);
+    fn a_permanent_fault_is_given_up_after_an_hour() {
+        assert_eq!(returned(Cause::Permanent, 1, Duration::ZERO), Return::Hidden(5 * SECOND));
+        assert_eq!(returned(Cause::Permanent, 9, GIVEN_UP_AFTER - SECOND), Return::Hidden(LONGEST));
+        assert_eq!(returned(Cause::Permanent, 10, GIVEN_UP_AFTER), Return::DeadLetter);
     }
 
     #[test]

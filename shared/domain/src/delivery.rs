@@ -1,4 +1,4 @@
-//! A delivery as the ledger holds it: one alert event on its way to one integration, with its attempts.
+//! A delivery as the ledger stores it: one alert event on its way to one integration, with its attempts.
 
 pub mod ledger;
 pub mod payload;
@@ -18,13 +18,13 @@ use crate::attempt::Attempt;
 use crate::delivery::ledger::{ClaimId, End, Entry, Freshness, State};
 use crate::ids::{DeliveryId, IntegrationId, OrganizationId};
 
-/// How many attempts a delivery remembers: the last ten.
+/// How many attempts are stored with a delivery: the last ten.
 pub const MAX_ATTEMPTS_KEPT: usize = 10;
 
-/// Over how many partitions the index of what is waiting is spread. Eight carry about 8,000 waits begun a second.
+/// The number of partitions of the index of waiting deliveries. Eight can take about 8,000 new waits a second.
 pub const DUE_SHARDS: u8 = 8;
 
-/// The two ids that name a delivery's item.
+/// The key of a delivery's item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeliveryKey {
     pub integration_id: IntegrationId,
@@ -32,13 +32,13 @@ pub struct DeliveryKey {
 }
 
 impl DeliveryKey {
-    /// The shard of the waiting index that this delivery waits in.
+    /// The delivery's shard of the index of waiting deliveries.
     pub fn due_shard(&self) -> u8 {
         self.delivery_id.spread() % DUE_SHARDS
     }
 }
 
-/// A delivery's status, in the API's and the log's word.
+/// A delivery's status, as the API and the log name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -83,11 +83,11 @@ impl From<End> for Status {
 pub enum CancelReason {
     IntegrationDisabled,
     IntegrationDeleted,
-    /// The integration's filters were changed between two runs of the same alert event.
+    /// The integration's filters were changed before a repeated receive of the same alert event.
     NoLongerMatches,
 }
 
-/// What never changes about a delivery.
+/// The attributes of a delivery that never change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub integration_id: IntegrationId,
@@ -106,7 +106,7 @@ impl Identity {
     }
 }
 
-/// A delivery's item in the deliveries table. The attributes that only some states have are absent in the others:
+/// A delivery's item in the deliveries table. Attributes that belong to certain states are absent in the others;
 /// [`Record::state`] reads them together.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -129,10 +129,10 @@ pub struct Record {
         skip_serializing_if = "Option::is_none"
     )]
     pub due_at: Option<Timestamp>,
-    /// Key of the sparse index of what is waiting; there exactly while the delivery waits.
+    /// The key of the sparse index of waiting deliveries; present exactly while the delivery waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_shard: Option<u8>,
-    /// Key of the sparse index of what failed: `created_at`, there exactly while the delivery is failed.
+    /// The key of the sparse index of failed deliveries: `created_at`, present exactly while the delivery is failed.
     #[serde(
         default,
         with = "jiff::fmt::serde::timestamp::millisecond::optional",
@@ -141,18 +141,19 @@ pub struct Record {
     pub failed_created_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_reason: Option<CancelReason>,
-    /// A worker died in the middle of this attempt before: the claim took over from it, or did and was taken back.
+    /// A worker died in the middle of this attempt. Another worker has claimed it since, and may have taken that claim
+    /// back.
     #[serde(default, skip_serializing_if = "is_false")]
     pub possible_duplicate: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
-    /// The payload, deflated; absent when it has an item of its own.
+    /// The payload, deflated; absent if it is stored in a separate item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<ByteBuf>,
     /// How many rounds it has had: one, and one for each redelivery by hand.
     #[serde(default = "first_round", skip_serializing_if = "is_first_round")]
     pub rounds: u32,
-    /// When it was last sent again by hand.
+    /// When it was last redelivered by hand.
     #[serde(
         default,
         with = "jiff::fmt::serde::timestamp::millisecond::optional",
@@ -162,7 +163,7 @@ pub struct Record {
     /// A delivery made with the Test button.
     #[serde(default, skip_serializing_if = "is_false")]
     pub test: bool,
-    /// When DynamoDB may forget the delivery (the table's TTL attribute), in epoch seconds.
+    /// When DynamoDB may delete the item (the table's TTL attribute), in epoch seconds.
     #[serde(with = "jiff::fmt::serde::timestamp::second::required")]
     pub expires_at: Timestamp,
     /// The format of this item; this code writes [`Record::FORMAT`] and reads it and everything older.
@@ -182,7 +183,7 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl fmt::Debug for Record {
-    /// Without payload and excerpts: those are the customer's.
+    /// Without payload and excerpts, which are the customer's.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record")
             .field("key", &self.identity.key())
@@ -192,9 +193,9 @@ impl fmt::Debug for Record {
     }
 }
 
-/// An item that contradicts itself or was written by a newer version. Our fault, never the endpoint's.
+/// An item without an attribute that its status requires. Our fault, never the endpoint's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the ledger's item lacks what its status needs: {missing}")]
+#[error("the delivery's item lacks an attribute that its status requires: {missing}")]
 pub struct InvalidRecord {
     pub missing: &'static str,
 }
@@ -203,7 +204,7 @@ impl Record {
     /// The item format that this code writes.
     pub const FORMAT: u8 = 1;
 
-    /// A delivery that does not exist yet, in its first state. The payload is the caller's to add.
+    /// A new delivery in its first state. The caller adds the payload.
     pub fn new(identity: Identity, state: &State, expires_at: Timestamp) -> Self {
         let mut record = Self {
             identity,
@@ -229,7 +230,7 @@ impl Record {
         record
     }
 
-    /// Makes the record that entry: sets what its state has, clears what it has not.
+    /// Sets the attributes of the entry's state, and clears those of other states.
     pub fn set_entry(&mut self, Entry { state, freshness }: Entry) {
         self.possible_duplicate = freshness == Freshness::PossibleDuplicate;
         self.attempt = state.attempt();
@@ -256,7 +257,7 @@ impl Record {
     /// The protocol's view of the record.
     ///
     /// # Errors
-    /// [`InvalidRecord`] when an attribute that the status needs is not there.
+    /// When an attribute that the status requires is missing.
     pub fn state(&self) -> Result<State, InvalidRecord> {
         let (attempt, round_start) = (self.attempt, self.round_start);
         let ended = |end| Ok(State::Ended { attempt, round_start, end });
@@ -278,21 +279,22 @@ impl Record {
         }
     }
 
-    /// The protocol's view of the record, with the mark of a possible duplicate.
+    /// The protocol's view of the record, including the mark of a possible duplicate.
     ///
     /// # Errors
-    /// As of [`Record::state`].
+    /// As for [`Record::state`].
     pub fn entry(&self) -> Result<Entry, InvalidRecord> {
         Ok(Entry { state: self.state()?, freshness: self.freshness() })
     }
 
-    /// Whether the endpoint may have seen the attempt that is being made before.
+    /// Whether the endpoint may already have received the current attempt.
     pub fn freshness(&self) -> Freshness {
         if self.possible_duplicate { Freshness::PossibleDuplicate } else { Freshness::First }
     }
 
-    /// All attempts, where the one that is being made, or was when its claim was taken back, was begun at that time and a worker
-    /// died in it; `None` when there is none such.
+    /// All attempts, including the current one as interrupted: a worker died in it, and it began at `started_at`.
+    /// `None` if no worker can have died: nothing is being sent, and no claim that was taken back had the mark of a
+    /// possible duplicate.
     pub fn with_interrupted_attempt(&self, started_at: Timestamp) -> Option<Vec<Attempt>> {
         let taken_back = self.status == Status::Waiting && self.possible_duplicate;
         if self.status != Status::Sending && !taken_back {
@@ -303,7 +305,7 @@ impl Record {
         Some(record.attempts)
     }
 
-    /// Adds an attempt that is over, and forgets the oldest beyond [`MAX_ATTEMPTS_KEPT`].
+    /// Adds a finished attempt, and drops the oldest beyond [`MAX_ATTEMPTS_KEPT`].
     pub fn add_attempt(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
         let surplus = self.attempts.len().saturating_sub(MAX_ATTEMPTS_KEPT);
@@ -344,7 +346,7 @@ mod tests {
     };
 
     #[test]
-    fn every_state_reads_back_as_it_was_entered_from_any_other() {
+    fn every_state_reads_back_whatever_state_it_replaced() {
         for before in STATES() {
             for after in STATES() {
                 let mut record = record(&before);
@@ -357,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_whose_worker_died_is_remembered_as_interrupted() {
+    fn an_attempt_whose_worker_died_is_stored_as_interrupted() {
         for state in STATES() {
             let mut record = record(&state);
             record.possible_duplicate = true;
@@ -375,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_survives_the_table() {
+    fn a_record_reads_back_from_its_item() {
         for state in STATES() {
             let mut written = record(&state);
             written.payload = Some(ByteBuf::from(vec![0, 255, 1]));
@@ -398,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_without_its_attributes_is_broken_not_guessed() {
+    fn a_status_without_its_attributes_is_an_error() {
         for (state, missing) in STATES().into_iter().zip(["lease_until", "due_at"]) {
             let mut record = record(&state);
             (record.lease_until, record.due_at) = (None, None);
@@ -407,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_attempt_claims_to_know_nothing() {
+    fn an_interrupted_attempt_has_an_unknown_outcome() {
         let once = Attempt::interrupted(2, at(1), Freshness::First);
         assert_eq!((once.outcome.as_str(), once.status_code, once.duration_ms), ("unknown", None, None));
         assert!(!once.possible_duplicate);
@@ -415,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_ten_attempts_are_remembered() {
+    fn the_last_ten_attempts_are_stored() {
         let mut record = record(&STATES()[1]);
         for number in 1..=12 {
             record.add_attempt(Attempt {

@@ -1,4 +1,4 @@
-//! Where requests go, and what customers add to them: which URLs, addresses and headers are allowed.
+//! Where requests may go and which headers customers may add: URLs, addresses, headers.
 
 pub mod address;
 pub mod headers;

@@ -1,7 +1,7 @@
-//! The names of things: organizations, integrations, deliveries.
+//! The ids of organizations, integrations and deliveries.
 //!
-//! A delivery's id is *derived* from the event, so that the same event put on the queue twice is the same delivery
-//! without anybody having to remember it.
+//! A delivery's id is *derived* from the event, so that the same event put on the queue twice is the same delivery,
+//! without any lookup.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,13 +13,13 @@ use ulid::Ulid;
 
 use crate::json::{self, Expected, Kind};
 
-/// The number of an organization, as alert events carry it in `organization.id`. Positive.
+/// The number of an organization, as in an alert event's `organization.id`. Positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct OrganizationId(u64);
 
 impl OrganizationId {
-    /// The organization of that number; `None` for zero, which no organization has.
+    /// The id with this number; `None` for zero.
     pub fn new(number: u64) -> Option<Self> {
         (number > 0).then_some(Self(number))
     }
@@ -53,7 +53,7 @@ impl From<OrganizationId> for u64 {
     }
 }
 
-/// A text that is not an id of the wanted kind.
+/// A text that is not an id of the expected kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be `{prefix}` followed by a ULID (26 characters)")]
 pub struct InvalidId {
@@ -68,7 +68,7 @@ macro_rules! prefixed_ulid {
         pub struct $name(Ulid);
 
         impl $name {
-            /// What each id of this kind begins with.
+            /// The prefix of every id of this kind.
             pub const PREFIX: &'static str = $prefix;
 
             /// What such an id must be in JSON.
@@ -78,7 +78,7 @@ macro_rules! prefixed_ulid {
                 read: json::parse_string,
             };
 
-            /// An id of that time (milliseconds matter, finer parts do not) and those 80 random bits.
+            /// An id with this time, in milliseconds, and these 80 random bits.
             pub fn new(time: Timestamp, random: [u8; 10]) -> Self {
                 let mut bits = [0; 16];
                 bits[6..].copy_from_slice(&random);
@@ -100,7 +100,7 @@ macro_rules! prefixed_ulid {
                 let refused = InvalidId { prefix: Self::PREFIX };
                 let ulid = text.strip_prefix(Self::PREFIX).ok_or(refused)?;
                 let id = Ulid::from_string(ulid).map(Self).map_err(|_| refused)?;
-                // One id, one spelling: a ULID may also be written in lower case, a key of a table may not.
+                // A ULID may also be written in lower case, but as a table key each id has only one spelling.
                 (id.to_string() == text).then_some(id).ok_or(refused)
             }
         }
@@ -135,8 +135,8 @@ prefixed_ulid!(
 
 impl DeliveryId {
     /// The id of an alert event's delivery: the event's own time, and the first 80 bits of SHA-256 over the
-    /// organization id (decimal), the integration id and SHA-256 of the body, each preceded by its length in bytes
-    /// as eight big-endian bytes, so that no two triples read alike.
+    /// organization id (decimal), the integration id and the SHA-256 of the body, each preceded by its length in bytes
+    /// as eight big-endian bytes, so that no two triples have the same encoding.
     pub fn of_alert(
         organization: OrganizationId,
         integration: IntegrationId,
@@ -155,7 +155,7 @@ impl DeliveryId {
         Self::new(timestamp, random)
     }
 
-    /// The last byte of the id's random part: spreads deliveries evenly over index shards.
+    /// The last byte of the id's random part, which spreads deliveries evenly over index shards.
     pub fn spread(self) -> u8 {
         self.0.random().to_be_bytes()[15]
     }
@@ -180,7 +180,7 @@ mod tests {
         let (organization, integration, time) = base();
         let id = DeliveryId::of_alert(organization, integration, time, BODY);
         assert_eq!(id, DeliveryId::of_alert(organization, integration, time, BODY));
-        // Computed by an independent script from the doc comment's recipe.
+        // Computed from the doc comment by an independent script.
         assert_eq!(id.to_string(), EXPECTED);
     }
 
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_counts_not_its_spelling() {
+    fn the_spelling_of_the_time_does_not_matter() {
         let (organization, integration, time) = base();
         let elsewhere = "2025-01-10T11:23:45+01:00".parse().unwrap();
         assert_eq!(

@@ -15,7 +15,7 @@ use crate::integration::health::Health;
 use crate::integration::secrets::SealedSecrets;
 use crate::json::{self, Expected, Kind};
 
-/// The method of the requests to an endpoint. POST unless the customer chooses otherwise.
+/// The HTTP method of the requests to an endpoint; POST by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
@@ -45,7 +45,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// A text that is none of the methods a webhook can use.
+/// A text that is not a method that webhooks can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be POST, PUT or PATCH")]
 pub struct UnknownMethod;
@@ -73,11 +73,11 @@ impl From<Method> for http::Method {
 pub enum Standing {
     Enabled,
     Disabled,
-    /// A tombstone: kept for the retention time, so that what is still on its way can end properly.
+    /// A tombstone: kept for the retention time, so that deliveries still on their way can end properly.
     Deleted,
 }
 
-/// Why an integration was switched off by us rather than by its owner.
+/// Why an integration was switched off automatically, not by its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DisabledReason {
@@ -85,21 +85,22 @@ pub enum DisabledReason {
     Gone,
 }
 
-/// An integration as it stands in the integrations table. Signing secrets and header values are in `secrets`, sealed.
+/// An integration's item in the integrations table. Signing secrets and header values are in `secrets`, encrypted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Integration {
     pub organization_id: OrganizationId,
     #[serde(rename = "integration_id")]
     pub id: IntegrationId,
     pub name: String,
-    /// As the customer gave it; checked by [`crate::endpoint::url::EndpointUrl`] when set and again at every send.
+    /// As the customer gave it; checked by [`crate::endpoint::url::EndpointUrl`] when it is set and again at every
+    /// attempt.
     pub url: String,
     pub method: Method,
     pub enabled: bool,
-    /// Why it is off; absent while it is on, and where its owner switched it off.
+    /// Why it is off; absent if it is on or its owner switched it off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_reason: Option<DisabledReason>,
-    /// Since when it is off; absent while it is on, and where it was switched off before this was kept.
+    /// Since when it is off; absent if it is on, or was switched off before this was stored.
     #[serde(
         default,
         with = "jiff::fmt::serde::timestamp::millisecond::optional",
@@ -110,10 +111,10 @@ pub struct Integration {
     pub filter: Filter,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<SealedSecrets>,
-    /// How its endpoint is doing. Not part of what `version` counts.
+    /// How its endpoint is doing. Changes of it do not change `version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
-    /// Grows with every change of what is sent or where; what was decrypted for one version is of no use to the next.
+    /// Incremented with every change of what is sent or where. Cached secrets are valid for one version only.
     pub version: u64,
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub created_at: Timestamp,
@@ -125,7 +126,7 @@ pub struct Integration {
         skip_serializing_if = "Option::is_none"
     )]
     pub deleted_at: Option<Timestamp>,
-    /// When DynamoDB may forget a tombstone, in epoch seconds (the table's TTL attribute).
+    /// When DynamoDB may delete a tombstone, in epoch seconds (the table's TTL attribute).
     #[serde(default, with = "jiff::fmt::serde::timestamp::second::optional", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// The format of this item; this code writes [`Integration::FORMAT`] and reads it and everything older.
@@ -153,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_documented_methods_are_known() {
+    fn only_the_documented_methods_are_accepted() {
         for method in [Method::Post, Method::Put, Method::Patch] {
             assert_eq!(method.as_str().parse(), Ok(method));
             assert_eq!(http::Method::from(method).as_str(), method.as_str());

@@ -1,4 +1,4 @@
-//! The request to an endpoint, before it is sent.
+//! The headers of the request to an endpoint.
 
 pub mod signature;
 
@@ -11,7 +11,7 @@ use crate::endpoint::headers::CustomerHeaders;
 use crate::ids::DeliveryId;
 use crate::request::signature::SigningSecrets;
 
-/// What we call ourselves.
+/// Our `User-Agent`.
 pub const USER_AGENT_NAME: &str = concat!("Roboticks-Webhooks/", env!("CARGO_PKG_VERSION"));
 
 const EVENT: HeaderName = HeaderName::from_static("x-roboticks-event");
@@ -33,7 +33,7 @@ pub struct Subject {
     pub sent_at: Timestamp,
 }
 
-/// The headers of a request with that body: the customer's own, ours, and with a signing secret the signatures.
+/// The headers of a request with this body: the customer's own, ours, and if there is a signing secret the signatures.
 pub fn headers(
     subject: &Subject,
     body: &[u8],
@@ -47,7 +47,7 @@ pub fn headers(
     headers.insert(EVENT, HeaderValue::from_static(subject.event_type.as_str()));
     headers.insert(DELIVERY, ascii(&subject.delivery.to_string()));
     headers.insert(ATTEMPT, HeaderValue::from(subject.attempt));
-    // Some firewalls refuse requests without one.
+    // Some firewalls refuse requests without `Accept`.
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     if let Some(secrets) = signing {
         sign(&mut headers, subject, body, secrets);
@@ -55,8 +55,8 @@ pub fn headers(
     headers
 }
 
-/// A header's name as `sender` writes it: with a capital at the beginning and after each hyphen. HTTP does not
-/// tell names apart by case, but some receivers' maps do.
+/// A header's name as `sender` writes it: with a capital letter at the beginning and after each hyphen. Names are
+/// case-insensitive in HTTP, but some receivers look them up case-sensitively.
 pub fn wire_name(name: &HeaderName) -> String {
     let parts = name.as_str().split('-').map(|part| match part.split_at_checked(1) {
         Some((first, rest)) => first.to_ascii_uppercase() + rest,
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_customers_accept_takes_the_place_of_ours() {
+    fn a_customers_accept_replaces_ours() {
         let customer = CustomerHeaders::parse([("Accept", "text/plain")]).unwrap();
         let headers = headers(&subject(), BODY, &customer, None);
         assert_eq!(headers.get_all("accept").iter().collect::<Vec<_>>(), ["text/plain"]);

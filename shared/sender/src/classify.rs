@@ -1,7 +1,7 @@
-//! What an error of the HTTP client says about the endpoint, or about this machine.
+//! Which outcome, or which fault of this machine, an error of the HTTP client stands for.
 //!
-//! The client, TLS and the system wrap each other's errors; what happened is found by the causes' types, never by their
-//! texts.
+//! The client, TLS and the operating system wrap each other's errors. They are classified by the types of their causes,
+//! never by their texts.
 
 use std::error::Error;
 use std::io;
@@ -13,23 +13,23 @@ use rustls::{CertificateError, InvalidMessage, OtherError};
 use super::SendFault;
 use super::connector::ConnectFault;
 
-/// What a request's failure says. `connect_limit` is what a timeout while connecting is said to have exceeded.
+/// Classifies the failure of a request. `connect_limit` is the limit that a timeout while connecting reports.
 pub(super) fn classify(error: &reqwest::Error, connect_limit: Duration) -> Result<Outcome, SendFault> {
     let phase = if error.is_connect() { Phase::Connect } else { Phase::Response };
-    // reqwest keeps its timeouts' type to itself, but has this predicate for it.
+    // reqwest's timeout type is private, but it has this predicate.
     if phase == Phase::Connect && error.is_timeout() {
         return Ok(Outcome::TimedOut { phase, limit: connect_limit });
     }
     classify_chain(error, phase, connect_limit)
 }
 
-/// Finds what happened in the chain of an error's causes, by their types.
+/// Classifies an error by the first cause in its chain that is conclusive.
 fn classify_chain(error: &(dyn Error + 'static), phase: Phase, connect_limit: Duration) -> Result<Outcome, SendFault> {
     let found = causes(error).find_map(|cause| classify_cause(cause, phase, connect_limit));
     found.unwrap_or(Ok(Outcome::Unreachable(Unreachable::Other)))
 }
 
-/// What one cause says by itself, if anything.
+/// Classifies a single cause; `None` if it is not conclusive.
 fn classify_cause(
     cause: &(dyn Error + 'static),
     phase: Phase,
@@ -59,8 +59,8 @@ fn classify_cause(
     network_fault(error.kind(), phase).map(Outcome::Unreachable).map(Ok)
 }
 
-/// An error and its causes, outermost first. An `io::Error` that wraps another error skips it in `source`, but it is
-/// often the one that says what happened.
+/// An error and its causes, outermost first. `source` of an `io::Error` skips the error that it wraps, which is often
+/// the conclusive one.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(wrapped) => Some(wrapped),
@@ -68,7 +68,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     })
 }
 
-/// The errors of `open` and `socket` that say nothing about the endpoint.
+/// Errors of `open` and `socket` that have nothing to do with the endpoint.
 fn is_out_of_resources(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
@@ -80,19 +80,19 @@ fn http_fault(error: &hyper::Error) -> Option<Unreachable> {
     if error.is_parse_status() {
         return Some(Unreachable::BadStatusLine);
     }
-    // What is not HTTP/1 at all is no error of the client's: see `not_http1`.
+    // A response that is not HTTP/1 at all is not an error to the client: see `not_http1`.
     if error.is_parse() {
         return Some(Unreachable::BadResponseHead);
     }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return Some(Unreachable::ClosedEarly);
     }
-    // What spoke before it was asked, as mail servers do. The client has no predicate for it, but it is the only fault
-    // left that has no cause.
+    // The server spoke first, as mail servers do. The client has no predicate for that, but it is the only fault left
+    // that has no cause.
     (error.source().is_none() && !error.is_user()).then_some(Unreachable::NotHttp)
 }
 
-/// What it was that answered without being HTTP/1, by the beginning of what it said.
+/// Classifies a response that is not HTTP/1, by its first bytes.
 pub(super) fn not_http1(beginning: &[u8]) -> Unreachable {
     const PREFIX: &[u8] = b"HTTP/";
     match beginning.get(..PREFIX.len()) {
@@ -115,7 +115,7 @@ fn network_fault(kind: io::ErrorKind, phase: Phase) -> Option<Unreachable> {
         | ErrorKind::BrokenPipe
         | ErrorKind::UnexpectedEof
         | ErrorKind::TimedOut => Some(match phase {
-            // TCP was there already: a connection that is refused is not reset.
+            // TCP was connected already: refused connections have another error.
             Phase::Connect => Unreachable::Tls(TlsFault::Handshake),
             Phase::Response => Unreachable::ClosedEarly,
         }),
@@ -126,7 +126,7 @@ fn network_fault(kind: io::ErrorKind, phase: Phase) -> Option<Unreachable> {
 fn tls_fault(error: &rustls::Error) -> TlsFault {
     match error {
         rustls::Error::InvalidCertificate(error) => certificate_fault(error),
-        // What another protocol's first bytes look like.
+        // How the first bytes of another protocol are reported.
         rustls::Error::InvalidMessage(
             InvalidMessage::InvalidContentType
             | InvalidMessage::UnknownProtocolVersion
@@ -141,7 +141,7 @@ fn certificate_fault(error: &CertificateError) -> TlsFault {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFault::CertificateExpired,
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsFault::CertificateNotYetValid,
         CertificateError::UnknownIssuer => TlsFault::UnknownIssuer,
-        // What `openssl req -x509` makes unless told otherwise: a self-signed authority that serves as itself.
+        // A self-signed authority's certificate used as the server's: what `openssl req -x509` makes by default.
         CertificateError::Other(error) if is_authority_as_server(error) => TlsFault::UnknownIssuer,
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsFault::WrongHost,
         CertificateError::Revoked => TlsFault::CertificateRevoked,
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_our_own_are_not_the_endpoints() {
+    fn faults_of_this_machine_are_not_outcomes() {
         check_error(os(libc::EMFILE), Phase::Connect, Err(SendFault::OutOfResources));
         check_error(io::Error::other(os(libc::ENFILE)), Phase::Connect, Err(SendFault::OutOfResources));
         let lookup = ConnectFault::Unresolved(Some(os(libc::EMFILE)));
@@ -191,7 +191,7 @@ mod tests {
         check_error(lookup, Phase::Connect, Ok(Outcome::Unreachable(Unreachable::Dns)));
     }
 
-    /// As the TLS connector wraps them: an `io::Error` in an `io::Error`.
+    /// The TLS connector wraps errors in an `io::Error` within an `io::Error`.
     #[track_caller]
     fn check_tls(error: rustls::Error, expected: TlsFault) {
         let error = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));

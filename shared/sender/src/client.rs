@@ -1,4 +1,4 @@
-//! The HTTP clients that requests go through: the one whose connections are used again, and a probe's own.
+//! The HTTP clients: one that reuses connections, and one for each probe.
 
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use crate::connections::MAX_IDLE;
 
 /// Why there is no response.
 pub(super) enum NoResponse {
-    /// It knows no URL, so that none can reach a log.
+    /// Without its URL, so that no URL reaches a log.
     Failed(reqwest::Error),
-    /// What answered does not speak HTTP/1.
+    /// The response is not HTTP/1.
     NotHttp1 {
-        /// The first bytes of what it said.
+        /// The first bytes of the response.
         beginning: Bytes,
     },
 }
 
-/// Makes requests over connections that follow the rules. Clones share their connections.
+/// Makes requests over connections that obey the rules. Clones share their connections.
 #[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
@@ -32,16 +32,16 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// One that keeps connections open for further requests.
+    /// A client that keeps connections open for further requests.
     pub(super) fn pooled(rules: &ConnectionRules) -> Self {
         let stopwatch = Stopwatch::stopped();
         let builder = builder(rules, &stopwatch).tls_backend_preconfigured(rules.tls.clone());
         Self::built(builder, stopwatch)
     }
 
-    /// One that opens a connection for each request, for a single request and its stopwatch.
+    /// A client for a single request and its stopwatch, over a new connection.
     ///
-    /// No handshake is cut short by what an earlier one agreed upon: the certificate is looked at anew.
+    /// It resumes no TLS session, so that the certificate is verified again.
     pub(super) fn for_probe(rules: &ConnectionRules, stopwatch: Stopwatch) -> Self {
         let mut tls = rules.tls.clone();
         tls.resumption = FullHandshakes::resumption(stopwatch.clone());
@@ -57,9 +57,9 @@ impl Client {
         Self { http, stopwatch }
     }
 
-    /// Makes a request, up to the end of the response head.
+    /// Makes a request, and returns when the response head has arrived.
     ///
-    /// A second connection is made only for a request of which nothing was sent on a reused one.
+    /// A second connection is opened only if a reused one turned out to be closed before anything was sent.
     pub(super) async fn request(&self, request: Request) -> Result<Response, NoResponse> {
         let sent = self.http.execute(request).await;
         let mut response = sent.map_err(|error| NoResponse::Failed(error.without_url()))?;
@@ -72,30 +72,32 @@ impl Client {
     }
 }
 
-/// What both have in common: all but TLS, which has no default.
+/// The configuration that both have in common: everything but TLS.
 fn builder(rules: &ConnectionRules, stopwatch: &Stopwatch) -> ClientBuilder {
     reqwest::Client::builder()
-        // A proxy of the environment would connect where it likes, and so would a redirect.
+        // A proxy from the environment or a redirect could lead to addresses that were not vetted.
         .no_proxy()
         .redirect(Policy::none())
         .referer(false)
-        // Nothing is sent twice. With 0 instead of the policy's 2, no copy is made for it either.
+        // Nothing is sent twice. With 0 instead of the policy's default of 2, reqwest keeps no copy of the request
+        // either.
         .retry(retry::never().max_retries_per_request(0))
         .dns_resolver(Arc::new(rules.connecting_resolver(stopwatch.clone())))
-        // For DNS, TCP and TLS together; and TCP's is divided among a host's addresses, so that one that swallows
-        // packets leaves time for the others.
+        // Covers DNS, TCP and TLS together. The part for TCP is divided among a host's addresses, so that an address
+        // that drops packets leaves time for the others.
         .connect_timeout(rules.limit)
         .tcp_nodelay(true)
-        // No connection is kept for long enough.
+        // No connection stays open for long enough to need it.
         .tcp_keepalive(None)
         .pool_idle_timeout(MAX_IDLE)
         .http1_only()
         .http1_title_case_headers()
         .http1_max_headers(MAX_RESPONSE_HEADERS)
-        // The status decides: what else is odd in a head is mended, or passed over.
+        // The status decides; other errors in a response head are tolerated where possible.
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_ignore_invalid_headers_in_responses(true)
-        // The only way to be told what is not HTTP from what is bad HTTP: the former comes as a response of this version.
+        // Distinguishes responses that are not HTTP from malformed HTTP: the former appear as responses of this
+        // version.
         .http09_responses()
 }

@@ -1,8 +1,8 @@
-//! How long a connection may be idle and still be used again: for endpoints and for AWS alike.
+//! How long a connection may be idle and still be reused, for endpoints and AWS alike.
 //!
-//! Lambda freezes a sandbox between invocations, and it wakes with sockets that the far end has closed, or that something on
-//! the way has forgotten. A pool that counts idle time by the monotonic clock, which may stand still meanwhile, takes
-//! them for fresh.
+//! Lambda freezes a sandbox between invocations. When it resumes, the other side may have closed its sockets, or a NAT
+//! gateway may have dropped them. A pool that measures idle time by the monotonic clock, which may stop meanwhile,
+//! would take them for fresh.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -11,18 +11,19 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long a connection may be idle by the monotonic clock before its pool drops it.
 pub const MAX_IDLE: Duration = Duration::from_millis(2500);
 
-/// How far the two clocks may drift apart before a pool is given up. Together with [`MAX_IDLE`] it bounds how long a
-/// reused connection was idle by the wall clock: 5 s, which is also how long common servers keep idle connections.
+/// How far the two clocks may drift apart before a pool is replaced. Together with [`MAX_IDLE`] this limits how long a
+/// reused connection can have been idle by the wall clock: 5 s, which is also how long common servers keep idle
+/// connections open.
 const MAX_DRIFT: Duration = Duration::from_millis(2500);
 
-/// A client that pools connections, built anew whenever the sandbox may have been frozen: none of the old one's
-/// connections is used again then. The client has to drop what was idle for [`MAX_IDLE`] by itself.
+/// A client that pools connections, rebuilt whenever the sandbox may have been frozen, so that none of the old
+/// connections is reused. The client itself has to close connections that were idle for [`MAX_IDLE`].
 pub struct Pooled<T> {
     build: Box<dyn Fn() -> T + Send + Sync>,
     current: Mutex<Current<T>>,
 }
 
-/// A client, and the time at which it had no connections yet.
+/// A client, and when it was built.
 struct Current<T> {
     client: T,
     built: Clocks,
@@ -34,7 +35,7 @@ impl<T: Clone> Pooled<T> {
         Self { build: Box::new(build), current }
     }
 
-    /// The client whose connections can be trusted now.
+    /// The client to use now.
     pub fn client(&self, now: Clocks) -> T {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.built.drift(now) > MAX_DRIFT {
@@ -62,7 +63,8 @@ impl Clocks {
         Self { wall: SystemTime::now(), monotonic: Instant::now() }
     }
 
-    /// By how much the clocks disagree about the time from `self` to `now`: frozen time, or a wall clock that was set.
+    /// By how much the clocks disagree about the time from `self` to `now`: because the sandbox was frozen or the wall
+    /// clock was set.
     fn drift(self, now: Self) -> Duration {
         let monotonic = now.monotonic.saturating_duration_since(self.monotonic);
         match now.wall.duration_since(self.wall) {
@@ -102,7 +104,7 @@ mod tests {
         check_drift(-2_000, 1_000, 3_000);
     }
 
-    /// The rule of design.md: nothing is reused that was idle over 5 s by the wall clock.
+    /// No connection is reused that was idle for more than 5 s by the wall clock.
     #[test]
     fn idle_time_is_bounded_by_the_wall_clock() {
         assert!(MAX_IDLE + MAX_DRIFT <= Duration::from_secs(5));
@@ -116,12 +118,12 @@ mod tests {
         let pooled = Pooled::new(move || counted.fetch_add(1, Ordering::Relaxed), start);
         let now = Clocks { wall: start.wall + frozen, ..start };
         assert_eq!(pooled.client(now), clients_built - 1);
-        assert_eq!(pooled.client(now), clients_built - 1, "it is kept while nothing is frozen");
+        assert_eq!(pooled.client(now), clients_built - 1, "it is kept as long as the sandbox is not frozen again");
         assert_eq!(built.load(Ordering::Relaxed), clients_built);
     }
 
     #[test]
-    fn a_client_that_was_frozen_is_not_used_again() {
+    fn a_client_that_was_frozen_is_replaced() {
         check_frozen_for(Duration::ZERO, 1);
         check_frozen_for(Duration::from_secs(2), 1);
         check_frozen_for(Duration::from_secs(3), 2);

@@ -1,8 +1,8 @@
-//! Which addresses a connection may be made to, and whom it trusts.
+//! Which addresses may be connected to, and which certificate authorities are trusted.
 //!
-//! reqwest is given a resolver of ours and connects to exactly the addresses that this returns: all of a name are vetted, and
-//! a name is looked up once for each connection, so that a second lookup cannot answer differently. It does not ask about
-//! an IP literal: [`super::Sender`] vets those before it makes a request.
+//! reqwest uses our resolver and connects to exactly the addresses that it returns. All addresses of a name are vetted,
+//! and a name is resolved once for each connection, so that a second lookup cannot answer differently. IP literals do
+//! not pass through the resolver: [`super::Sender`] vets them before it makes a request.
 
 use std::future::Future;
 use std::io;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::stopwatch::{Lap, Stopwatch};
 
-/// What a connection may lead to, whom it trusts and how long it may take to open.
+/// Which addresses a connection may go to, whom it trusts, and how long it may take to open.
 #[derive(Clone)]
 pub(super) struct ConnectionRules {
     pub(super) allowed_networks: Arc<AllowedNetworks>,
@@ -45,14 +45,14 @@ impl ConnectionRules {
         Resolver { allowed_networks, lookup, limit, stopwatch: Stopwatch::stopped() }
     }
 
-    /// Resolves the names that are connected to. A lookup that hangs is reported as one: it gets less than the whole
-    /// limit.
+    /// Resolves names for connections. It gets less than the whole limit, so that a lookup that hangs is reported as
+    /// such.
     pub(super) fn connecting_resolver(&self, stopwatch: Stopwatch) -> Resolver {
         Resolver { stopwatch, ..self.resolver(most_of(self.limit)) }
     }
 }
 
-/// The limit of a part, such that the part is known to be over before the whole is.
+/// The limit for the first part of something, short enough to expire before the limit for the whole.
 pub(super) fn most_of(limit: Duration) -> Duration {
     limit * 4 / 5
 }
@@ -67,7 +67,7 @@ fn tls_config(roots: RootCertStore) -> ClientConfig {
     config
 }
 
-/// Finds the addresses of a name, each with port 0, as somebody says who may lie.
+/// Looks up the addresses of a name, each with port 0. The answer cannot be trusted.
 pub(super) type Lookup = Arc<dyn Fn(&str) -> LookingUp + Send + Sync>;
 
 pub(super) type LookingUp = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
@@ -102,7 +102,7 @@ impl Resolver {
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let resolver = self.clone();
-        // The port is reqwest's to add.
+        // reqwest adds the port.
         Box::pin(async move {
             let vetted = resolver.resolve(name.as_str()).await?;
             Ok(Box::new(vetted.into_iter()) as Addrs)
@@ -110,7 +110,7 @@ impl Resolve for Resolver {
     }
 }
 
-/// Passes the addresses of a host if there are any and all of them may be connected to.
+/// Returns a host's addresses if there are any and all of them may be connected to.
 fn vet(addresses: Vec<SocketAddr>, allowed: &AllowedNetworks) -> Result<Vec<SocketAddr>, ConnectFault> {
     if addresses.is_empty() {
         return Err(ConnectFault::Unresolved(None));
@@ -121,7 +121,7 @@ fn vet(addresses: Vec<SocketAddr>, allowed: &AllowedNetworks) -> Result<Vec<Sock
     }
 }
 
-/// What goes wrong in our own part of connecting, on its way through the HTTP client to [`super::classify`].
+/// A failure of our resolver, which reaches [`super::classify`] through the HTTP client.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectFault {
     #[error("the host does not resolve")]
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_with_any_forbidden_address_is_refused_whole() {
+    fn a_host_with_any_forbidden_address_is_refused() {
         check_vet(&["8.8.8.8"], Ok(1));
         check_vet(&["8.8.8.8", "2606:4700::1111", "127.0.0.1"], Ok(3));
         check_vet(&["8.8.8.8", "10.0.0.1"], Err("a forbidden address: private"));
@@ -165,12 +165,12 @@ mod tests {
         check_vet(&[], Err("the host does not resolve"));
     }
 
-    /// Listeners at an allowed and at a forbidden address, at the same port, and a sender that may reach the one and is told
-    /// by the test what a name resolves to.
+    /// Listeners on the same port of an allowed and a forbidden address, and a sender that may reach the allowed one.
+    /// The test decides what names resolve to.
     struct Trap {
-        /// It accepts nothing: what connects to it waits to be found.
+        /// Accepts nothing while the test runs, so that any connection is still pending at the end.
         forbidden: TcpListener,
-        /// How many connections the allowed one has had.
+        /// How many connections the allowed listener has had.
         accepted: Arc<AtomicUsize>,
         /// How often a name was looked up.
         lookups: Arc<AtomicUsize>,
@@ -179,7 +179,7 @@ mod tests {
     }
 
     impl Trap {
-        /// `answer` says what the n-th lookup finds, counted from 0.
+        /// `answer` returns the result of the n-th lookup, from 0.
         fn new(answer: impl Fn(usize) -> Vec<IpAddr> + Send + Sync + 'static) -> Self {
             let (allowed, forbidden) = listeners();
             let port = forbidden.local_addr().expect("it is bound").port();
@@ -197,7 +197,7 @@ mod tests {
             Self { forbidden, accepted, lookups, port, sender }
         }
 
-        /// As an integration has it that was stored while everything was allowed.
+        /// A URL as it would have been stored while every network was allowed.
         fn url(&self, scheme: &str, host: &str) -> Result<EndpointUrl, InvalidUrl> {
             let everything = "0.0.0.0/0,::/0".parse().expect("networks parse");
             EndpointUrl::parse(&format!("{scheme}://{host}:{}/hook", self.port), &everything)
@@ -211,8 +211,8 @@ mod tests {
             self.sender.probe(url, request()).await.expect("no fault of our own").exchange.outcome
         }
 
-        /// A connection is there as soon as its opening has succeeded, whether it is accepted or not.
-        fn assert_nothing_went_astray(&self) {
+        /// A connection that has been opened is pending at the listener even if nobody accepts it.
+        fn assert_nothing_reached_the_forbidden_address(&self) {
             let waiting = self.forbidden.accept().map_err(|error| error.kind());
             assert!(matches!(waiting, Err(ErrorKind::WouldBlock)), "{waiting:?}");
         }
@@ -226,7 +226,7 @@ mod tests {
         loop {
             let allowed = TcpListener::bind((ALLOWED, 0)).expect("a free port");
             let port = allowed.local_addr().expect("it is bound").port();
-            // Whatever listens there already must not be taken for ours.
+            // The port may be taken there by another program.
             let Ok(forbidden) = TcpListener::bind((FORBIDDEN, port)) else { continue };
             for listener in [&allowed, &forbidden] {
                 listener.set_nonblocking(true).expect("a listener can be asked without waiting");
@@ -235,7 +235,7 @@ mod tests {
         }
     }
 
-    /// Answers one request to each connection and closes it, so that the next request needs another one.
+    /// Answers one request on each connection and closes it, so that the next request needs a new connection.
     async fn accept_each(listener: tokio::net::TcpListener, accepted: Arc<AtomicUsize>) {
         while let Ok((mut stream, _)) = listener.accept().await {
             accepted.fetch_add(1, Ordering::SeqCst);
@@ -249,14 +249,14 @@ mod tests {
 
     const BLOCKED: Outcome = Outcome::Blocked(Blocked::Address);
 
-    /// What is vetted is what is connected to: no answer but the first leads anywhere.
+    /// Each connection goes to the addresses that were vetted for it.
     #[tokio::test]
-    async fn a_name_that_turns_to_a_forbidden_address_is_not_followed() {
+    async fn a_name_that_changes_to_a_forbidden_address_is_blocked() {
         let trap = Trap::new(|nth| vec![if nth == 0 { ALLOWED } else { FORBIDDEN }]);
         let url = trap.url("http", "turns.example").expect("a valid URL");
         assert_eq!(trap.send(&url).await, Outcome::Accepted { status: 200 });
         assert_eq!(trap.lookups.load(Ordering::SeqCst), 1, "a second one would have another answer");
-        // The connection that goes back to the pool is closed by then.
+        // Until the connection that went back to the pool is closed.
         tokio::time::sleep(Duration::from_millis(20)).await;
         for _ in 0..3 {
             assert_eq!(trap.send(&url).await, BLOCKED);
@@ -266,12 +266,12 @@ mod tests {
         assert_eq!((trap.send(&encrypted).await, trap.probe(&encrypted).await), (BLOCKED, BLOCKED));
         assert_eq!(trap.sender.vet_host(&url).await, HostVetting::Forbidden);
         assert_eq!(trap.accepted.load(Ordering::SeqCst), 1);
-        trap.assert_nothing_went_astray();
+        trap.assert_nothing_reached_the_forbidden_address();
     }
 
-    /// With a probe, which never waits for another's connection, every second answer is believed.
+    /// With probes, which never use another request's connection, every second answer is an allowed address.
     #[tokio::test]
-    async fn every_connection_is_vetted_by_the_lookup_that_it_is_made_by() {
+    async fn every_connection_is_vetted_by_its_own_lookup() {
         let trap = Trap::new(|nth| vec![if nth.is_multiple_of(2) { ALLOWED } else { FORBIDDEN }]);
         let url = trap.url("http", "alternates.example").expect("a valid URL");
         for _ in 0..5 {
@@ -279,11 +279,11 @@ mod tests {
             assert_eq!(trap.probe(&url).await, BLOCKED);
         }
         assert_eq!((trap.accepted.load(Ordering::SeqCst), trap.lookups.load(Ordering::SeqCst)), (5, 10));
-        trap.assert_nothing_went_astray();
+        trap.assert_nothing_reached_the_forbidden_address();
     }
 
     #[tokio::test]
-    async fn a_name_with_a_forbidden_address_among_others_is_connected_to_nowhere() {
+    async fn a_name_with_a_forbidden_address_among_others_is_not_connected_to() {
         let trap =
             Trap::new(|nth| if nth.is_multiple_of(2) { vec![ALLOWED, FORBIDDEN] } else { vec![FORBIDDEN, ALLOWED] });
         for scheme in ["http", "https"] {
@@ -293,10 +293,10 @@ mod tests {
             }
         }
         assert_eq!((trap.accepted.load(Ordering::SeqCst), trap.lookups.load(Ordering::SeqCst)), (0, 8));
-        trap.assert_nothing_went_astray();
+        trap.assert_nothing_reached_the_forbidden_address();
     }
 
-    /// reqwest does not ask the resolver about a literal, however it is written.
+    /// reqwest does not ask the resolver about IP literals, however they are written.
     #[tokio::test]
     async fn literals_are_vetted_before_a_request_is_made() {
         let trap = Trap::new(|_| vec![ALLOWED]);
@@ -308,11 +308,11 @@ mod tests {
                 assert_eq!((trap.send(&url).await, trap.probe(&url).await), (BLOCKED, BLOCKED), "{scheme} {host}");
             }
         }
-        // It leads to the same listener, and no network opens it.
+        // Leads to the same listener, and no allowed network covers it.
         for host in ["[::ffff:127.0.0.2]", "[::ffff:7f00:2]"] {
             assert_eq!(trap.url("http", host), Err(InvalidUrl::ForbiddenAddress), "{host}");
         }
-        trap.assert_nothing_went_astray();
+        trap.assert_nothing_reached_the_forbidden_address();
         assert_eq!(trap.lookups.load(Ordering::SeqCst), 0);
         let allowed = trap.url("http", "0x7f.1").expect("a literal that is allowed");
         assert_eq!(trap.send(&allowed).await, Outcome::Accepted { status: 200 });

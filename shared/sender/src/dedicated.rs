@@ -1,4 +1,4 @@
-//! A thread for requests to one endpoint, with connections that are read there only.
+//! A thread for the requests to one endpoint, whose connections are read on that thread only.
 
 use std::panic::resume_unwind;
 use std::{io, thread};
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::client::Client;
 use super::connector::ConnectionRules;
 
-/// A thread that runs what it is given, until this is dropped.
+/// A thread that runs futures, until this is dropped.
 pub(super) struct Dedicated {
     client: Client,
     runtime: Handle,
@@ -20,8 +20,7 @@ pub(super) struct Dedicated {
 
 impl Dedicated {
     /// # Errors
-    ///
-    /// When the system gives no thread, or no files for its runtime.
+    /// When the system has no thread, or no file descriptors for its runtime.
     pub(super) fn start(rules: &ConnectionRules) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -30,14 +29,14 @@ impl Dedicated {
         Ok(Self { client: Client::pooled(rules), runtime: handle, _stop: stop })
     }
 
-    /// The client to make requests over there with.
+    /// The client for requests on the thread.
     pub(super) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Runs it over there, and waits for it here. It is given up when this is.
+    /// Runs a future on the thread and waits for it. Dropping the returned future cancels it.
     pub(super) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
-        // A set, because that gives up its tasks when it is dropped.
+        // A `JoinSet` cancels its tasks when it is dropped.
         let mut tasks = JoinSet::new();
         tasks.spawn_on(work, &self.runtime);
         let ended = tasks.join_next().await.expect("one task was spawned");

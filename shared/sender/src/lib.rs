@@ -33,14 +33,14 @@ use stopwatch::Stopwatch;
 
 pub use stopwatch::Timings;
 
-/// The longest that resolving, connecting and the TLS handshake may take together.
+/// How long resolving, connecting and the TLS handshake may take together.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the body is read after the response head has arrived. A whole exchange takes at most the request timeout
-/// and this.
+/// plus this.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long resolving a host's name may take when an integration is created or changed: somebody waits for it.
+/// How long resolving a host's name may take when an integration is created or changed, while the customer waits.
 pub const VETTING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Sends requests to endpoints. Built once; holds the connection pool.
@@ -51,37 +51,37 @@ pub struct Sender {
     plain_http: PlainHttp,
 }
 
-/// What a [`Sender`] is told.
+/// The configuration of a [`Sender`].
 #[derive(Clone, Debug)]
 pub struct SenderConfig {
-    /// The limit over DNS, connecting, TLS, request and response head together.
+    /// The time limit for DNS, connecting, TLS, request and response head together.
     pub request_timeout: Duration,
     pub allowed_networks: AllowedNetworks,
 }
 
-/// A request, ready but for `Host` and `Content-Length`, and `Accept: */*` if it has no `Accept`. Header values marked
-/// sensitive are kept out of excerpts.
+/// A request. `Host` and `Content-Length` are added, and `Accept: */*` if it has no `Accept`. Header values that are
+/// marked sensitive are redacted in excerpts.
 pub struct OutgoingRequest {
     pub method: Method,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-/// What came of one request.
+/// The result of one request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Exchange {
     pub outcome: Outcome,
-    /// From the start until the outcome was known; reading the body is not in it. For customers, see
+    /// From the start until the outcome was known, without reading the body. For customers see
     /// [`Exchange::shown_duration`].
     pub duration: Duration,
     /// The value of the first `Retry-After` header, whatever the status.
     pub retry_after: Option<String>,
-    /// What the endpoint said, cleaned: to a request that it rejected; to a probe, whether rejected or accepted.
+    /// An excerpt of the response body: of rejected requests, and of all probes.
     pub excerpt: Option<String>,
 }
 
 impl Exchange {
-    /// The duration as customers may see it: not of what was blocked or did not resolve.
+    /// The duration as customers may see it; `None` for blocked addresses and names that do not resolve.
     pub fn shown_duration(&self) -> Option<Duration> {
         self.outcome.shows_timing().then_some(self.duration)
     }
@@ -91,7 +91,7 @@ impl Exchange {
     }
 }
 
-/// Shows no excerpt: it is the endpoint's text.
+/// Without the excerpt, which is the endpoint's text.
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { outcome, duration, .. } = self;
@@ -99,40 +99,40 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// What came of one request of the Test button.
+/// The result of one request of the Test button.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     pub exchange: Exchange,
-    /// Not there for what was blocked or did not resolve: see [`Outcome::shows_timing`].
+    /// `None` for blocked addresses and names that do not resolve; see [`Outcome::shows_timing`].
     pub timings: Option<Timings>,
 }
 
-/// What a URL's host is, as far as can be told without connecting to it.
+/// Whether a URL's host may be connected to, as found without connecting to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostVetting {
     /// All its addresses may be connected to.
     Public,
-    /// One of its addresses, or more, may not be connected to.
+    /// At least one of its addresses must not be connected to.
     Forbidden,
-    /// Its name has no address, or none was found within [`VETTING_TIMEOUT`].
+    /// Its name does not resolve, or not within [`VETTING_TIMEOUT`].
     Unresolved,
 }
 
-/// Which answers an excerpt is made of.
+/// Which responses an excerpt is made of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Excerpts {
     OfRejections,
     OfAll,
 }
 
-/// This machine could not try: not the endpoint's failure.
+/// A fault of this machine, not of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendFault {
     #[error("no more files, sockets or memory to open a connection with")]
     OutOfResources,
 }
 
-/// The system has no certificate authorities to trust.
+/// The system has no trusted certificate authorities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no trusted root certificates were found on this system")]
 pub struct NoTrustedRoots;
@@ -141,7 +141,6 @@ impl Sender {
     /// A sender that trusts the system's certificate authorities.
     ///
     /// # Errors
-    ///
     /// When there are none.
     pub fn new(config: SenderConfig) -> Result<Self, NoTrustedRoots> {
         Ok(Self::with_roots(config, system_roots()?))
@@ -152,7 +151,7 @@ impl Sender {
         Self::with_lookup(config, roots, Arc::new(system_lookup))
     }
 
-    /// A sender that believes this about names, within the rules.
+    /// A sender that resolves names with this lookup.
     fn with_lookup(config: SenderConfig, roots: RootCertStore, lookup: Lookup) -> Self {
         let SenderConfig { request_timeout, allowed_networks } = config;
         let connect_limit = CONNECT_TIMEOUT.min(most_of(request_timeout));
@@ -163,17 +162,16 @@ impl Sender {
         Self { request_timeout, rules, pool, plain_http }
     }
 
-    /// The networks that requests may go to besides public ones.
+    /// The networks that requests may go to in addition to public addresses.
     pub fn allowed_networks(&self) -> &AllowedNetworks {
         &self.rules.allowed_networks
     }
 
-    /// Makes one request and says what came of it. Never takes longer than the request timeout and [`BODY_TIMEOUT`].
+    /// Makes one request. Takes at most the request timeout plus [`BODY_TIMEOUT`].
     ///
-    /// The HTTP client makes a second connection only for a request of which nothing was sent on the first.
+    /// The HTTP client opens a second connection only if nothing was sent on the first.
     ///
     /// # Errors
-    ///
     /// When the fault is this machine's.
     pub async fn send(&self, url: &EndpointUrl, request: OutgoingRequest) -> Result<Exchange, SendFault> {
         let thread = self.thread(url)?;
@@ -183,16 +181,15 @@ impl Sender {
         };
         let exchange = self.exchange(&client, &thread, url, request, Excerpts::OfRejections).await?;
         if !url.is_encrypted() {
-            self.plain_http.note(url, &exchange.outcome, exchange.duration);
+            self.plain_http.remember(url, &exchange.outcome, exchange.duration);
         }
         Ok(exchange)
     }
 
-    /// Makes one request as [`Sender::send`] does, but over a connection of its own, with a full TLS handshake, so that
-    /// every phase takes place and is measured. It takes no longer than [`Sender::send`].
+    /// Makes one request like [`Sender::send`], but over a new connection with a full TLS handshake, so that every
+    /// phase takes place and is measured. It has the same time limits.
     ///
     /// # Errors
-    ///
     /// When the fault is this machine's.
     pub async fn probe(&self, url: &EndpointUrl, request: OutgoingRequest) -> Result<Probe, SendFault> {
         let stopwatch = Stopwatch::started(Instant::now());
@@ -202,8 +199,8 @@ impl Sender {
         Ok(Probe { exchange, timings })
     }
 
-    /// Looks whether the host of a URL is one that requests may be sent to, without connecting to it. What it says can
-    /// change at any time: every request is vetted again.
+    /// Checks whether requests may be sent to the host of a URL, without connecting to it. The result can change at any
+    /// time, so every request is vetted again.
     pub async fn vet_host(&self, url: &EndpointUrl) -> HostVetting {
         let vetted = match url.ip_literal() {
             Some(address) => address::check(address, self.allowed_networks()).map_err(ConnectFault::Blocked),
@@ -248,7 +245,7 @@ impl Sender {
         Ok(Exchange { outcome, duration, retry_after, excerpt })
     }
 
-    /// Where a request to that URL is made.
+    /// The thread for a request to this URL.
     fn thread(&self, url: &EndpointUrl) -> Result<Thread, SendFault> {
         if url.is_encrypted() {
             return Ok(Thread::This);
@@ -256,7 +253,7 @@ impl Sender {
         self.plain_http.thread(url).map_err(|_no_thread| SendFault::OutOfResources)
     }
 
-    /// A response, or the outcome of not getting one.
+    /// The response, or the outcome if there is none.
     async fn response(
         &self,
         client: &Client,
@@ -277,21 +274,21 @@ impl Sender {
             Ok(Ok(response)) => Ok(Ok(response)),
             Ok(Err(NoResponse::NotHttp1 { beginning })) => Ok(Err(Outcome::Unreachable(not_http1(&beginning)))),
             Ok(Err(NoResponse::Failed(error))) => classify(&error, self.rules.limit).map(Err),
-            // The connector's own limit is shorter: there is a connection.
+            // The limit for connecting is shorter, so a connection exists.
             Err(_elapsed) => Ok(Err(Outcome::TimedOut { phase: Phase::Response, limit: self.request_timeout })),
         }
     }
 }
 
-/// The system's certificate authorities, as `SSL_CERT_FILE` and OpenSSL's usual places give them.
+/// The system's certificate authorities, from `SSL_CERT_FILE` or OpenSSL's usual places.
 fn system_roots() -> Result<RootCertStore, NoTrustedRoots> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() { Err(NoTrustedRoots) } else { Ok(roots) }
 }
 
-/// Reads of a body what an excerpt needs. What fails or is late just ends it: the outcome stands already. A body that is
-/// not read to its end takes its connection with it.
+/// Reads as much of a body as an excerpt needs. An error or a timeout just ends the reading, since the outcome is
+/// already known. The connection is reused only if the body was read to its end.
 async fn read_body(response: &mut Response) -> (Vec<u8>, Extent) {
     let mut bytes = Vec::new();
     let reading = async {

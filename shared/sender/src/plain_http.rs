@@ -1,12 +1,13 @@
 //! On which thread a request over plain HTTP is made.
 //!
-//! hyper reads a row of `100 Continue` without end, 408 KiB at a time and as often as tokio lets a task go on, 128 times,
-//! before anything else on the thread has its turn: a third of a second on a developer's machine, and several on a small
-//! function. reqwest offers nothing to bound that by. TLS does, with its records of 16 KiB, so only plain HTTP needs it.
+//! hyper reads an endless series of `100 Continue` responses 408 KiB at a time, and tokio lets a task do that 128 times
+//! before other tasks on the thread get their turn. That takes a third of a second on a developer's machine, and
+//! several seconds on a small function. reqwest has no setting to limit it. Over TLS the records of 16 KiB limit it, so
+//! only plain HTTP is affected.
 //!
-//! Endpoints that have answered quickly so far share the thread of everything else, because a thread of their own would cost
-//! each request some 12 µs of processor time. Each of the others has one, as long as requests to it are made: there it
-//! holds up nobody but itself.
+//! Endpoints that have always answered quickly share the main thread, because a thread of their own would cost each
+//! request some 12 µs of processor time. Each of the others has its own thread while requests to it are in progress,
+//! where it can delay only itself.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -20,31 +21,32 @@ use lru::LruCache;
 use super::connector::ConnectionRules;
 use super::dedicated::Dedicated;
 
-/// The longest that a request of a quick endpoint takes. As long can one endpoint hold up the others again and again.
+/// The longest that a request to a quick endpoint may take. An endpoint that stays just below it can delay the others
+/// by as much again and again.
 const QUICK: Duration = Duration::from_secs(1);
 
-/// How many endpoints are remembered, of some hundred bytes each. Whoever is forgotten is unknown.
+/// How many endpoints are remembered, at some hundred bytes each. The least recently used ones are forgotten.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1000).expect("it is not zero");
 
 /// Where a request is made.
 pub(super) enum Thread {
-    /// Where it is waited for, like everything else.
+    /// On the caller's thread.
     This,
-    /// On its endpoint's own.
+    /// On the endpoint's own thread.
     Dedicated(Arc<Dedicated>),
 }
 
-/// How an endpoint has answered, as long as this process lives.
+/// How an endpoint has answered during the life of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Habit {
-    /// Each of its requests was over quickly.
+    /// Every request was quick.
     Quick,
-    /// One was not, whatever came after it.
+    /// At least one was not.
     Slow,
 }
 
 impl Habit {
-    /// What is known after a request that took so long, up to its outcome.
+    /// The habit after a request that took this long until its outcome was known.
     fn after(before: Option<Self>, outcome: &Outcome, took: Duration) -> Self {
         let was_quick = took <= QUICK && !matches!(outcome, Outcome::TimedOut { .. });
         if before != Some(Self::Slow) && was_quick { Self::Quick } else { Self::Slow }
@@ -55,7 +57,7 @@ impl Habit {
 #[derive(Default)]
 struct Known {
     habit: Option<Habit>,
-    /// Its own thread, while it has requests there.
+    /// Its own thread, while requests use it.
     dedicated: Weak<Dedicated>,
 }
 
@@ -70,11 +72,10 @@ impl PlainHttp {
         Self { rules, known: Mutex::new(LruCache::new(REMEMBERED)) }
     }
 
-    /// Where a request to an endpoint is made.
+    /// The thread for a request to an endpoint.
     ///
     /// # Errors
-    ///
-    /// When the system gives no thread, or no files for it.
+    /// When the system has no thread, or no file descriptors for it.
     pub(super) fn thread(&self, url: &EndpointUrl) -> io::Result<Thread> {
         let mut known = self.lock();
         let known = known.get_or_insert_mut(url.redacted(), Known::default);
@@ -89,8 +90,8 @@ impl PlainHttp {
         Ok(Thread::Dedicated(dedicated))
     }
 
-    /// Notes what came of a request, and how long that took.
-    pub(super) fn note(&self, url: &EndpointUrl, outcome: &Outcome, took: Duration) {
+    /// Remembers the outcome of a request and how long it took.
+    pub(super) fn remember(&self, url: &EndpointUrl, outcome: &Outcome, took: Duration) {
         let mut known = self.lock();
         let known = known.get_or_insert_mut(url.redacted(), Known::default);
         known.habit = Some(Habit::after(known.habit, outcome, took));
@@ -123,18 +124,18 @@ mod tests {
     const TIMED_OUT: Outcome = Outcome::TimedOut { phase: Phase::Response, limit: Duration::ZERO };
 
     #[track_caller]
-    fn check(requests: &[(Outcome, u64)], is_apart: bool) {
+    fn check(requests: &[(Outcome, u64)], is_dedicated: bool) {
         let plain_http = plain_http();
         for (outcome, seconds) in requests {
-            plain_http.note(&url("http://example.com/hook?token=a"), outcome, Duration::from_secs(*seconds));
+            plain_http.remember(&url("http://example.com/hook?token=a"), outcome, Duration::from_secs(*seconds));
         }
         let dedicated = |text| matches!(plain_http.thread(&url(text)), Ok(Thread::Dedicated(_)));
-        assert_eq!(dedicated("http://EXAMPLE.com:80/other"), is_apart, "{requests:?}");
+        assert_eq!(dedicated("http://EXAMPLE.com:80/other"), is_dedicated, "{requests:?}");
         assert!(dedicated("http://example.com:8080/hook"), "it is another endpoint");
     }
 
     #[test]
-    fn an_endpoint_is_quick_until_it_was_slow_once() {
+    fn an_endpoint_is_quick_until_it_is_slow_once() {
         check(&[], true);
         check(&[(ACCEPTED, 0), (ACCEPTED, 1)], false);
         check(&[(Outcome::Rejected { status: 500 }, 0)], false);
@@ -153,8 +154,8 @@ mod tests {
         let first = thread("http://example.com/a");
         assert!(Arc::ptr_eq(&first, &thread("http://example.com/b")));
         assert!(!Arc::ptr_eq(&first, &thread("http://example.com:8080/a")));
-        let gone = Arc::downgrade(&first);
+        let dropped = Arc::downgrade(&first);
         drop(first);
-        assert!(gone.upgrade().is_none());
+        assert!(dropped.upgrade().is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! How long each phase of a probe took.
 //!
-//! What makes a connection marks when a phase of it is over; the phases' lengths are the times between the marks. A
-//! phase that failed or was not reached has no mark, and so no length.
+//! The code that opens a connection marks the end of each phase; a phase's duration is the time between two marks. A
+//! phase that failed or was not reached has no mark, and so no duration.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ pub struct Timings {
     pub connect: Option<Duration>,
     /// The TLS handshake, of `https` only.
     pub tls: Option<Duration>,
-    /// From the connection's being ready until the whole response head was there.
+    /// From the connection being ready until the whole response head had arrived.
     pub first_byte: Option<Duration>,
 }
 
@@ -24,15 +24,15 @@ pub struct Timings {
 pub(super) enum Lap {
     /// The name is resolved, and all its addresses may be connected to.
     Resolved,
-    /// The TCP connection stands, and a TLS handshake begins. Without TLS nobody sees this moment by itself.
+    /// The TCP connection is open, and the TLS handshake begins. Not marked without TLS.
     Connected,
-    /// A request can be sent: the TCP connection stands, and with `https` the handshake succeeded.
+    /// A request can be sent: the TCP connection is open, and with `https` the handshake has succeeded.
     Ready,
-    /// The response head is there.
+    /// The response head has arrived.
     Answered,
 }
 
-/// Measures the phases of one request. Clones are the same stopwatch.
+/// Measures the phases of one request. Clones share the same marks.
 #[derive(Clone, Debug)]
 pub(super) struct Stopwatch(Option<Arc<Marks>>);
 
@@ -51,12 +51,12 @@ impl Stopwatch {
         Self(Some(Arc::new(Marks { started: now, resolved, connected, ready, answered })))
     }
 
-    /// For connections that many requests share: measures nothing.
+    /// A stopwatch that measures nothing, for connections that requests share.
     pub(super) fn stopped() -> Self {
         Self(None)
     }
 
-    /// Notes that a phase is over. Only its first end counts.
+    /// Marks the end of a phase. Only the first mark counts.
     pub(super) fn mark(&self, lap: Lap) {
         self.mark_at(lap, Instant::now);
     }
@@ -100,7 +100,7 @@ fn length(from: Option<Instant>, until: Option<Instant>) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    /// The laps in milliseconds after the start; the lengths of DNS, connect, TLS and first byte.
+    /// The marks in milliseconds after the start, and the durations of DNS, connect, TLS and first byte.
     #[track_caller]
     fn check(laps: &[(Lap, u64)], expected: [Option<u64>; 4]) {
         let start = Instant::now();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn each_phase_has_a_length_of_its_own() {
+    fn each_phase_has_its_own_duration() {
         use Lap::{Answered, Connected, Ready, Resolved};
         let https = [(Resolved, 5), (Connected, 25), (Ready, 65), (Answered, 145)];
         check(&https, [Some(5), Some(20), Some(40), Some(80)]);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_one_measures_nothing() {
+    fn a_stopped_stopwatch_measures_nothing() {
         let stopwatch = Stopwatch::stopped();
         stopwatch.mark(Lap::Connected);
         assert_eq!(stopwatch.timings(), Timings::default());

@@ -1,4 +1,4 @@
-//! Where a probe's stopwatch is pressed while reqwest connects: it has no hooks for the phases, but it calls what is ours in
+//! The hooks for a probe's stopwatch. reqwest has none for the phases of connecting, but it calls code of ours in
 //! between.
 
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::stopwatch::{Lap, Stopwatch};
 
-/// Marks when a connection is ready: TCP, and TLS with `https`.
+/// Wraps a connector in [`Timed`].
 #[derive(Clone)]
 pub(super) struct MarksReady(pub(super) Stopwatch);
 
@@ -27,7 +27,7 @@ impl<S> Layer<S> for MarksReady {
     }
 }
 
-/// A connector that marks when its connections are ready.
+/// A connector that marks when a connection is ready: TCP, and with `https` TLS.
 #[derive(Clone)]
 pub(super) struct Timed<S> {
     connector: S,
@@ -58,9 +58,9 @@ where
     }
 }
 
-/// Keeps no TLS session, so that every handshake is a full one, and marks when the TCP connection stands: then rustls asks
-/// which key exchange an earlier handshake with the server came to, before it says anything. It asks for TLS 1.3 only,
-/// which our configuration always offers.
+/// Stores no TLS session, so that every handshake is a full one, and marks when the TCP connection is open. At that
+/// moment, before it sends anything, rustls asks which key exchange group an earlier handshake with the server used. It
+/// asks only if TLS 1.3 is offered, which our configuration always does.
 #[derive(Debug)]
 pub(super) struct FullHandshakes(Stopwatch);
 

@@ -1,7 +1,6 @@
-//! Reading an alert event: what a producer puts on the alerts queue.
+//! Parsing an alert event: what a producer puts on the alerts queue.
 //!
-//! Only what delivery acts upon is read and required; the rest of the payload is the customer's and passes through
-//! byte for byte.
+//! Only the fields that delivery uses are parsed and required. The payload itself is delivered byte for byte.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +15,7 @@ use crate::json::{self, Expected, Fields, InvalidField, Kind, Object, Others, WH
 /// The largest alert event, in bytes: 256 KiB, the documented limit. (SQS itself would carry 1 MiB.)
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 
-/// The longest severity name, in bytes. The documented ones are a word; a filter compares it whole.
+/// The longest severity name, in bytes. The documented ones are single words.
 pub const MAX_SEVERITY_BYTES: usize = 64;
 
 /// What happened to the alert.
@@ -56,7 +55,7 @@ impl fmt::Display for EventType {
     }
 }
 
-/// A text that is none of the documented event types.
+/// A text that is not a documented event type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be `alert.triggered`, `alert.resolved` or `alert.acknowledged`")]
 pub struct UnknownEventType;
@@ -69,11 +68,11 @@ impl FromStr for EventType {
     }
 }
 
-/// What delivery needs to know of an alert event; the payload itself stays the bytes that arrived.
+/// The fields of an alert event that delivery uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertEvent {
     pub event_type: EventType,
-    /// When it happened, by the producer's clock. Not before 1970.
+    /// When it happened, by the producer's clock; 1970 or later.
     pub timestamp: Timestamp,
     pub alert_id: u64,
     pub severity: String,
@@ -95,22 +94,22 @@ fn read_severity(value: &RawValue) -> Option<String> {
 }
 
 impl AlertEvent {
-    /// Reads an alert event.
+    /// Parses an alert event.
     ///
     /// # Errors
-    /// The first thing that is wrong: size, JSON, then the fields in the documented order. It goes to the dead-letter queue
-    /// with the untouched message, as the attributes `field` and `error`.
+    /// The first problem found: size, then JSON, then the fields in the documented order. The caller sends the
+    /// untouched message to the dead-letter queue, with this as the attributes `field` and `error`.
     pub fn parse(body: &str) -> Result<Self, InvalidField> {
         if body.len() > MAX_EVENT_BYTES {
             let message =
-                format!("The message has {} bytes: an alert event has at most {MAX_EVENT_BYTES}.", body.len());
+                format!("The message has {} bytes: an alert event may have at most {MAX_EVENT_BYTES}.", body.len());
             return Err(InvalidField::new(WHOLE_BODY, message));
         }
         let event = Object::parse(body, &EVENT)?;
         let event_type = event.required("event_type", &EventType::EXPECTED)?;
         let timestamp = event.required("timestamp", &json::TIME)?;
         if timestamp < Timestamp::UNIX_EPOCH {
-            let message = "`timestamp` lies before 1970: it must be the time of the event.";
+            let message = "`timestamp` is before 1970: it must be the time of the event.";
             return Err(InvalidField::new("timestamp", message));
         }
         let alert = event.required_object("alert", &ALERT)?;
@@ -145,7 +144,7 @@ mod tests {
         );
     }
 
-    /// A minimal event, with `from` replaced by `to`.
+    /// A minimal event with `from` replaced by `to`.
     fn minimal_with(from: &str, to: &str) -> String {
         let minimal = concat!(
             r#"{"event_type":"alert.resolved","timestamp":"2025-01-10T10:23:45+05:30","#,
@@ -157,21 +156,21 @@ mod tests {
     }
 
     #[track_caller]
-    fn refused(from: &str, to: &str, field: &str, sentence: &str) {
+    fn refused(from: &str, to: &str, field: &str, message: &str) {
         let error = AlertEvent::parse(&minimal_with(from, to)).unwrap_err();
-        assert_eq!((error.field.as_str(), error.message.as_str()), (field, sentence));
+        assert_eq!((error.field.as_str(), error.message.as_str()), (field, message));
     }
 
     #[test]
-    fn what_is_needed_is_enough() {
+    fn only_the_required_fields_are_needed() {
         assert!(AlertEvent::parse(&minimal_with("", "")).is_ok());
-        // Fields nobody documented, huge numbers and escapes are the customer's business.
+        // Undocumented fields may hold anything that is JSON.
         let extra = r#"{"x":{"y":[1e999,-0.0,123456789012345678901234567890,"\ud83e\udd16"]},"#;
         assert!(AlertEvent::parse(&minimal_with("{", extra)).is_ok());
     }
 
     #[test]
-    fn a_bad_field_is_named_with_what_would_be_right() {
+    fn errors_name_the_field_and_what_it_must_be() {
         refused(
             r#""event_type":"alert.resolved","#,
             "",
@@ -191,7 +190,7 @@ mod tests {
             "`timestamp` has a value that is not allowed: it must be an RFC 3339 time with its offset, such as \
              `2025-01-10T10:23:45Z`.",
         );
-        refused("2025-01", "1969-01", "timestamp", "`timestamp` lies before 1970: it must be the time of the event.");
+        refused("2025-01", "1969-01", "timestamp", "`timestamp` is before 1970: it must be the time of the event.");
         refused(
             r#""id":7"#,
             r#""id":"7""#,
@@ -234,19 +233,19 @@ mod tests {
     }
 
     #[track_caller]
-    fn refused_whole(body: &str, sentence: &str) {
+    fn refused_whole(body: &str, message: &str) {
         let error = AlertEvent::parse(body).unwrap_err();
-        assert_eq!((error.field.as_str(), error.message.as_str()), (WHOLE_BODY, sentence));
+        assert_eq!((error.field.as_str(), error.message.as_str()), (WHOLE_BODY, message));
     }
 
     #[test]
-    fn a_message_that_is_no_event_is_refused_whole() {
+    fn a_message_that_is_not_an_event_is_refused_as_a_whole() {
         refused_whole("hello", "This is not valid JSON: see line 1, column 1.");
         refused_whole(r#"{"event_type":"#, "This is not valid JSON: see line 1, column 14.");
         refused_whole("[1,2]", "This is a list: it must be an object.");
         refused_whole(&minimal_with("}}", "}}}"), "This is not valid JSON: see line 1, column 168.");
         let long = format!("{}{}", minimal_with("", ""), " ".repeat(MAX_EVENT_BYTES));
-        refused_whole(&long, &format!("The message has {} bytes: an alert event has at most 262144.", long.len()));
+        refused_whole(&long, &format!("The message has {} bytes: an alert event may have at most 262144.", long.len()));
     }
 
     #[test]

@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::event::{AlertEvent, EventType};
 
-/// An integration's filters. An empty list lets everything through; lists that are not empty must all agree.
+/// An integration's filters. An event must match every list; an empty list matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event_types: Vec<EventType>,
-    /// Compared whole and case-sensitively with `alert.severity`.
+    /// Compared with `alert.severity`, case-sensitively.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub severities: Vec<String>,
     /// Compared with `project.id`.
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn every_list_that_is_set_must_agree() {
+    fn every_list_that_is_not_empty_must_match() {
         use EventType::{Acknowledged, Resolved, Triggered};
         check(&[], &[], &[], true);
         check(&[Triggered], &[], &[], true);

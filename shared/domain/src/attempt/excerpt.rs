@@ -1,14 +1,14 @@
-//! What is kept of a response's body: a short, harmless text for the integration log and the Test button.
+//! The excerpt of a response body: a short, harmless text for the integration log and the Test button.
 //!
-//! The body is the endpoint's and may be anything. It is never parsed and never decompressed; what is not text is only
-//! counted, and what could disturb a page or a terminal (control characters, text-direction overrides, invisible
-//! characters) is taken out.
+//! The endpoint can send anything. The body is never parsed or decompressed. Of a binary body only the size is shown.
+//! Characters that could disturb a page or a terminal (control characters, text-direction overrides, invisible
+//! characters) are removed.
 
 use std::iter::once;
 
 use zeroize::Zeroizing;
 
-/// The most of a response body that is read, in bytes.
+/// How much of a response body is read at most, in bytes.
 pub const MAX_BODY_BYTES: usize = 4 * 1024;
 
 /// The longest excerpt, in bytes of UTF-8.
@@ -17,31 +17,32 @@ pub const MAX_EXCERPT_BYTES: usize = 1024;
 const ELLIPSIS: char = '…';
 const REDACTED: &str = "[redacted]";
 
-/// Shorter texts are not looked for: they would occur by chance, or are words like `Bearer`.
+/// Shorter secrets and words are not redacted: they occur by chance, or are words like `Bearer`.
 const MIN_SECRET_BYTES: usize = 8;
 
-/// Whether the body went on behind the bytes at hand.
+/// Whether the bytes that were read are the whole body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     Whole,
     Cut,
 }
 
-/// Makes an excerpt of what was read of a response body; `None` if there is nothing to show.
+/// Makes an excerpt of the part of a response body that was read; `None` if there is nothing to show.
 ///
-/// `secrets` are texts that must not be shown, whole or word by word, such as header values that an endpoint may echo.
+/// `secrets` are texts that must not be shown, neither whole nor any of their words, such as header values that an
+/// endpoint may echo.
 pub fn excerpt<'a>(body: &[u8], extent: Extent, secrets: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let text = String::from_utf8_lossy(without_torn_character(body, extent));
     if is_binary(&text) {
         return Some(describe_binary(body.len(), extent));
     }
-    // Secrets are looked for as they would be shown: cleaning may put together what the endpoint had taken apart.
+    // Redact after cleaning: removing invisible characters may join a secret that the endpoint had split with them.
     let secrets: Vec<_> = secrets.into_iter().flat_map(whole_and_words).collect();
     let redacted = without_torn_secret(redact(clean(&text), &secrets), extent, &secrets);
     if redacted.is_empty() { None } else { Some(shorten(redacted, extent)) }
 }
 
-/// Leaves out the start of a character whose end was not read, at most three bytes.
+/// Drops an incomplete character at the end of a cut body: at most three bytes.
 fn without_torn_character(body: &[u8], extent: Extent) -> &[u8] {
     match (extent, std::str::from_utf8(body)) {
         (Extent::Cut, Err(error)) if error.error_len().is_none() => &body[..error.valid_up_to()],
@@ -49,7 +50,7 @@ fn without_torn_character(body: &[u8], extent: Extent) -> &[u8] {
     }
 }
 
-/// Text has no NUL, and hardly any other control characters or bytes that are no characters: at most one in ten.
+/// Text has no NUL, and at most one in ten characters is another control character or invalid UTF-8.
 fn is_binary(text: &str) -> bool {
     let is_odd = |c: char| c == char::REPLACEMENT_CHARACTER || (c.is_control() && !c.is_whitespace() && c != '\u{1b}');
     let odd = text.chars().filter(|c| is_odd(*c)).count();
@@ -63,7 +64,7 @@ fn describe_binary(bytes: usize, extent: Extent) -> String {
     }
 }
 
-/// A secret as a cleaned text has it, and its words.
+/// A secret as it looks after cleaning, and its words.
 fn whole_and_words(secret: &str) -> impl Iterator<Item = Zeroizing<String>> {
     let words = secret.split_ascii_whitespace().map(str::to_owned);
     once(clean(secret)).chain(words).map(Zeroizing::new).filter(|text| text.len() >= MIN_SECRET_BYTES)
@@ -76,7 +77,7 @@ fn redact(text: String, secrets: &[Zeroizing<String>]) -> String {
     secrets.iter().fold(text, redact_one)
 }
 
-/// Leaves out the start of a secret whose end was not read.
+/// Drops the beginning of a secret at the end of a cut body.
 fn without_torn_secret(mut text: String, extent: Extent, secrets: &[Zeroizing<String>]) -> String {
     if extent == Extent::Whole {
         return text;
@@ -90,7 +91,7 @@ fn without_torn_secret(mut text: String, extent: Extent, secrets: &[Zeroizing<St
     text
 }
 
-/// Takes out what cannot be seen and makes one blank of any run of white space and control characters.
+/// Removes invisible characters, and replaces each run of white space and control characters with one space.
 fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut is_gap = false;
@@ -108,8 +109,8 @@ fn clean(text: &str) -> String {
     cleaned
 }
 
-/// Characters that change how others are shown, or that are not shown themselves (Unicode's default-ignorable format
-/// characters, the interlinear annotations and the tags). They are taken out although emoji sequences fall apart.
+/// Characters that change how others are displayed or are not displayed themselves (Unicode's default-ignorable format
+/// characters, interlinear annotations and tags). They are removed even though that splits emoji sequences.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -120,7 +121,7 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Cuts at a character, and ends with an ellipsis whenever something is missing.
+/// Cuts between characters, and appends an ellipsis if anything is missing.
 fn shorten(mut text: String, extent: Extent) -> String {
     if extent == Extent::Whole && text.len() <= MAX_EXCERPT_BYTES {
         return text;
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_and_control_characters_become_one_blank() {
+    fn white_space_and_control_characters_become_one_space() {
         check(b"  a\r\n\r\n\tb  \x0b c\n", Some("a b c"));
         check("a\u{a0}\u{2028}b\u{85}c".as_bytes(), Some("a b c"));
         check(b"error: \x1b[31mred\x1b[0m, not a colour", Some("error: [31mred [0m, not a colour"));
@@ -168,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn invisible_characters_are_taken_out() {
+    fn invisible_characters_are_removed() {
         check("user\u{202e}gpj.exe\u{202c}".as_bytes(), Some("usergpj.exe"));
         check("a\u{200b}b\u{2066}c\u{2069}d\u{feff}e\u{ad}f\u{e0041}g".as_bytes(), Some("abcdefg"));
         check("a \u{200b} b".as_bytes(), Some("a b"));
     }
 
     #[test]
-    fn what_is_not_text_is_counted() {
+    fn of_a_binary_body_only_the_size_is_shown() {
         check(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3], Some("(not text, 10 bytes)"));
         check(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", Some("(not text, 16 bytes)"));
         check(&[0xff; 100], Some("(not text, 100 bytes)"));
@@ -183,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn a_few_wrong_bytes_are_replaced() {
+    fn a_few_invalid_bytes_are_replaced() {
         check(b"Latin-1: Gr\xf6sse, all the rest is ASCII", Some("Latin-1: Gr\u{fffd}sse, all the rest is ASCII"));
     }
 
     #[test]
-    fn a_character_torn_by_the_limit_is_left_out() {
+    fn a_character_cut_by_the_limit_is_dropped() {
         check_cut(&"ab€".as_bytes()[..4], Some("ab…"));
         check(&"0123456789ab€".as_bytes()[..14], Some("0123456789ab\u{fffd}"));
     }

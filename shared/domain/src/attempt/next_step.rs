@@ -7,24 +7,25 @@ use http::StatusCode;
 use crate::attempt::outcome::Outcome;
 use crate::attempt::schedule::Schedule;
 
-/// The longest that an endpoint's `Retry-After` can put off the next attempt: the schedule's own longest delay.
+/// The longest time by which an endpoint's `Retry-After` can delay the next attempt: the schedule's own longest delay.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// What follows an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextStep {
-    /// The endpoint has it.
+    /// The endpoint accepted it.
     Done,
-    /// The next attempt, after that delay.
+    /// Make the next attempt after this delay.
     Retry { after: Duration },
     /// That was the last attempt of the round.
     GiveUp,
-    /// The endpoint asks for no more webhooks: give up, and switch the integration off.
+    /// The endpoint wants no more webhooks: give up and switch the integration off.
     DisableIntegration,
 }
 
-/// Decides what follows. `index` counts the attempt within its round, from 0. `retry_after` is what the endpoint asked
-/// for, if it did; it is honoured on 429 and 503, when longer than the schedule's delay, up to [`MAX_RETRY_AFTER`].
+/// Decides what follows an attempt. `index` is its index within its round, from 0. `retry_after` is what the endpoint
+/// asked for, if anything; it is honoured on 429 and 503 when longer than the schedule's delay, up to
+/// [`MAX_RETRY_AFTER`].
 pub fn next_step(outcome: &Outcome, index: u32, schedule: &Schedule, retry_after: Option<Duration>) -> NextStep {
     if outcome.is_success() {
         return NextStep::Done;
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn gone_ends_it_at_any_attempt() {
+    fn a_410_disables_the_integration_at_any_attempt() {
         check(answered(410), 0, None, NextStep::DisableIntegration);
         check(answered(410), 4, Some(minutes(2)), NextStep::DisableIntegration);
     }

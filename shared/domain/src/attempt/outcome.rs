@@ -1,8 +1,8 @@
 //! What an endpoint did with one request.
 //!
-//! An outcome is a value, never an error: the endpoint's failures are what this system is for. Each failure has a
-//! `code`, which programs may rely on and which never changes its meaning, and a sentence that tells the customer what
-//! to do about it. Neither holds an address, a header value or anything the endpoint sent besides its status.
+//! An outcome is a value, not an error: failing endpoints are normal here. Each failure has a `code`, which programs
+//! may rely on because its meaning never changes, and a message that tells the customer what to do about it. Neither
+//! contains an address, a header value or anything that the endpoint sent except its status.
 
 use std::time::Duration;
 
@@ -11,30 +11,30 @@ use http::StatusCode;
 use crate::endpoint::headers::InvalidHeader;
 use crate::endpoint::url::InvalidUrl;
 
-/// A response head of up to this many bytes, 408 KiB, is never refused for its size; one of twice as many always is. The number
-/// is hyper's, which reqwest leaves as it is (`DEFAULT_MAX_BUFFER_SIZE`; a read may go beyond it by what its buffer was made
-/// larger). Common servers send at most 8 to 16 KiB.
+/// A response head of up to this many bytes, 408 KiB, is never refused for its size; one of twice as many always is. In
+/// between it depends on how far hyper had enlarged its buffer. The number is hyper's `DEFAULT_MAX_BUFFER_SIZE`, which
+/// reqwest does not change. Common servers send at most 8 to 16 KiB.
 pub const MAX_RESPONSE_HEAD: usize = 8192 + 100 * 4096;
 
-/// A response head with more headers than this is refused. Of common clients, Python stops at 100 and Node.js at 2,000.
+/// A response with more headers than this is refused. For comparison, Python accepts 100 and Node.js 2,000.
 pub const MAX_RESPONSE_HEADERS: usize = 512;
 
-/// What the endpoint did. A status is what stood in the response's first line, 100 to 999.
+/// What the endpoint did. A status is the number in the response's first line, 100 to 999.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It answered with a 2xx status.
     Accepted { status: u16 },
     /// It answered with any other status, redirects included.
     Rejected { status: u16 },
-    /// It did not get so far within `limit`.
+    /// This phase was not over within `limit`.
     TimedOut { phase: Phase, limit: Duration },
-    /// No HTTP response could be had from it.
+    /// It gave no HTTP response.
     Unreachable(Unreachable),
-    /// The request was not sent at all, because it must not be.
+    /// The request was not sent, because that is not allowed.
     Blocked(Blocked),
 }
 
-/// How far a request got before its time was over.
+/// The phase in which a request timed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Resolving the name, connecting, and the TLS handshake.
@@ -43,7 +43,7 @@ pub enum Phase {
     Response,
 }
 
-/// Why no HTTP response could be had.
+/// Why there was no HTTP response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreachable {
     /// The host name does not resolve.
@@ -52,19 +52,19 @@ pub enum Unreachable {
     /// No network path to the address.
     NoRoute,
     Tls(TlsFault),
-    /// The connection ended before a whole response head had arrived.
+    /// The connection ended before the whole response head had arrived.
     ClosedEarly,
-    /// What arrived is no HTTP.
+    /// The response is not HTTP.
     NotHttp,
-    /// The response begins like HTTP, but not with a status line of HTTP/1.
+    /// The response begins like HTTP, but not with a valid HTTP/1 status line.
     BadStatusLine,
-    /// The response's headers are wrong in a way that the HTTP client does not pass over: they say how long the body is and
-    /// contradict themselves, or hold a NUL or a carriage return.
+    /// The response has headers that the HTTP client cannot ignore: they contradict each other about the length of the
+    /// body, or contain a NUL or a carriage return.
     BadResponseHead,
     /// The response head is larger than [`MAX_RESPONSE_HEAD`] allows, or has more headers than
     /// [`MAX_RESPONSE_HEADERS`].
     HeadTooLarge,
-    /// Something else between us and the endpoint.
+    /// The connection failed for another reason.
     Other,
 }
 
@@ -78,11 +78,11 @@ pub enum TlsFault {
     /// The certificate is for another host.
     WrongHost,
     CertificateRevoked,
-    /// Anything else that is wrong with the certificate.
+    /// The certificate is invalid for another reason.
     BadCertificate,
     /// The other side does not speak TLS.
     NotTls,
-    /// The two sides do not agree, or the endpoint gave up.
+    /// The two sides have no common parameters, or the endpoint aborted the handshake.
     Handshake,
 }
 
@@ -91,13 +91,13 @@ pub enum TlsFault {
 pub enum Blocked {
     /// The host is, or resolves to, an address that is not public.
     Address,
-    /// The integration's URL is not one that webhooks can be sent to.
+    /// The integration's URL is not allowed.
     Url(InvalidUrl),
-    /// One of the integration's headers is not one that webhooks can carry.
+    /// One of the integration's headers is not allowed.
     Header(InvalidHeader),
 }
 
-/// Every code a failure can have, for documentation and its tests. Codes are only ever added.
+/// Every code that a failure can have, for the documentation and its tests. Codes are only ever added.
 pub const CODES: [&str; 31] = [
     "redirect",
     "unauthorized",
@@ -133,13 +133,13 @@ pub const CODES: [&str; 31] = [
 ];
 
 impl Outcome {
-    /// The outcome of a response with that status: a 2xx is accepted, anything else is rejected.
+    /// The outcome of a response with this status: 2xx is accepted, anything else rejected.
     pub fn of_status(status: StatusCode) -> Self {
         let number = status.as_u16();
         if status.is_success() { Self::Accepted { status: number } } else { Self::Rejected { status: number } }
     }
 
-    /// Whether the endpoint has it: any 2xx.
+    /// Whether the endpoint accepted the request: any 2xx.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Accepted { .. })
     }
@@ -152,7 +152,7 @@ impl Outcome {
         }
     }
 
-    /// The word for it in the ledger, the log and the API.
+    /// The name of its kind in the ledger, the log and the API.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Accepted { .. } => "accepted",
@@ -163,8 +163,8 @@ impl Outcome {
         }
     }
 
-    /// Whether a customer may see how long it took. What is blocked or does not resolve shows no timing, which would
-    /// tell what there is inside our network.
+    /// Whether a customer may see how long it took. Not for blocked addresses and names that do not resolve, since the
+    /// timing would reveal what is inside our network.
     pub fn shows_timing(&self) -> bool {
         !matches!(self, Self::Blocked(_) | Self::Unreachable(Unreachable::Dns))
     }
@@ -181,12 +181,12 @@ impl Outcome {
         })
     }
 
-    /// What the customer can do about a failure, in a sentence; `None` for a success.
+    /// What happened and what the customer can do about it; `None` for a success.
     pub fn message(&self) -> Option<String> {
         Some(match self {
             Self::Accepted { .. } => return None,
-            Self::Rejected { status } => rejection_sentence(*status),
-            Self::TimedOut { phase, limit } => timeout_sentence(*phase, *limit),
+            Self::Rejected { status } => rejection_message(*status),
+            Self::TimedOut { phase, limit } => timeout_message(*phase, *limit),
             Self::Unreachable(reason) => reason.message().to_owned(),
             Self::Blocked(reason) => reason.message(),
         })
@@ -223,36 +223,36 @@ fn rejection_code(status: u16) -> &'static str {
     }
 }
 
-fn rejection_sentence(status: u16) -> String {
+fn rejection_message(status: u16) -> String {
     let advice = match status {
         300..=399 => "a redirect, and redirects are never followed: set the webhook URL to the final address",
         401 | 403 => {
-            "so it refuses the request: check that the signing secret and the custom headers match on both sides, and \
+            "so it refused the request: check that the signing secret and the custom headers match on both sides, and \
              that the signature is verified over the raw body, before any JSON parsing"
         }
         404 => "so there is nothing at this path: check the webhook URL",
-        405 => "so it does not take this method: set the integration's HTTP method to the one it expects",
+        405 => "so it does not accept this method: set the integration's HTTP method to the one it expects",
         410 => {
-            "which says that it wants no more webhooks, and switches the integration off when it is the answer to an \
-                alert: let it answer with 200 if it does want them, and switch the integration on if it is off"
+            "which means that it wants no more webhooks, and switches the integration off if it was the answer to an \
+                alert: to receive more, answer with 200 and switch the integration on if it is off"
         }
         413 => "so the alert is larger than it accepts: raise its limit for request bodies to 256 KiB",
         429 => {
-            "so it gets more requests than it accepts: raise its rate limit, or answer at once and process the \
-                webhook in the background"
+            "so it received more requests than it accepts: raise its rate limit, or answer immediately and process \
+                the webhook in the background"
         }
-        400..=499 => "so it refuses the request: look into its log for the reason",
-        500..=599 => "so it failed while handling the request: look into its log for the reason",
+        400..=499 => "so it refused the request: check its log for the reason",
+        500..=599 => "so it failed while handling the request: check its log for the reason",
         _ => "which is not a final HTTP status: answer with 200 once the webhook is received",
     };
     format!("Your endpoint answered {status}, {advice}.")
 }
 
-fn timeout_sentence(phase: Phase, limit: Duration) -> String {
+fn timeout_message(phase: Phase, limit: Duration) -> String {
     let limit = in_words(limit);
     match phase {
         Phase::Connect => format!(
-            "No connection to your endpoint came about within {limit}: check the host and port of the webhook URL, and \
+            "We could not connect to your endpoint within {limit}: check the host and port of the webhook URL, and \
              that your firewall allows incoming requests."
         ),
         Phase::Response => format!(
@@ -292,30 +292,30 @@ impl Unreachable {
                 "The host name of the webhook URL does not resolve: check its spelling, and that it is in public DNS."
             }
             Self::ConnectionRefused => {
-                "Nothing accepts connections at the host and port of the webhook URL: check that the server is running, \
-                 that the port is right, and that your firewall allows incoming requests."
+                "Nothing accepts connections at the host and port of the webhook URL: check that the server is \
+                 running, that the port is right, and that your firewall allows incoming requests."
             }
             Self::NoRoute => {
-                "There is no network path to the host of the webhook URL: check that it is publicly reachable over IPv4 \
-                 and that your firewall allows incoming requests."
+                "There is no network path to the host of the webhook URL: check that it is publicly reachable over \
+                 IPv4 and that your firewall allows incoming requests."
             }
             Self::Tls(fault) => fault.message(),
             Self::ClosedEarly => {
-                "Your endpoint closed the connection without answering: look into its log and those of any proxy or \
+                "Your endpoint closed the connection without answering: check its log and those of any proxy or \
                  firewall in front of it."
             }
             Self::NotHttp => {
-                "What answers at the host and port of the webhook URL is not an HTTP server: check the port, and use an \
+                "The server at the host and port of the webhook URL does not speak HTTP: check the port, and use an \
                  https:// URL if the server expects TLS."
             }
             Self::BadStatusLine => {
-                "Your endpoint's response does not begin with a status line of HTTP/1.1: begin it as in HTTP/1.1 200 OK, \
-                 with single spaces, a status of three digits and no control characters."
+                "Your endpoint's response does not begin with a valid HTTP/1.1 status line: begin it like \
+                 HTTP/1.1 200 OK, with single spaces, a three-digit status and no control characters."
             }
             Self::BadResponseHead => {
-                "Your endpoint answered, but with headers from which the end of its response cannot be told: send no \
-                 Transfer-Encoding with HTTP/1.0, at most one Content-Length, which is a whole number, and neither a NUL \
-                 nor a lone carriage return in any header."
+                "Your endpoint answered, but its headers leave unclear where the response ends: send no \
+                 Transfer-Encoding with HTTP/1.0, at most one Content-Length, which must be a whole number, and no NUL \
+                 or lone carriage return in any header."
             }
             Self::HeadTooLarge => {
                 "Your endpoint's response headers are too large: send at most 512 headers, of at most 400 KiB together."
@@ -348,8 +348,8 @@ impl TlsFault {
                 "Your endpoint's HTTPS certificate is not valid yet: check its dates, or use one that is valid now."
             }
             Self::UnknownIssuer => {
-                "Your endpoint's HTTPS certificate is self-signed or its chain is incomplete: use one of a public \
-                 authority, and let the server send the intermediate certificates with it."
+                "Your endpoint's HTTPS certificate is self-signed or its chain is incomplete: use one from a public \
+                 authority, and make the server send the intermediate certificates with it."
             }
             Self::WrongHost => {
                 "Your endpoint's HTTPS certificate is for another host: use one that names the host of the webhook URL."
@@ -359,12 +359,12 @@ impl TlsFault {
                 "Your endpoint's HTTPS certificate is not valid: check it with an online TLS test, and replace it."
             }
             Self::NotTls => {
-                "What answers at the host and port of the webhook URL does not speak TLS: check the port, or use an \
+                "The server at the host and port of the webhook URL does not speak TLS: check the port, or use an \
                  http:// URL."
             }
             Self::Handshake => {
                 "The TLS handshake with your endpoint failed: check that it supports TLS 1.2 or 1.3, offers HTTP/1.1 \
-                 besides HTTP/2, and asks for no client certificate."
+                 besides HTTP/2, and does not require a client certificate."
             }
         }
     }
@@ -403,18 +403,18 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(outcome: Outcome, kind: &str, code: &str, sentence_has: &str) {
+    fn check(outcome: Outcome, kind: &str, code: &str, part_of_message: &str) {
         assert_eq!(outcome.kind(), kind);
         assert_eq!(outcome.code(), Some(code), "{outcome:?}");
         assert!(CODES.contains(&code), "{code} is not in CODES");
         assert!(!outcome.is_success());
-        let sentence = outcome.message().expect("a failure has a sentence");
-        assert!(sentence.contains(sentence_has), "{sentence}");
-        assert!(sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
+        let message = outcome.message().expect("a failure has a message");
+        assert!(message.contains(part_of_message), "{message}");
+        assert!(message.ends_with('.') && !message.contains("  "), "{message}");
     }
 
     #[test]
-    fn any_2xx_is_a_success_and_nothing_else() {
+    fn only_a_2xx_is_a_success() {
         for status in 100..=999 {
             let outcome = answered(status);
             assert_eq!(outcome.status(), Some(status));
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn each_unreachable_reason_has_a_code_of_its_own() {
+    fn each_unreachable_reason_has_its_own_code() {
         let codes = UNREACHABLE.map(Unreachable::code);
         assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), codes.len());
         for reason in UNREACHABLE {
@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_codes_is_exactly_what_can_occur() {
+    fn the_list_has_exactly_the_codes_that_can_occur() {
         let timed_out =
             [Phase::Connect, Phase::Response].map(|phase| Outcome::TimedOut { phase, limit: THIRTY_SECONDS });
         let outcomes =

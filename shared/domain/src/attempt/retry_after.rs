@@ -1,16 +1,16 @@
 //! The `Retry-After` header: how long an endpoint asks us to wait (RFC 9110, section 10.2.3).
 //!
-//! Whether and how far it is honoured is decided in [`crate::attempt::next_step`].
+//! [`crate::attempt::next_step`] decides whether it is honoured.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// A number of seconds too large to hold counts as this many, as for HTTP's other times (RFC 9111, section 1.2.2).
+/// Larger numbers of seconds count as this many, as for HTTP's other times (RFC 9111, section 1.2.2).
 const MANY_SECONDS: u64 = 1 << 31;
 
-/// Reads a header's value: a number of seconds, or a date, which is taken relative to `now`. A date in the past is zero;
-/// `None` is a value that is neither.
+/// Parses a header value: a number of seconds, or a date, which is taken relative to `now`. A date in the past is zero.
+/// `None` if the value is neither.
 pub fn parse(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim_ascii();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -9,19 +9,20 @@ pub struct Schedule {
     delays: Vec<Duration>,
 }
 
-/// The longest schedule, in delays. Attempts beyond twenty-one would outgrow what customers and the log expect.
+/// The longest schedule, in delays. More than twenty-one attempts would be more than customers and the log expect.
 pub const MAX_DELAYS: usize = 20;
 
-/// The longest single delay: a day. A Step Functions execution could wait a year, deliveries are not kept as long.
+/// The longest single delay: a day. A Step Functions execution could wait for a year, but deliveries are not stored
+/// that long.
 pub const MAX_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A text that is no schedule.
+/// A text that is not a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to {MAX_DELAYS} delays such as `1m,5m,30m,2h`, each from 1s to 24h")]
 pub struct InvalidSchedule;
 
 impl Schedule {
-    /// The delay after the attempt at that index within its round (0 for a round's first); `None` after the last.
+    /// The delay after the attempt with this index within its round, from 0; `None` after the last.
     pub fn delay_after(&self, index: u32) -> Option<Duration> {
         self.delays.get(usize::try_from(index).ok()?).copied()
     }
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_schedule_is_refused() {
+    fn anything_else_is_refused() {
         assert!("1s, 3s ,24h".parse::<Schedule>().is_ok());
         refused("");
         refused("1m,");

@@ -1,7 +1,7 @@
-//! The ledger protocol's one decision: what a message means for a delivery in the state it is found in.
+//! The ledger protocol's one decision: what a message means for a delivery in its present state.
 //!
-//! Messages are at-least-once; attempts are made once unless a worker died in the middle of one. Whatever instant a
-//! worker dies at, the message that it held comes back, and this table continues from there.
+//! Messages arrive at least once; an attempt is made once, unless a worker dies in the middle of it. Whenever a worker
+//! dies, its message is received again, and this decision continues from what the ledger says.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Names one worker's hold on one attempt. Random, so that a worker recognises its own claim when the answer to it was
-/// lost, and nobody else's.
+/// Identifies one worker's claim on one attempt. Random, so that a worker whose write got no answer can tell whether
+/// the claim in the ledger is its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClaimId(#[serde(with = "serde_bytes")] [u8; 16]);
@@ -31,15 +31,16 @@ impl fmt::Debug for ClaimId {
     }
 }
 
-/// The state of a delivery. Attempts count from 1; `round_start` is the first attempt of the current round (1, or what
-/// a redelivery by hand began with), so that the schedule's index is `attempt - round_start`.
+/// The state of a delivery. Attempts are numbered from 1. `round_start` is the first attempt of the current round (1,
+/// or the attempt that a redelivery by hand began with), so that the index into the schedule is `attempt -
+/// round_start`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
-    /// A worker makes the attempt, and has until `lease_until` to record its outcome.
+    /// A worker is making the attempt, and has until `lease_until` to record its outcome.
     Sending { attempt: u32, round_start: u32, lease_until: Timestamp, claim_id: ClaimId },
     /// The attempt is to be made at `due_at`.
     Waiting { attempt: u32, round_start: u32, due_at: Timestamp },
-    /// Over, after that many attempts.
+    /// The delivery ended with this attempt.
     Ended { attempt: u32, round_start: u32, end: End },
 }
 
@@ -66,13 +67,13 @@ impl State {
         }
     }
 
-    /// The attempt's index within its round, from 0: the index into the schedule.
+    /// The attempt's index within its round, from 0, which is the index into the schedule.
     pub fn index(&self) -> u32 {
         self.attempt().saturating_sub(self.round_start())
     }
 }
 
-/// What a worker holds in its hand.
+/// The message that a worker processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Message {
     /// An alert event: the first attempt of a delivery that may not exist yet.
@@ -91,26 +92,26 @@ impl Message {
     }
 }
 
-/// What the protocol knows of a delivery's item.
+/// The part of a delivery's item that the protocol works with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Entry {
     pub state: State,
-    /// The mark of a possible duplicate. What waits has it only when a claim was taken back that had it.
+    /// The mark of a possible duplicate. A waiting delivery has it only if a claim with the mark was taken back.
     pub freshness: Freshness,
 }
 
 impl From<State> for Entry {
-    /// That state, and nobody died in the middle of its attempt.
+    /// This state, and no worker died in the middle of its attempt.
     fn from(state: State) -> Self {
         Self { state, freshness: Freshness::First }
     }
 }
 
-/// Whether the endpoint may have seen this attempt before.
+/// Whether the endpoint may already have received this attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Freshness {
     First,
-    /// A worker died while it made this attempt.
+    /// A worker died while making this attempt.
     PossibleDuplicate,
 }
 
@@ -119,33 +120,33 @@ pub enum Freshness {
 pub enum Decision {
     /// There is no such delivery yet: create it, claimed or handed off.
     Create,
-    /// Claim the attempt, on condition that the state is still the one that was seen.
+    /// Claim the attempt, on condition that the state has not changed.
     Claim(Freshness),
-    /// The claim is ours, only the answer to it was lost: go on as its holder.
+    /// This worker's own claim, whose answer was lost: continue with the attempt.
     Resume,
-    /// The delivery was handed off and its message may not have been sent: send it (again).
+    /// The delivery was handed off, but its message may not have been sent: send it (again).
     HandOff,
-    /// Send the message for that attempt (again): the one who recorded it may have died before.
+    /// Send the message for this attempt (again): the worker that recorded it may have died before sending it.
     Schedule { attempt: u32, due_at: Timestamp },
-    /// Somebody else is at it until then: give the message back to its queue.
+    /// Another worker has the attempt until then: return the message to its queue.
     Busy { lease_until: Timestamp },
     /// Nothing is left to do.
     Drop(Stale),
-    /// A message from the future: an error that no retry mends.
+    /// The message is for an attempt that is still to come: an error that no retry can fix.
     Impossible,
 }
 
-/// Why a message has nothing left to do.
+/// Why nothing is left to do for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stale {
-    /// The delivery is not there: expired, or never created.
+    /// The delivery does not exist: expired, or never created.
     NoSuchDelivery,
-    /// A later attempt, or the end, has been reached.
+    /// The delivery has reached a later attempt, or has ended.
     Superseded,
 }
 
-/// Decides what a message means, given the delivery's state (`None`: there is no such delivery), the id that this worker
-/// claims with, and the time. Total: every pair of message and state has an answer.
+/// Decides what a message means, given the delivery's state (`None` if there is no such delivery), the id that this
+/// worker claims with, and the time. Every pair of message and state has an answer.
 pub fn decide(state: Option<&State>, message: Message, own: ClaimId, now: Timestamp) -> Decision {
     let Some(state) = state else {
         return match message {
@@ -184,27 +185,27 @@ pub fn decide(state: Option<&State>, message: Message, own: ClaimId, now: Timest
 /// The most rounds that a delivery can have: the first, and four redeliveries by hand.
 pub const MAX_ROUNDS: u32 = 5;
 
-/// How long after the end of its lease an attempt counts as given up: its message, had it one left, would have come back by
-/// then, unless faults of ours have hidden it for as long.
+/// How long after the end of its lease an attempt counts as abandoned. If its message still existed, it would have been
+/// received again by then, unless faults of ours have hidden it for as long.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// Why a delivery cannot be sent again by hand.
+/// Why a delivery cannot be redelivered by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotRedeliverable {
     /// It has not ended: an attempt is being made, or is still to come.
     InFlight,
-    /// It has had [`MAX_ROUNDS`].
+    /// It has already had [`MAX_ROUNDS`].
     TooManyRounds,
 }
 
-/// Decides on a redelivery by hand: the first attempt of the next round. The attempts go on counting, so that whatever
-/// is still on its way for an earlier one is stale. `rounds` is how many the delivery has had.
+/// Decides on a redelivery by hand, and returns the first attempt of the next round. Its number continues the count, so
+/// that messages still on their way for earlier attempts are stale. `rounds` is how many rounds the delivery has had.
 ///
-/// One that is being sent counts as over [`GIVEN_UP_AFTER`] its lease: its message was lost by hand, and the sweep does not
-/// look at it. Should the message come back all the same, it is stale.
+/// An attempt whose lease ended [`GIVEN_UP_AFTER`] ago counts as over: somebody must have deleted its message, and the
+/// sweep only looks at waiting deliveries. If the message is received after all, it is stale.
 ///
 /// # Errors
-/// [`NotRedeliverable`] when it has not ended, or was sent again too often.
+/// When the delivery has not ended, or has had too many rounds.
 pub fn redeliver(state: &State, rounds: u32, now: Timestamp) -> Result<u32, NotRedeliverable> {
     match *state {
         State::Waiting { .. } => Err(NotRedeliverable::InFlight),
@@ -220,12 +221,12 @@ pub fn redeliver(state: &State, rounds: u32, now: Timestamp) -> Result<u32, NotR
     }
 }
 
-/// The instant until which a claim made now holds.
+/// The instant at which the lease of a claim made now ends.
 pub fn lease_until(now: Timestamp, lease: Duration) -> Timestamp {
     whole_milliseconds(now.saturating_add(lease).unwrap_or(Timestamp::MAX))
 }
 
-/// A time as the ledger keeps it, so that what is read back equals what was written.
+/// A time with the ledger's precision, so that it reads back as it was written.
 pub fn whole_milliseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
@@ -270,14 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_delivery_only_an_alert_event_makes_one() {
+    fn only_an_alert_event_creates_a_delivery() {
         check(None, ALERT, Decision::Create);
         check(None, due(1), GONE);
         check(None, due(2), GONE);
     }
 
     #[test]
-    fn what_waits_is_claimed_by_its_message() {
+    fn a_waiting_attempt_is_claimed_by_its_message() {
         check(waiting(1), due(1), Decision::Claim(Freshness::First));
         check(waiting(5), due(5), Decision::Claim(Freshness::First));
         check(waiting(1), ALERT, Decision::HandOff);
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_overtaken_is_dropped() {
+    fn stale_messages_are_dropped() {
         check(waiting(3), ALERT, STALE);
         check(waiting(4), due(2), STALE);
         check(sending(2, OTHER, -5), ALERT, STALE);
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_ended_is_sent_again_and_four_times_at_most() {
+    fn only_ended_deliveries_are_redelivered_and_four_times_at_most() {
         for end in [End::Delivered, End::Failed, End::Cancelled] {
             let state = ended(5, end).unwrap();
             assert_eq!(redeliver(&state, 1, at(0)), Ok(6));
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_in_the_middle_of_an_attempt_is_sent_again_too() {
+    fn a_delivery_whose_attempt_was_abandoned_can_be_redelivered() {
         let state = sending(2, OTHER, 0).unwrap();
         assert_eq!(redeliver(&state, 1, at(-1)), Err(NotRedeliverable::InFlight));
         assert_eq!(redeliver(&state, 1, at(899)), Err(NotRedeliverable::InFlight));

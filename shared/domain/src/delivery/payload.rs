@@ -1,4 +1,4 @@
-//! Keeping a payload: deflated, and inside the delivery's item while that stays within one write unit.
+//! Storing a payload: deflated, and in the delivery's own item if that stays within one write unit.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -9,34 +9,34 @@ use flate2::write::DeflateEncoder;
 
 use crate::alert::event::MAX_EVENT_BYTES;
 
-/// One DynamoDB write unit, in bytes: what a claim and a record cost when the item is no larger.
+/// One DynamoDB write unit, in bytes: a claim and a record cost one unit each if the item is no larger.
 const WRITE_UNIT_BYTES: usize = 1024;
 
-/// What the item takes besides the payload: attribute names and values of a delivery and one successful attempt, with
-/// the longest ids. Checked against a real item by a test of this file.
+/// The size of the item without its payload: attribute names and values of a delivery with the longest ids and one
+/// successful attempt. A test in this file checks it against a real item.
 const ITEM_OVERHEAD_BYTES: usize = 340;
 
-/// The largest deflated payload that is kept in the delivery's own item.
+/// The largest deflated payload that is stored in the delivery's own item.
 pub const MAX_INLINE_BYTES: usize = WRITE_UNIT_BYTES - ITEM_OVERHEAD_BYTES;
 
-/// Where a payload is kept. Both hold it deflated.
+/// A deflated payload, and where it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredPayload {
     /// In the delivery's item.
     Inline(Vec<u8>),
-    /// In an item of its own, which updates of the delivery never rewrite.
+    /// In a separate item, which updates of the delivery do not rewrite.
     Separate(Vec<u8>),
 }
 
-/// Decides where a payload is kept.
+/// Deflates a payload and decides where it is stored.
 pub fn compress(body: &[u8]) -> StoredPayload {
     let deflated = deflate(body);
     if deflated.len() <= MAX_INLINE_BYTES { StoredPayload::Inline(deflated) } else { StoredPayload::Separate(deflated) }
 }
 
 thread_local! {
-    /// Used again and again: its tables take a third of a megabyte, and making them anew for each alert took as long as all
-    /// the rest of a delivery.
+    /// Reused: its tables take a third of a megabyte, and allocating them for each alert took as long as the rest of a
+    /// delivery.
     static ENCODER: RefCell<DeflateEncoder<Vec<u8>>> = RefCell::new(DeflateEncoder::new(Vec::new(), Compression::default()));
 }
 
@@ -48,15 +48,15 @@ fn deflate(body: &[u8]) -> Vec<u8> {
     deflated.expect("writing to memory does not fail")
 }
 
-/// A kept payload that does not inflate to what an alert event can be.
+/// A stored payload that cannot be inflated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a kept payload does not inflate")]
+#[error("the stored payload cannot be inflated")]
 pub struct InflateError;
 
-/// The payload that [`keep`] was given, byte for byte.
+/// The payload that [`compress`] was given, byte for byte.
 ///
 /// # Errors
-/// [`InflateError`] when the bytes are damaged or inflate to more than an alert event may have.
+/// When the bytes are damaged, or inflate to more than [`MAX_EVENT_BYTES`].
 pub fn inflate(deflated: &[u8]) -> Result<Vec<u8>, InflateError> {
     let mut body = Vec::with_capacity(deflated.len() * 2);
     let limit = MAX_EVENT_BYTES as u64 + 1;
@@ -80,19 +80,19 @@ mod tests {
     fn a_payload_comes_back_byte_for_byte() {
         let bodies = [b"".to_vec(), SAMPLE.to_vec(), vec![b'x'; MAX_EVENT_BYTES], "é🤖".repeat(9_000).into_bytes()];
         for body in bodies {
-            let (StoredPayload::Inline(kept) | StoredPayload::Separate(kept)) = compress(&body);
-            assert_eq!(inflate(&kept), Ok(body));
+            let (StoredPayload::Inline(stored) | StoredPayload::Separate(stored)) = compress(&body);
+            assert_eq!(inflate(&stored), Ok(body));
         }
     }
 
     #[test]
-    fn the_documented_payload_is_kept_inline() {
+    fn the_documented_payload_is_stored_inline() {
         assert!(matches!(compress(SAMPLE), StoredPayload::Inline(_)));
     }
 
     #[test]
-    fn what_does_not_fit_one_write_unit_is_kept_apart() {
-        // Hex of a multiplicative sequence hardly deflates below half.
+    fn a_payload_too_large_for_one_write_unit_is_stored_separately() {
+        // Hex digits of a multiplicative sequence hardly deflate to less than half.
         let body: String = (1_u64..200).map(|n| format!("{:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
         assert!(matches!(compress(body.as_bytes()), StoredPayload::Separate(_)));
     }
@@ -152,7 +152,7 @@ mod tests {
             possible_duplicate: false,
         });
         assert!(item_size(&record) <= WRITE_UNIT_BYTES, "recorded: {}", item_size(&record));
-        // Not wastefully small either.
+        // The overhead is not overestimated either.
         assert!(item_size(&record) > WRITE_UNIT_BYTES - 64, "recorded: {}", item_size(&record));
     }
 }

@@ -1,4 +1,4 @@
-//! What travels through the retry queues: which attempt of which delivery is due, and nothing else.
+//! The message on the retry queues: which attempt of which delivery is due.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -7,10 +7,10 @@ use crate::delivery::ledger::MAX_ROUNDS;
 use crate::ids::{DeliveryId, IntegrationId, OrganizationId};
 use crate::json::{self, Expected, Fields, InvalidField, Kind, Object, Others};
 
-/// The most attempts a delivery can come to: every round of the longest schedule. Anything above is no message of ours.
+/// The most attempts that a delivery can have: every round of the longest schedule. Higher numbers are refused.
 pub const MAX_ATTEMPT: u32 = MAX_ROUNDS * (crate::attempt::schedule::MAX_DELAYS as u32 + 1);
 
-/// "This attempt of this delivery is due." Never holds payloads or secrets.
+/// "This attempt of this delivery is due." Never contains payloads or secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RetryMessage {
     pub organization_id: OrganizationId,
@@ -31,8 +31,8 @@ fn read_attempt(value: &RawValue) -> Option<u32> {
 
 impl RetryMessage {
     /// # Errors
-    /// The first thing that is wrong. It goes to the dead-letter queue with the untouched message, as the attributes `field`
-    /// and `error`.
+    /// The first problem found. The caller sends the untouched message to the dead-letter queue, with this as the
+    /// attributes `field` and `error`.
     pub fn parse(body: &str) -> Result<Self, InvalidField> {
         let message = Object::parse(body, &FIELDS)?;
         Ok(Self {

@@ -1,4 +1,4 @@
-//! The ledger's writes: what each depends on, and what it makes of an entry.
+//! The ledger's writes: the condition of each, and its effect on an entry.
 
 use jiff::Timestamp;
 
@@ -6,13 +6,13 @@ use crate::attempt::Attempt;
 use crate::delivery::ledger::{ClaimId, End, Entry, Freshness, State};
 use crate::delivery::{CancelReason, InvalidRecord, Record};
 
-/// The entry that a write moves away from, as far as the write depends on it.
+/// The condition of a write: what the entry must be before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Condition {
     Waiting {
         attempt: u32,
     },
-    /// Waiting, and its endpoint has not seen the attempt: nobody died in the middle of it.
+    /// Waiting, without the mark of a possible duplicate.
     WaitingUnmarked {
         attempt: u32,
     },
@@ -20,7 +20,7 @@ pub enum Condition {
         attempt: u32,
         claim_id: ClaimId,
     },
-    /// Over. Only a redelivery by hand moves away from that.
+    /// Ended. Only a redelivery by hand has this condition.
     Ended {
         attempt: u32,
         end: End,
@@ -28,7 +28,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// The condition that a state is still the one seen.
+    /// The condition that the state has not changed.
     pub fn of(state: &State) -> Self {
         match *state {
             State::Waiting { attempt, .. } => Self::Waiting { attempt },
@@ -37,8 +37,8 @@ impl Condition {
         }
     }
 
-    /// The same, and that the mark of a possible duplicate is not there if it was not. (It is never taken away from what
-    /// waits.)
+    /// The same, and that a waiting delivery without the mark of a possible duplicate still has none. (The mark is
+    /// never removed while a delivery waits.)
     pub fn with_duplicate_mark(entry: &Entry) -> Self {
         match (Self::of(&entry.state), entry.freshness) {
             (Self::Waiting { attempt }, Freshness::First) => Self::WaitingUnmarked { attempt },
@@ -46,7 +46,7 @@ impl Condition {
         }
     }
 
-    /// Whether a write that depends on this is made, where `found` is in the ledger.
+    /// Whether the condition holds for what the ledger has.
     pub fn holds(self, found: Option<&Entry>) -> bool {
         let Some(found) = found else { return false };
         let is_marked = found.freshness == Freshness::PossibleDuplicate;
@@ -56,7 +56,7 @@ impl Condition {
         }
     }
 
-    /// The attempt that the delivery is at.
+    /// The delivery's current attempt.
     pub fn attempt(self) -> u32 {
         match self {
             Self::Waiting { attempt }
@@ -67,22 +67,22 @@ impl Condition {
     }
 }
 
-/// What a write makes of a delivery. Times are whole milliseconds, as the ledger keeps them.
+/// The effect of a write on a delivery. Times are whole milliseconds, as the ledger stores them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transition {
-    /// A worker takes the attempt.
+    /// A worker claims the attempt.
     Claim { claim_id: ClaimId, lease_until: Timestamp, freshness: Freshness },
-    /// A worker gives the attempt up before it has sent a request: somebody else may take it at once. The mark of a
-    /// possible duplicate stays.
+    /// A worker takes its claim back before sending a request, so that another worker can claim the attempt
+    /// immediately. The mark of a possible duplicate stays.
     Unclaim { due_at: Timestamp },
-    /// The attempt failed, and that one is to be made.
+    /// The attempt failed, and `attempt` is the next one.
     Retry { attempt: u32, due_at: Timestamp },
     /// The attempt was the last.
     End(End),
-    /// The delivery is not wanted any more.
+    /// The delivery is no longer wanted.
     Cancel(CancelReason),
-    /// It is sent again by hand: a new round begins with that attempt. The only move that changes `round_start`. `rounds` is
-    /// how many there are with it.
+    /// A redelivery by hand: a new round begins with this attempt. The only transition that changes `round_start`.
+    /// `rounds` counts the new round too.
     Redeliver { attempt: u32, due_at: Timestamp, rounds: u32, now: Timestamp },
 }
 
@@ -106,22 +106,22 @@ impl Transition {
     }
 }
 
-/// One write of a delivery that exists.
+/// One write of an existing delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Write<'a> {
     pub from: Condition,
     pub to: Transition,
-    /// All attempts that the delivery remembers, where that changes.
+    /// All stored attempts, if they change.
     pub attempts: Option<&'a [Attempt]>,
-    /// Until when it is kept, where that changes.
+    /// When the item expires, if that changes.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Write<'_> {
-    /// The record after it, if it is made.
+    /// Applies the write to a record for which its condition holds.
     ///
     /// # Errors
-    /// [`InvalidRecord`] when an attribute that its status needs is not there.
+    /// When the record lacks an attribute that its status requires.
     pub fn apply(&self, record: &mut Record) -> Result<(), InvalidRecord> {
         record.set_entry(self.to.apply(record.entry()?));
         match self.to {

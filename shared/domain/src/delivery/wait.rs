@@ -1,4 +1,4 @@
-//! How an attempt that is due later is waited for.
+//! How to delay the message of an attempt that is due later.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use jiff::Timestamp;
 
 use crate::ids::DeliveryId;
 
-/// The longest delay that SQS holds a message back for: 15 minutes.
+/// The longest delay of a message that SQS supports: 15 minutes.
 pub const MAX_QUEUE_DELAY: Duration = Duration::from_secs(15 * 60);
 
 /// How to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// On the queue, for that many whole seconds: 0 to 900.
+    /// On the queue, with a delay in whole seconds: 0 to 900.
     OnQueue { delay_seconds: i32 },
     /// In an execution of the state machine.
     InExecution,
 }
 
-/// Chooses the wait for an attempt that is due at `due_at`. Time that is over is no wait at all.
+/// Chooses the wait for an attempt that is due at `due_at`. If that has passed, the delay is 0.
 pub fn wait_until(due_at: Timestamp, now: Timestamp) -> Wait {
     match queue_delay(due_at, now) {
         Ok(delay_seconds) => Wait::OnQueue { delay_seconds },
@@ -26,14 +26,15 @@ pub fn wait_until(due_at: Timestamp, now: Timestamp) -> Wait {
     }
 }
 
-/// The delay of a message that stands in for a wait that could not be started: as long as needed, as short as possible.
+/// The delay, in seconds, of a message that is sent because the execution could not be started: until `due_at`, but at
+/// most [`MAX_QUEUE_DELAY`].
 pub fn longest_queue_delay(due_at: Timestamp, now: Timestamp) -> i32 {
     queue_delay(due_at, now).unwrap_or(MAX_QUEUE_DELAY.as_secs() as i32)
 }
 
 struct TooLong;
 
-/// Whole seconds, rounded up, so that a message does not arrive before its time.
+/// The delay in whole seconds, rounded up so that the message does not arrive early.
 fn queue_delay(due_at: Timestamp, now: Timestamp) -> Result<i32, TooLong> {
     let millis_left = due_at.as_millisecond().saturating_sub(now.as_millisecond()).max(0);
     let seconds = (millis_left + 999) / 1_000;
@@ -43,8 +44,8 @@ fn queue_delay(due_at: Timestamp, now: Timestamp) -> Result<i32, TooLong> {
     Ok(seconds as i32)
 }
 
-/// The name of the execution that waits for an attempt: the same wait has the same name, whoever starts it. At most 80
-/// characters, of those that keep Step Functions' logging intact.
+/// The name of the execution that waits for an attempt. The same wait always has the same name, so that it is started
+/// only once. At most 80 characters, all of them ones that Step Functions can log.
 pub fn execution_name(delivery: DeliveryId, attempt: u32, due_at: Timestamp) -> String {
     format!("{delivery}-{attempt}-{}", due_at.as_second())
 }
@@ -79,13 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_time_are_survived() {
+    fn extreme_times_do_not_overflow() {
         assert_eq!(wait_until(Timestamp::MAX, Timestamp::MIN), Wait::InExecution);
         assert_eq!(wait_until(Timestamp::MIN, Timestamp::MAX), on_queue(0));
     }
 
     #[test]
-    fn a_stand_in_waits_at_most_fifteen_minutes() {
+    fn without_an_execution_the_delay_is_at_most_fifteen_minutes() {
         let now = Timestamp::from_second(1_736_500_000).unwrap();
         let left = |seconds: i64| longest_queue_delay(Timestamp::from_second(1_736_500_000 + seconds).unwrap(), now);
         assert_eq!((left(-1), left(30), left(900), left(7_200)), (0, 30, 900, 900));

@@ -1,16 +1,17 @@
-//! The program that carries a message out: claim, send, record, schedule, and then acknowledge.
+//! The program that processes a message: claim, send, record, schedule, and then acknowledge.
 //!
-//! It is told what happened and says what to do next, no more. The functions do what it says against AWS
-//! (`aws::runner`); the model check does it against every order of events, crashes and lost answers there can be
-//! (`tests/protocol`). It has no memory of its own: what it has to know is in the command that it is answered.
+//! Given what happened, it returns what to do next, and nothing else. The functions run it against AWS (`aws::runner`);
+//! the model check runs it against every possible order of events, crashes and lost answers (`tests/protocol`). It is
+//! stateless: each command contains what is needed to continue after its reply.
 //!
-//! It works optimistically. At first it presumes what the healthy path finds in the ledger, decides, and writes on that
-//! condition; a write that is refused answers with the true entry, which goes through the same decision. So the healthy
-//! path never reads before it writes.
+//! It works optimistically. It first assumes the entry that the ledger has in the healthy case, decides, and writes on
+//! that condition. If the condition fails, the reply has the actual entry, and the program decides again. So the
+//! healthy path never reads before it writes.
 //!
-//! The order is what makes a crash harmless. Secrets are opened and the payload is stored *before* the claim, so that no
-//! claim is left behind that looks like an attempt. An outcome is recorded before what follows is scheduled, and only
-//! then is the message acknowledged. Between a claim and its request a failure of ours takes the claim back.
+//! The order of the steps makes crashes harmless. Secrets are decrypted and the payload is stored *before* the claim,
+//! so that a fault there leaves no claim that looks like an attempt. The outcome is recorded before the next attempt is
+//! scheduled, and only then is the message acknowledged. If a fault of ours occurs between the claim and the request,
+//! the claim is taken back.
 
 use std::time::Duration;
 
@@ -25,34 +26,34 @@ use crate::delivery::ledger::{
 };
 use crate::delivery::transitions::{Condition, Transition};
 
-/// One message, and what to do about it.
+/// One message, and what to do with its delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Job {
     pub message: Message,
     pub intent: Intent,
-    /// What this worker claims with, whatever it has to claim on the way.
+    /// The id that this worker claims attempts with.
     pub claim_id: ClaimId,
-    /// The last instant at which an attempt that is claimed can still be made and recorded.
+    /// The last instant at which an attempt can be claimed and still be made and recorded in time.
     pub claim_by: Timestamp,
-    /// The last instant at which a request that is sent can still be recorded.
+    /// The last instant at which a request can be sent and its outcome still be recorded in time.
     pub send_by: Timestamp,
 }
 
-/// What is to become of a delivery.
+/// What to do with a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Intent {
-    /// It goes to its endpoint.
+    /// Send it to its endpoint.
     Send(AttemptMode),
-    /// It is not wanted any more.
+    /// Cancel it: it is no longer wanted.
     Cancel(CancelReason),
 }
 
-/// Where an attempt is made.
+/// Who makes an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AttemptMode {
-    /// By this worker.
+    /// This worker.
     Inline,
-    /// By whoever receives its message: it is handed off. Only of a first attempt.
+    /// The worker that receives its message: the attempt is handed off. First attempts only.
     HandedOff,
 }
 
@@ -60,36 +61,36 @@ pub enum AttemptMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     Do(Command),
-    /// Do what follows, if anything; then the message may be deleted.
+    /// Perform the follow-up, if any; then the message may be deleted.
     Acknowledge(FollowUp),
-    /// The message has to come again.
+    /// Return the message to its queue.
     ReturnToQueue(Reason),
 }
 
-/// What is left to do before a message may be acknowledged.
+/// What to do before a message may be acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FollowUp {
     Nothing,
-    /// Nothing: the message had been dealt with, or its delivery is not there.
+    /// Nothing: the message is stale, or its delivery does not exist.
     Drop(Stale),
     /// Send the first attempt's message.
     HandOff,
 }
 
-/// Why a message has to come again.
+/// Why a message returns to its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
-    /// Something of ours failed.
+    /// A fault of ours.
     Failed,
-    /// Another worker holds the attempt; its lease is not over.
+    /// Another worker has claimed the attempt, and its lease is not over.
     Busy { lease_until: Timestamp },
     /// Too little of the invocation's time is left.
     NoTimeLeft,
-    /// The message is ahead of its delivery.
+    /// The message is for an attempt that is still to come.
     Impossible,
     /// The delivery belongs to another organization than the message says.
     WrongOrganization,
-    /// A bug: a reply that does not answer the command, or an entry that no write leaves.
+    /// A bug: a reply that does not belong to the command, or an entry that no write produces.
     UnexpectedReply,
 }
 
@@ -102,69 +103,70 @@ pub struct Claimed {
     pub freshness: Freshness,
 }
 
-/// What secrets are opened for.
+/// What secrets are decrypted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Purpose {
-    /// A delivery that is to be created, claimed.
+    /// To create a delivery with its first attempt claimed.
     Creating,
-    /// An attempt that is to be claimed.
+    /// To claim an attempt.
     Claiming { from: Condition, freshness: Freshness },
-    /// An attempt that is claimed: the answer to the claim had been lost.
+    /// To continue with an attempt that is already claimed: the answer to the claim was lost.
     Resuming(Claimed),
 }
 
-/// One thing to do, to be answered by the [`Reply`]s that it names, or by [`Reply::Failed`].
+/// One thing to do. Each has the [`Reply`]s that are listed with it, or [`Reply::Failed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Command {
-    /// Read the delivery, because it must not be created by asking. [`Reply::Found`], [`Reply::WrongOrganization`].
+    /// Read the delivery without creating it. [`Reply::Found`], [`Reply::WrongOrganization`].
     Read,
-    /// Open the integration's secrets. [`Reply::Done`].
+    /// Decrypt the integration's secrets. [`Reply::Done`].
     OpenSecrets(Purpose),
-    /// Store the payload, where it does not fit into the delivery's item. [`Reply::Done`].
+    /// Store the payload, unless it fits into the delivery's item. [`Reply::Done`].
     StorePayload(AttemptMode),
-    /// Write the delivery's first entry, if there is none. [`Reply::Written`], [`Reply::Refused`], [`Reply::WrongOrganization`].
+    /// Write the delivery's first entry if there is none. [`Reply::Written`], [`Reply::Refused`],
+    /// [`Reply::WrongOrganization`].
     Create(State),
-    /// Claim the attempt. As [`Command::Create`].
+    /// Claim the attempt. Replies as for [`Command::Create`].
     Claim { from: Condition, freshness: Freshness, lease_until: Timestamp },
-    /// Read what is to be sent, where the message did not bring it. [`Reply::Done`].
+    /// Read the payload, unless the message contains it. [`Reply::Done`].
     ReadPayload(Claimed),
-    /// Send the request. [`Reply::Answered`]; [`Reply::Failed`] says that nothing was sent.
+    /// Send the request. [`Reply::Answered`]; [`Reply::Failed`] means that nothing was sent.
     Request(Claimed),
     /// Take the claim back, if it was made. [`Reply::Written`], [`Reply::Refused`].
     Unclaim { due_at: Timestamp, reason: Reason },
-    /// Switch the integration off: its endpoint is gone. [`Reply::Done`].
+    /// Switch the integration off, because its endpoint answered 410. [`Reply::Done`].
     Disable(Claimed),
-    /// Write the outcome. As [`Command::Create`].
+    /// Record the outcome. Replies as for [`Command::Create`].
     Record { made: Claimed, to: Transition },
-    /// Cancel the delivery. As [`Command::Create`].
+    /// Cancel the delivery. Replies as for [`Command::Create`].
     Cancel { from: Condition, reason: CancelReason },
-    /// Make sure that the message of that attempt arrives when it is due. [`Reply::Done`].
+    /// Make sure that the message of this attempt arrives when it is due. [`Reply::Done`].
     Schedule { attempt: u32, due_at: Timestamp },
 }
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Clone, Debug)]
 pub enum Reply {
     Done,
-    /// What the ledger holds.
+    /// The entry in the ledger, if any.
     Found(Option<Entry>),
     /// The write was made; this is the entry now.
     Written(Entry),
-    /// The write was not made: the ledger holds this instead.
+    /// The write's condition failed; this is the entry in the ledger, if any.
     Refused(Option<Entry>),
-    /// The endpoint's answer, or what became of the request without one. `retry_after` is what it asked for.
+    /// The request was sent, with this outcome. `retry_after` is what the endpoint asked for.
     Answered {
         outcome: Outcome,
         retry_after: Option<Duration>,
     },
     /// The delivery belongs to another organization.
     WrongOrganization,
-    /// Something of ours failed. A write may have been made all the same.
+    /// A fault of ours. A write may have been made nevertheless.
     Failed,
 }
 
 impl Command {
-    /// The write of an existing delivery that the command is: what it depends on and what it does.
+    /// The condition and the effect of the command, if it is a write of an existing delivery.
     pub fn write(&self, job: &Job) -> Option<(Condition, Transition)> {
         let claim_id = job.claim_id;
         match *self {
@@ -188,12 +190,12 @@ impl Command {
     }
 }
 
-/// A worker with one message.
+/// A worker that processes one message.
 #[derive(Clone, Copy, Debug)]
 pub struct Worker<'a> {
     pub job: Job,
     pub schedule: &'a Schedule,
-    /// How long a claim holds.
+    /// How long a claim's lease lasts.
     pub lease: Duration,
 }
 
@@ -210,11 +212,11 @@ impl Worker<'_> {
         }
     }
 
-    /// What to do next, when a command has been carried out.
+    /// What to do after a command got its reply.
     pub fn next(&self, command: Command, reply: Reply, now: Timestamp) -> Turn {
         match (command, reply) {
             (_, Reply::WrongOrganization) => Turn::ReturnToQueue(Reason::WrongOrganization),
-            // Best effort: if it was not taken back, whoever gets the message next waits for the lease.
+            // Best effort: if the claim was not taken back, the next receive waits for the lease to end.
             (Command::Unclaim { reason, .. }, _) => Turn::ReturnToQueue(reason),
             (Command::Read, Reply::Found(found)) => self.decide(found, now),
             (
@@ -238,7 +240,7 @@ impl Worker<'_> {
             (Command::ReadPayload(claimed), Reply::Done) if now <= self.job.send_by => {
                 Turn::Do(Command::Request(claimed))
             }
-            // Claiming and reading took as long as they took. What cannot be recorded any more must not be sent.
+            // Claiming and reading took too long: do not send a request whose outcome could not be recorded in time.
             (Command::ReadPayload(_), Reply::Done) => unclaim(Reason::NoTimeLeft, now),
             (
                 Command::OpenSecrets(Purpose::Resuming(_))
@@ -268,7 +270,7 @@ impl Worker<'_> {
         }
     }
 
-    /// What the message means for the delivery as it is.
+    /// What to do, given the delivery's entry.
     fn decide(&self, found: Option<Entry>, now: Timestamp) -> Turn {
         let decision = decide(found.as_ref().map(|found| &found.state), self.job.message, self.job.claim_id, now);
         match (decision, self.job.intent, found) {
@@ -282,10 +284,10 @@ impl Worker<'_> {
             (Decision::Create, Intent::Send(AttemptMode::HandedOff), _) => {
                 Turn::Do(Command::StorePayload(AttemptMode::HandedOff))
             }
-            // Nothing is created for an integration that does not want it.
+            // No delivery is created for an integration that does not want the event.
             (Decision::Create, Intent::Cancel(_), _) => Turn::Acknowledge(FollowUp::Nothing),
 
-            // If it is being sent, its lease is over: whoever made this attempt died, or could not record it.
+            // If the entry is `Sending`, its lease is over: the worker died, or could not record the outcome.
             (_, Intent::Cancel(reason), Some(found)) => {
                 Turn::Do(Command::Cancel { from: Condition::with_duplicate_mark(&found), reason })
             }
@@ -293,7 +295,7 @@ impl Worker<'_> {
             (Decision::Schedule { attempt, due_at }, Intent::Send(_), _) => {
                 Turn::Do(Command::Schedule { attempt, due_at })
             }
-            // Its worker died. Whoever makes it now, an endpoint that hangs must not be waited for here.
+            // Its worker died. The attempt is still handed off: this worker must not wait for an endpoint that hangs.
             (Decision::Claim(_), Intent::Send(AttemptMode::HandedOff), _) => Turn::Acknowledge(FollowUp::HandOff),
             (Decision::Claim(freshness), Intent::Send(AttemptMode::Inline), Some(found)) => {
                 let from = Condition::of(&found.state);
@@ -307,7 +309,7 @@ impl Worker<'_> {
         }
     }
 
-    /// How a delivery begins: claimed, if its first attempt is made here and there is time for it.
+    /// A delivery's first state: claimed if this worker makes the first attempt and has time for it.
     fn first_state(&self, place: AttemptMode, now: Timestamp) -> State {
         if place == AttemptMode::Inline && now <= self.job.claim_by {
             let (lease_until, claim_id) = (lease_until(now, self.lease), self.job.claim_id);
@@ -333,7 +335,7 @@ impl Worker<'_> {
         match next_step(outcome, index, self.schedule, retry_after) {
             NextStep::Done => record(Transition::End(End::Delivered)),
             NextStep::GiveUp => record(Transition::End(End::Failed)),
-            // First: once the delivery has ended, nobody would come back to do it.
+            // Before the record: once the delivery has ended, no message would come back to do it.
             NextStep::DisableIntegration => Turn::Do(Command::Disable(made)),
             NextStep::Retry { after } => {
                 let due_at = whole_milliseconds(now.saturating_add(after).unwrap_or(Timestamp::MAX));
@@ -349,7 +351,7 @@ fn unclaim(reason: Reason, now: Timestamp) -> Turn {
     Turn::Do(Command::Unclaim { due_at: whole_milliseconds(now), reason })
 }
 
-/// The attempt that an entry says is being made.
+/// The claimed attempt of an entry that is `Sending`.
 fn claimed(entry: &Entry) -> Option<Claimed> {
     match entry.state {
         State::Sending { attempt, round_start, .. } => {
@@ -387,23 +389,19 @@ mod tests {
         State::Waiting { attempt, round_start: 1, due_at: NOW }
     }
 
-    /// What a worker is told to do, in short, when it is answered like that at these times.
-    fn turns_of(
-        message: Message,
-        intent: Intent,
-        replies: impl IntoIterator<Item = (Reply, Timestamp)>,
-    ) -> Vec<String> {
+    /// The names of a worker's turns, given these replies at these times.
+    fn turns(message: Message, intent: Intent, replies: impl IntoIterator<Item = (Reply, Timestamp)>) -> Vec<String> {
         let schedule = "1m,5m".parse().unwrap();
         let job = Job { message, intent, claim_id: CLAIM, claim_by: CLAIM_BY, send_by: SEND_BY };
         let worker = Worker { job, schedule: &schedule, lease: Duration::from_secs(90) };
         let mut turn = worker.start(NOW);
-        let mut turns_of = vec![summary(turn)];
+        let mut turns = vec![summary(turn)];
         for (reply, now) in replies {
-            let Turn::Do(command) = turn else { panic!("{turns_of:?} is over") };
+            let Turn::Do(command) = turn else { panic!("{turns:?} is over") };
             turn = worker.next(command, reply, now);
-            turns_of.push(summary(turn));
+            turns.push(summary(turn));
         }
-        turns_of
+        turns
     }
 
     fn summary(turn: Turn) -> String {
@@ -415,7 +413,7 @@ mod tests {
         text.split(['(', '{']).next().unwrap_or_default().trim_end().to_owned()
     }
 
-    fn at_once(replies: Vec<Reply>) -> Vec<(Reply, Timestamp)> {
+    fn now(replies: Vec<Reply>) -> Vec<(Reply, Timestamp)> {
         replies.into_iter().map(|reply| (reply, NOW)).collect()
     }
 
@@ -434,42 +432,42 @@ mod tests {
         ];
         let order =
             ["OpenSecrets", "StorePayload", "Create", "ReadPayload", "Request", "Record", "Acknowledge Nothing"];
-        assert_eq!(turns_of(Message::AlertEvent, HERE, at_once(replies)), order);
+        assert_eq!(turns(Message::AlertEvent, HERE, now(replies)), order);
     }
 
     #[test]
-    fn what_failed_is_recorded_before_the_next_attempt_is_scheduled() {
+    fn a_failure_is_recorded_before_the_next_attempt_is_scheduled() {
         let before = || vec![Reply::Done, written(sending(2)), Reply::Done];
         let begun = ["OpenSecrets", "Claim", "ReadPayload", "Request"];
         let failed = [answered(StatusCode::BAD_GATEWAY), written(waiting(3)), Reply::Done];
         let order = [&begun[..], &["Record", "Schedule", "Acknowledge Nothing"]].concat();
-        assert_eq!(turns_of(DUE, HERE, at_once([before(), failed.to_vec()].concat())), order);
+        assert_eq!(turns(DUE, HERE, now([before(), failed.to_vec()].concat())), order);
 
         let gone = [answered(StatusCode::GONE), Reply::Done];
         let order = [&begun[..], &["Disable", "Record"]].concat();
-        assert_eq!(turns_of(DUE, HERE, at_once([before(), gone.to_vec()].concat())), order);
+        assert_eq!(turns(DUE, HERE, now([before(), gone.to_vec()].concat())), order);
     }
 
     #[test]
-    fn what_would_end_too_late_is_not_begun() {
-        assert_eq!(turns_of(DUE, HERE, [(Reply::Done, LATE)]), ["OpenSecrets", "ReturnToQueue NoTimeLeft"]);
+    fn nothing_is_started_that_would_end_too_late() {
+        assert_eq!(turns(DUE, HERE, [(Reply::Done, LATE)]), ["OpenSecrets", "ReturnToQueue NoTimeLeft"]);
         let handed_off = [(Reply::Done, LATE), (Reply::Done, LATE), (written(waiting(1)), LATE)];
         let order = ["OpenSecrets", "StorePayload", "Create", "Acknowledge HandOff"];
-        assert_eq!(turns_of(Message::AlertEvent, HERE, handed_off), order);
+        assert_eq!(turns(Message::AlertEvent, HERE, handed_off), order);
 
         let claimed = |read| [(Reply::Done, CLAIM_BY), (written(sending(2)), CLAIM_BY), (Reply::Done, read)];
         let order = ["OpenSecrets", "Claim", "ReadPayload"];
-        assert_eq!(turns_of(DUE, HERE, claimed(SEND_BY)), [&order[..], &["Request"]].concat());
-        assert_eq!(turns_of(DUE, HERE, claimed(LATE)), [&order[..], &["Unclaim"]].concat());
+        assert_eq!(turns(DUE, HERE, claimed(SEND_BY)), [&order[..], &["Request"]].concat());
+        assert_eq!(turns(DUE, HERE, claimed(LATE)), [&order[..], &["Unclaim"]].concat());
     }
 
     #[test]
-    fn a_reply_to_something_else_is_a_fault_of_its_own() {
+    fn a_reply_to_another_command_is_a_fault() {
         assert_eq!(
-            turns_of(DUE, HERE, [(answered(StatusCode::OK), NOW)]),
+            turns(DUE, HERE, [(answered(StatusCode::OK), NOW)]),
             ["OpenSecrets", "ReturnToQueue UnexpectedReply"]
         );
         let replies = vec![Reply::Done, written(waiting(2))];
-        assert_eq!(turns_of(DUE, HERE, at_once(replies)), ["OpenSecrets", "Claim", "ReturnToQueue UnexpectedReply"]);
+        assert_eq!(turns(DUE, HERE, now(replies)), ["OpenSecrets", "Claim", "ReturnToQueue UnexpectedReply"]);
     }
 }

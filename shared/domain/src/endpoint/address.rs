@@ -1,12 +1,12 @@
 //! Which addresses a webhook may be sent to.
 //!
-//! Customers choose URLs, and our functions run inside a network: without this check a URL is a way to make us call
-//! our own machine, its metadata service or a private neighbour (server-side request forgery). Only addresses that are
-//! *globally reachable unicast* pass. The families are those of IANA's special-purpose address registries (IPv4 and
-//! IPv6), and for IPv6 the rule is turned around: outside `2000::/3` nothing is assigned to hosts, so nothing passes.
+//! Customers choose the URLs, and our functions run inside a network. Without this check a URL could make us call our
+//! own machine, its metadata service or a private neighbour (server-side request forgery). Only *globally reachable
+//! unicast* addresses pass. The forbidden families are those of IANA's special-purpose address registries for IPv4 and
+//! IPv6. In IPv6 everything outside `2000::/3` is forbidden too, since nothing there is assigned to hosts.
 //!
-//! The check knows only addresses. [`crate::endpoint::url`] applies it to IP literals; `sender` applies it to
-//! what a name resolves to and to the address actually connected to.
+//! The check is about addresses only. [`crate::endpoint::url`] applies it to IP literals, and `sender` to the addresses
+//! that a name resolves to, which are the only ones it connects to.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,20 +14,20 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// The family of forbidden addresses that an address belongs to. For operators' logs and tests; customers are only told
-/// that the address is not public.
+/// The family of forbidden addresses that an address belongs to. For logs and tests; customers only learn that the
+/// address is not public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forbidden {
-    /// `0.0.0.0/8` and `::`: "this host", which systems connect to themselves.
+    /// `0.0.0.0/8` and `::`: "this host". Connecting to it reaches the own machine.
     ThisHost,
     Loopback,
     /// RFC 1918, IPv6 unique-local (`fc00::/7`) and the older site-local (`fec0::/10`).
     Private,
-    /// `100.64.0.0/10`, between a carrier and its subscribers.
+    /// `100.64.0.0/10`, shared by a carrier and its subscribers.
     CarrierGradeNat,
-    /// `169.254.0.0/16`, `fe80::/10`: metadata and credentials of the machine are here. Never opened.
+    /// `169.254.0.0/16` and `fe80::/10`, where clouds serve a machine's metadata and credentials. Never opened.
     LinkLocal,
-    /// `fd00:ec2::/32`, where AWS puts its metadata service in IPv6. Never opened.
+    /// `fd00:ec2::/32`, where AWS has its IPv6 metadata service. Never opened.
     Metadata,
     Multicast,
     Broadcast,
@@ -35,15 +35,15 @@ pub enum Forbidden {
     Benchmarking,
     /// Set aside by IANA, deprecated, or not (yet) assigned to hosts.
     Reserved,
-    /// An IPv6 address that stands for an IPv4 one: mapped, compatible, local NAT64, 6to4, Teredo, or a public NAT64 or
+    /// An IPv6 address that embeds an IPv4 one: mapped, compatible, local NAT64, 6to4, Teredo, or a public NAT64 or
     /// ISATAP form of a forbidden IPv4 address. Never opened.
     EmbedsIpv4,
 }
 
-/// Networks that are opened although they are not public, for local runs: the parameter `AllowPrivateNetworks`.
+/// Networks that are allowed although they are not public, for local runs: the parameter `AllowPrivateNetworks`.
 ///
-/// Link-local addresses, the metadata service, and the IPv6 forms of IPv4 addresses stay closed whatever is listed here:
-/// no local run needs them, and one of the forms might lead to the metadata service.
+/// Link-local addresses, the metadata service, and the IPv6 forms of IPv4 addresses stay forbidden whatever is listed
+/// here: no local run needs them, and such a form could lead to the metadata service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedNetworks(Vec<IpNet>);
 
@@ -55,7 +55,7 @@ pub struct InvalidNetwork {
 }
 
 impl AllowedNetworks {
-    /// The production setting: nothing but public addresses.
+    /// The production setting: public addresses only.
     pub fn none() -> Self {
         Self::default()
     }
@@ -69,7 +69,8 @@ impl AllowedNetworks {
 impl FromStr for AllowedNetworks {
     type Err = InvalidNetwork;
 
-    /// Reads a comma-separated list of CIDR blocks; blanks around entries are ignored, and an empty text is no network.
+    /// Parses a comma-separated list of CIDR blocks. White space around entries is ignored; an empty text means no
+    /// network.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let entries = text.split(',').map(str::trim);
         if text.trim().is_empty() {
@@ -99,11 +100,10 @@ impl fmt::Display for Forbidden {
     }
 }
 
-/// Passes an address that a webhook may be sent to.
+/// Checks whether a webhook may be sent to an address.
 ///
 /// # Errors
-///
-/// The family of forbidden addresses that it belongs to, unless `allowed` opens it.
+/// The family of forbidden addresses that it belongs to, unless `allowed` contains it.
 pub fn check(address: IpAddr, allowed: &AllowedNetworks) -> Result<(), Forbidden> {
     let family = match address {
         IpAddr::V4(address) => family_v4(address),
@@ -133,8 +133,9 @@ const NAT64_LOCAL: Ipv6Net = v6(0x64, 0xff9b, 1, 48);
 const SIX_TO_FOUR: Ipv6Net = v6(0x2002, 0, 0, 16);
 const TEREDO: Ipv6Net = v6(0x2001, 0, 0, 32);
 
-/// IANA IPv4 special-purpose registry. Three of its blocks are globally reachable and pass: `192.31.196.0/24` and
-/// `192.175.48.0/24` (AS112) and `192.52.193.0/24` (AMT). The first that contains an address names it.
+/// IANA's IPv4 special-purpose registry. Three of its blocks are globally reachable and therefore left out:
+/// `192.31.196.0/24` and `192.175.48.0/24` (AS112) and `192.52.193.0/24` (AMT). The first network that contains an
+/// address determines its family.
 const FORBIDDEN_V4: [(Ipv4Net, Forbidden); 16] = [
     (v4(0, 0, 0, 0, 8), Forbidden::ThisHost),
     (v4(10, 0, 0, 0, 8), Forbidden::Private),
@@ -151,15 +152,15 @@ const FORBIDDEN_V4: [(Ipv4Net, Forbidden); 16] = [
     (v4(198, 18, 0, 0, 15), Forbidden::Benchmarking),
     (v4(198, 51, 100, 0, 24), Forbidden::Documentation),
     (v4(203, 0, 113, 0, 24), Forbidden::Documentation),
-    // MCAST-TEST-NET is a part of multicast.
+    // Includes MCAST-TEST-NET.
     (v4(224, 0, 0, 0, 4), Forbidden::Multicast),
     (v4(255, 255, 255, 255, 32), Forbidden::Broadcast),
     (v4(240, 0, 0, 0, 4), Forbidden::Reserved),
 ];
 
-/// IANA IPv6 special-purpose registry, and what lies inside `2000::/3` without being a host's. What is outside
-/// `2000::/3` and not named here is [`Forbidden::Reserved`] too: the discard prefix `100::/64`, SRv6's `5f00::/16` and all
-/// that is unassigned. The first that contains an address names it.
+/// IANA's IPv6 special-purpose registry, and blocks inside `2000::/3` that are not for hosts. Anything else outside
+/// `2000::/3` is [`Forbidden::Reserved`] too: the discard prefix `100::/64`, SRv6's `5f00::/16` and everything
+/// unassigned. The first network that contains an address determines its family.
 const FORBIDDEN_V6: [(Ipv6Net, Forbidden); 13] = [
     (METADATA_V6, Forbidden::Metadata),
     (v6(0xfc00, 0, 0, 7), Forbidden::Private),
@@ -202,9 +203,9 @@ fn family_v6(address: Ipv6Addr) -> Option<Forbidden> {
     (!NAT64.contains(&address) && !GLOBAL_UNICAST.contains(&address)).then_some(Forbidden::Reserved)
 }
 
-/// The IPv4 address inside of an address that is only as good as it. NAT64's public prefix is how an IPv6-only network
-/// reaches IPv4-only hosts, and ISATAP (interface identifier `0:5efe` or `200:5efe`) hides in ordinary prefixes. NAT64
-/// with a network's own prefix (RFC 6052) cannot be told from an ordinary address.
+/// The IPv4 address embedded in an address that is allowed only if the embedded one is. NAT64's public prefix is how an
+/// IPv6-only network reaches IPv4-only hosts. ISATAP (interface identifier `0:5efe` or `200:5efe`) occurs within
+/// ordinary prefixes. NAT64 with a network's own prefix (RFC 6052) cannot be distinguished from an ordinary address.
 fn inner_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [.., s4, s5, s6, s7] = address.segments();
     let embeds = NAT64.contains(&address) || matches!((s4, s5), (0 | 0x0200, 0x5efe));
@@ -231,7 +232,7 @@ mod tests {
         addresses.iter().for_each(|address| check_address(address, Ok(())));
     }
 
-    /// First and last address of each family.
+    /// The first and the last address of each family.
     #[test]
     fn ipv4_families_are_forbidden() {
         forbidden(&["0.0.0.0", "0.255.255.255"], Forbidden::ThisHost);

@@ -1,8 +1,8 @@
 //! The headers that a customer adds to the requests to an endpoint, mostly for authentication.
 //!
-//! Their values are secrets: they are wiped from memory when dropped and no `Debug` shows them. Headers that frame the
-//! request, that route it, or that we sign with cannot be set, so that no customer header can change what a request is
-//! or make it look like another's.
+//! Their values are secrets: they are zeroed when dropped and no `Debug` output shows them. Headers that frame or route
+//! the request or carry our signatures cannot be set, so that no customer header can change the meaning of a request or
+//! impersonate another sender.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use zeroize::Zeroizing;
 /// The most headers an integration can have.
 pub const MAX_HEADERS: usize = 20;
 
-/// The most bytes they can take in a request, all together: names, values, and the four bytes around each.
+/// The most bytes that they can take in a request in total: names, values, and four bytes of punctuation for each.
 pub const MAX_HEADER_BYTES: usize = 8 * 1024;
 
 /// An integration's own headers, in the order given.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct CustomerHeaders(Vec<(HeaderName, Zeroizing<String>)>);
 
-/// Why headers cannot be used. Holds names where they are valid ones, never values.
+/// Why headers cannot be used. Contains valid names, but never values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvalidHeader {
     TooMany,
@@ -28,7 +28,8 @@ pub enum InvalidHeader {
     Name {
         position: usize,
     },
-    /// The value holds a line break, another control character, a character outside ASCII, or a blank at an end.
+    /// The value contains a line break, another control character, a character outside ASCII, or white space at either
+    /// end.
     Value {
         name: HeaderName,
     },
@@ -50,22 +51,21 @@ pub enum Why {
     Host,
     /// It describes the payload, which we write.
     Content,
-    /// It asks for a response that we would not read.
+    /// It asks for a response that we do not support.
     Response,
-    /// It tells of proxies, of which there are none.
+    /// It describes proxies, and there are none.
     Forwarding,
-    /// It is how receivers know us.
+    /// It identifies us to receivers.
     UserAgent,
-    /// It is one of those that carry our signature and ids.
+    /// It carries our signature or ids.
     Ours,
 }
 
 impl CustomerHeaders {
-    /// Checks headers that a customer gave, as pairs of name and value.
+    /// Checks a customer's headers, given as pairs of name and value.
     ///
     /// # Errors
-    ///
-    /// The first thing that is wrong with them, which [`InvalidHeader::sentence`] explains.
+    /// The first problem found; see [`InvalidHeader::message`].
     pub fn parse<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, InvalidHeader>
     where
         N: AsRef<str>,
@@ -96,7 +96,7 @@ impl CustomerHeaders {
         Ok(Self(headers))
     }
 
-    /// The names, in lower case. Names are no secrets.
+    /// The names, in lower case. Names are not secret.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
@@ -105,13 +105,13 @@ impl CustomerHeaders {
         self.0.is_empty()
     }
 
-    /// Names and values, to be sealed.
+    /// Names and values, for encryption.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Puts them into a request. The values are marked sensitive, which keeps them out of `Debug` and tells
-    /// `sender` to keep them out of excerpts.
+    /// Adds them to a request. The values are marked sensitive, which keeps them out of `Debug` output and makes
+    /// `sender` redact them in excerpts.
     pub fn insert_into(&self, request_headers: &mut HeaderMap) {
         for (name, value) in &self.0 {
             let mut value = HeaderValue::from_str(value).expect("parse checked that it is a valid value");
@@ -152,33 +152,33 @@ fn why_forbidden(name: &str) -> Option<Why> {
     })
 }
 
-/// Visible ASCII with blanks and tabs between (RFC 9110, section 5.5). The standard also allows bytes beyond ASCII, but says
-/// that recipients need not understand them.
+/// Visible ASCII, with spaces and tabs in between (RFC 9110, section 5.5). The standard also allows bytes beyond ASCII,
+/// but recipients need not understand them.
 fn is_field_value(value: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_graphic() || byte == b' ' || byte == b'\t';
     value.bytes().all(is_allowed) && value.trim_ascii() == value
 }
 
 impl InvalidHeader {
-    /// What is wrong and what would be right, in a sentence for the customer.
+    /// What is wrong and what the customer can do about it.
     pub fn message(&self) -> String {
         match self {
             Self::TooMany => format!("There are more than {MAX_HEADERS} custom headers: remove some."),
             Self::TooLarge => {
-                format!("The custom headers take more than {MAX_HEADER_BYTES} bytes together: shorten or remove some.")
+                format!("The custom headers take more than {MAX_HEADER_BYTES} bytes in total: shorten or remove some.")
             }
-            // Not quoted: it may be a whole header, its value included.
+            // The name is not quoted: it may be a whole header including its value.
             Self::Name { .. } => {
                 "The name of this custom header is not valid: use letters, digits and hyphens, without \
                                   spaces or a colon."
                     .to_owned()
             }
             Self::Value { name } => format!(
-                "The value of the custom header {name} is not valid: use printable ASCII characters, without line breaks \
-                 and without spaces at its ends."
+                "The value of the custom header {name} is not valid: use printable ASCII characters, with no line \
+                 breaks and no spaces at either end."
             ),
             Self::Duplicate { name } => {
-                format!("The custom header {name} is there twice (names do not differ by case): keep one.")
+                format!("The custom header {name} is given twice (upper and lower case are the same): keep one.")
             }
             Self::Forbidden { name, why } => {
                 format!("The custom header {name} cannot be set, because {}: remove it.", why.clause())
@@ -194,7 +194,7 @@ impl Why {
             Self::Host => "it follows from the webhook URL",
             Self::Content => "it describes the payload, which is always JSON",
             Self::Response => "it asks for a kind of response that is not supported",
-            Self::Forwarding => "it tells of proxies, and webhooks are sent directly",
+            Self::Forwarding => "it describes proxies, and webhooks are sent directly",
             Self::UserAgent => "it tells receivers that the webhook is from Roboticks",
             Self::Ours => "its name is reserved for the signature and the ids of webhooks",
         }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_are_ours_to_set() {
+    fn headers_that_customers_cannot_set() {
         forbidden(&["Connection", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding", "Upgrade"], Why::HopByHop);
         forbidden(&["Proxy-Authorization", "proxy-connection", "Proxy-Anything"], Why::HopByHop);
         forbidden(&["Host", "HOST"], Why::Host);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn at_most_8_kib_together() {
+    fn at_most_8_kib_in_total() {
         let pair = |value_bytes: usize| [("x-key", "v".repeat(value_bytes))];
         let around = "x-key: \r\n".len();
         assert!(CustomerHeaders::parse(pair(MAX_HEADER_BYTES - around)).is_ok());
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn names_do_not_differ_by_case() {
+    fn names_are_case_insensitive() {
         let twice = CustomerHeaders::parse([("X-Key", "1"), ("x-KEY", "2")]);
         assert_eq!(twice, Err(InvalidHeader::Duplicate { name: named("x-key") }));
     }
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_never_hold_values() {
+    fn errors_never_contain_values() {
         for refused in [
             CustomerHeaders::parse([("X-Key", "s3cr3t\n")]),
             CustomerHeaders::parse([("Host", "s3cr3t")]),
@@ -308,9 +308,9 @@ mod tests {
             CustomerHeaders::parse([("a", "s3cr3t"), ("A", "s3cr3t")]),
         ] {
             let refused = refused.expect_err("each is refused");
-            let sentence = refused.message();
-            assert!(!format!("{refused:?} {sentence}").contains("s3cr3t"), "{sentence}");
-            assert!(sentence.starts_with("The ") && sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
+            let message = refused.message();
+            assert!(!format!("{refused:?} {message}").contains("s3cr3t"), "{message}");
+            assert!(message.starts_with("The ") && message.ends_with('.') && !message.contains("  "), "{message}");
         }
     }
 }

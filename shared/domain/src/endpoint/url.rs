@@ -1,9 +1,9 @@
-//! The URL of an endpoint, as webhooks may be sent to.
+//! The URL of an endpoint.
 //!
-//! A URL is read the way browsers read it (the WHATWG URL standard), so that `http://0x7f.1` is seen for the loopback
-//! address it is; but where that standard silently repairs (blanks, backslashes, missing slashes) this refuses, so that
-//! what is stored is what is called. A host *name* is not resolved here: `sender` vets its addresses at every
-//! request.
+//! URLs are parsed as browsers parse them (the WHATWG URL standard), so that `http://0x7f.1` is recognised as the
+//! loopback address. Where that standard silently repairs input (white space, backslashes, missing slashes), the URL is
+//! refused, so that the stored URL is the one that is called. Host *names* are not resolved here: `sender` vets their
+//! addresses at every request.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,10 +16,10 @@ use crate::endpoint::address::{self, AllowedNetworks};
 /// The longest URL accepted, in bytes.
 pub const MAX_URL_BYTES: usize = 2048;
 
-/// A URL that webhooks may be sent to: `http` or `https`, a host that is a name or a public address, no user and no
-/// fragment, and a port that is 80, 443, or at least 1024.
+/// A URL that webhooks may be sent to: `http` or `https`, a host that is a name or a public address, no user, no
+/// fragment, and port 80, 443, or at least 1024.
 ///
-/// Paths and queries often hold secrets, so `Debug` and `Display` show only scheme, host and port.
+/// Paths and queries often contain secrets, so `Debug` and `Display` show only scheme, host and port.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EndpointUrl {
     url: Url,
@@ -30,13 +30,13 @@ pub struct EndpointUrl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidUrl {
     TooLong,
-    /// A blank, tab, line break, other control character or backslash somewhere in it.
+    /// It contains white space, a control character or a backslash.
     Character,
-    /// Neither `http://` nor `https://` at its start.
+    /// It begins neither with `http://` nor with `https://`.
     Scheme,
     /// `user:password@` before the host.
     UserInfo,
-    /// No host, or one that cannot be.
+    /// No host, or an invalid one.
     Host,
     /// An IPv6 address with a zone, such as `fe80::1%eth0`.
     Zone,
@@ -44,20 +44,19 @@ pub enum InvalidUrl {
     TrailingDot,
     /// An IP address that is not public.
     ForbiddenAddress,
-    /// A port that is neither 80 nor 443 nor at least 1024.
+    /// A port other than 80, 443, or at least 1024.
     Port,
     /// A `#` and what follows.
     Fragment,
-    /// Anything else that makes it no URL.
+    /// Invalid in another way.
     Malformed,
 }
 
 impl EndpointUrl {
-    /// Reads a URL that a customer gave.
+    /// Parses a customer's URL.
     ///
     /// # Errors
-    ///
-    /// What is wrong with it, which [`InvalidUrl::sentence`] explains.
+    /// The first problem found; see [`InvalidUrl::message`].
     pub fn parse(text: &str, allowed: &AllowedNetworks) -> Result<Self, InvalidUrl> {
         if text.len() > MAX_URL_BYTES {
             return Err(InvalidUrl::TooLong);
@@ -83,7 +82,7 @@ impl EndpointUrl {
         if !matches!(url.port_or_known_default(), Some(80 | 443 | 1024..)) {
             return Err(InvalidUrl::Port);
         }
-        // Normalizing can lengthen a URL threefold (`ü` becomes `%C3%BC`); what is sent is bounded too.
+        // Normalizing can triple a URL's length (`ü` becomes `%C3%BC`), and the limit is for what is sent too.
         if url.as_str().len() > MAX_URL_BYTES {
             return Err(InvalidUrl::TooLong);
         }
@@ -91,22 +90,22 @@ impl EndpointUrl {
         Ok(Self { url, uri })
     }
 
-    /// The whole URL, normalized. It may hold secrets: for its owner, never for a log.
+    /// The whole URL, normalized. It may contain secrets: show it to its owner, but never log it.
     pub fn as_str(&self) -> &str {
         self.url.as_str()
     }
 
-    /// The same URL as the HTTP client takes it.
+    /// The same URL, as the HTTP client takes it.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The same URL as the HTTP client reads it, and its parts go out.
+    /// The same URL, as the HTTP client parses and sends it.
     pub fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// The host's address, if the URL names one instead of a name.
+    /// The host's address, if the host is an IP literal and not a name.
     pub fn ip_literal(&self) -> Option<IpAddr> {
         match self.url.host()? {
             Host::Ipv4(address) => Some(address.into()),
@@ -115,18 +114,17 @@ impl EndpointUrl {
         }
     }
 
-    /// Whether requests to it and to `other` go to the same place: over the same scheme, to the same host and port, however
-    /// they are written.
+    /// Whether it has the same origin as `other`: the same scheme, host and port, however they are written.
     pub fn has_origin_of(&self, other: &Self) -> bool {
         self.url.origin() == other.url.origin()
     }
 
-    /// Whether requests go there by HTTPS.
+    /// Whether the scheme is `https`.
     pub fn is_encrypted(&self) -> bool {
         self.url.scheme() == "https"
     }
 
-    /// Scheme, host and port, for logs: the path of a URL is often as secret as its query.
+    /// Scheme, host and port, for logs: a URL's path is often as secret as its query.
     pub fn redacted(&self) -> String {
         self.url.origin().ascii_serialization()
     }
@@ -144,8 +142,8 @@ impl fmt::Display for EndpointUrl {
     }
 }
 
-/// What stands between `://` and the path, read strictly: the WHATWG standard also takes `https:host` and
-/// `https:///host`, and forgets an empty user.
+/// The part between `://` and the path, parsed strictly: the WHATWG standard also accepts `https:host` and
+/// `https:///host`, and drops an empty user.
 fn authority(text: &str) -> Result<&str, InvalidUrl> {
     let (scheme, rest) = text.split_once("://").ok_or(InvalidUrl::Scheme)?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
@@ -169,7 +167,7 @@ fn check_address(address: IpAddr, allowed: &AllowedNetworks) -> Result<(), Inval
     address::check(address, allowed).map_err(|_| InvalidUrl::ForbiddenAddress)
 }
 
-/// The standard forgets a dot behind an IPv4 address, whatever it is written like.
+/// The standard drops a dot after an IPv4 address, in any of its spellings.
 fn check_end(authority: &str) -> Result<(), InvalidUrl> {
     let host = authority.split(':').next().unwrap_or_default();
     let is_dot = |c: char| matches!(c, '.' | '。' | '．' | '｡');
@@ -180,8 +178,8 @@ fn check_end(authority: &str) -> Result<(), InvalidUrl> {
     }
 }
 
-/// A dot at the end is valid in DNS, but certificates and servers do not know the host by it. Names as such are never
-/// forbidden, `localhost` included: the addresses they resolve to decide.
+/// A dot at the end is valid in DNS, but certificates and servers do not have it in their host names. No name is
+/// forbidden as such, not even `localhost`: the addresses that it resolves to decide.
 fn check_name(name: &str) -> Result<(), InvalidUrl> {
     if name.ends_with('.') {
         return Err(InvalidUrl::TrailingDot);
@@ -207,7 +205,7 @@ fn refusal(error: url::ParseError) -> InvalidUrl {
 }
 
 impl InvalidUrl {
-    /// What is wrong with the URL and what would be right, in a sentence for the customer.
+    /// What is wrong and what the customer can do about it.
     pub fn message(self) -> String {
         match self {
             Self::TooLong => {
@@ -226,7 +224,7 @@ impl InvalidUrl {
             Self::TrailingDot => "The host of the webhook URL must not end with a dot: remove the dot.",
             Self::ForbiddenAddress => "The webhook URL must be publicly accessible: use a host with a public address.",
             Self::Port => "The port of the webhook URL must be 80, 443, or at least 1024.",
-            Self::Fragment => "The webhook URL must not contain a #: remove it and what follows, it is never sent.",
+            Self::Fragment => "The webhook URL must not contain a #: remove it and what follows, which is never sent.",
             Self::Malformed => "The webhook URL is not valid: it should look like https://example.com/webhook.",
         }
         .to_owned()
@@ -291,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_would_repair() {
+    fn urls_that_browsers_would_repair() {
         refused(&[" https://example.com", "https://example.com ", "https://exa\tmple.com"], InvalidUrl::Character);
         refused(&["https://example.com/\n", "https://example.com/a b", "https:\\\\example.com"], InvalidUrl::Character);
         refused(
@@ -381,40 +379,39 @@ mod tests {
     }
 
     #[track_caller]
-    fn same_place(some: &str, other: &str, expected: bool) {
-        let [some, other] =
-            [some, other].map(|text| parse(text).unwrap_or_else(|refused| panic!("{text}: {refused:?}")));
-        assert_eq!((some.has_origin_of(&other), other.has_origin_of(&some)), (expected, expected), "{some} {other}");
+    fn same_origin(one: &str, other: &str, expected: bool) {
+        let [one, other] = [one, other].map(|text| parse(text).unwrap_or_else(|refused| panic!("{text}: {refused:?}")));
+        assert_eq!((one.has_origin_of(&other), other.has_origin_of(&one)), (expected, expected), "{one} {other}");
     }
 
     #[test]
     fn an_origin_is_the_same_however_it_is_written() {
-        same_place("https://example.com/a?b", "HTTPS://Example.COM:443/c", true);
-        same_place("http://example.com", "http://example.com:80/", true);
-        same_place("https://bücher.example/", "https://XN--BCHER-KVA.example/", true);
-        same_place("https://exam%70le.com/", "https://ｅｘａｍｐｌｅ.com/", true);
-        same_place("https://8.8.8.8/", "https://0x08080808/", true);
-        same_place("https://[2606:4700:4700::1111]/", "https://[2606:4700:4700:0:0:0:0:1111]/", true);
+        same_origin("https://example.com/a?b", "HTTPS://Example.COM:443/c", true);
+        same_origin("http://example.com", "http://example.com:80/", true);
+        same_origin("https://bücher.example/", "https://XN--BCHER-KVA.example/", true);
+        same_origin("https://exam%70le.com/", "https://ｅｘａｍｐｌｅ.com/", true);
+        same_origin("https://8.8.8.8/", "https://0x08080808/", true);
+        same_origin("https://[2606:4700:4700::1111]/", "https://[2606:4700:4700:0:0:0:0:1111]/", true);
     }
 
     #[test]
     fn another_scheme_host_or_port_is_another_origin() {
-        same_place("https://example.com/", "http://example.com/", false);
-        same_place("https://example.com/", "http://example.com:443/", false);
-        same_place("https://example.com/", "https://example.com:8443/", false);
-        same_place("https://example.com/", "https://www.example.com/", false);
-        same_place("https://example.com/", "https://example.co/m", false);
-        same_place("https://8.8.8.8/", "https://8.8.4.4/", false);
+        same_origin("https://example.com/", "http://example.com/", false);
+        same_origin("https://example.com/", "http://example.com:443/", false);
+        same_origin("https://example.com/", "https://example.com:8443/", false);
+        same_origin("https://example.com/", "https://www.example.com/", false);
+        same_origin("https://example.com/", "https://example.co/m", false);
+        same_origin("https://8.8.8.8/", "https://8.8.4.4/", false);
     }
 
     #[test]
-    fn every_refusal_is_a_sentence() {
+    fn every_error_is_a_sentence() {
         use InvalidUrl::*;
         for refused in
             [TooLong, Character, Scheme, UserInfo, Host, Zone, TrailingDot, ForbiddenAddress, Port, Fragment, Malformed]
         {
-            let sentence = refused.message();
-            assert!(sentence.starts_with("The ") && sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
+            let message = refused.message();
+            assert!(message.starts_with("The ") && message.ends_with('.') && !message.contains("  "), "{message}");
         }
     }
 }

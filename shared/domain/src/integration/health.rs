@@ -1,12 +1,12 @@
-//! How an endpoint is doing, as far as its attempts tell, and the lane that follows from it.
+//! How an endpoint is doing, judged by its attempts, and which lane it uses as a result.
 //!
-//! What an attempt *costs* decides about the lane, not how it ends: whatever holds a worker for long, a time-out, a name
-//! look-up that hangs or a 200 after 29 s, would hold up others. So an attempt that is still unanswered after
-//! [`slow_threshold`] is noted at once, while its request goes on, and puts its endpoint on the slow lane; one that is accepted
-//! more quickly brings it back. A quick failure costs no more than what works, and changes no lane.
+//! The lane depends on how long attempts take, not on how they end: a timeout, a hanging DNS lookup and a 200 after 29
+//! s all occupy a worker and so delay others. An attempt that is still unanswered after [`slow_threshold`] is recorded
+//! immediately, while its request continues, and moves its endpoint to the slow lane. An attempt that is accepted
+//! sooner moves it back. A quick failure costs no more than a success and does not change the lane.
 //!
-//! Kept on the integration and written only when it changes, so that neither a healthy endpoint nor one that has been
-//! down for hours costs a write.
+//! The health is stored with the integration and written only when it changes, so that neither a healthy endpoint nor
+//! one that has been down for hours costs a write.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempt::outcome::Outcome;
 
-/// How many slow attempts without a quick accepted one between them make an endpoint slow in its owner's eyes. The
-/// slow lane does not wait for it: one is enough for that.
+/// After how many slow attempts, with no quick accepted one between them, an endpoint is shown as slow. The first of
+/// them already moves it to the slow lane.
 pub const SLOW_AFTER: u32 = 3;
 
-/// The code of what was slow without failing in a way that has a code of its own.
+/// The code for an endpoint that is slow while no failure with a code of its own is known.
 pub const SLOW: &str = "slow";
 
 /// Why attempts count against their endpoint.
@@ -27,8 +27,7 @@ pub const SLOW: &str = "slow";
 pub struct Reason {
     /// One of [`crate::attempt::outcome::CODES`], or [`SLOW`].
     pub code: String,
-    /// The attempt's own sentence, which its owner can act on. Of [`SLOW`] there is none, nor of what was noted before
-    /// sentences were.
+    /// The attempt's message for the customer. Absent for [`SLOW`], and in items from before messages were stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -38,50 +37,51 @@ impl Reason {
         Self { code: SLOW.to_owned(), message: None }
     }
 
-    /// Why an attempt failed; `None` of one that was accepted.
+    /// Why an attempt failed; `None` if it was accepted.
     fn of(outcome: &Outcome) -> Option<Self> {
         outcome.code().map(|code| Self { code: code.to_owned(), message: outcome.message() })
     }
 }
 
-/// The longest that an attempt goes unanswered without suspicion. Longer than nearly all endpoints that work ever take;
-/// what it bounds is how many workers an endpoint that begins to hang holds before its alerts go elsewhere.
+/// The longest that an attempt may go unanswered without counting as slow. Nearly all working endpoints take less. It
+/// limits how many workers an endpoint that begins to hang can occupy before its alerts go to the slow lane.
 const MAX_SLOW_THRESHOLD: Duration = Duration::from_secs(5);
 
-/// How long an attempt may go unanswered before its endpoint is suspected: 5 s, and at most half of the request's limit.
+/// How long an attempt may go unanswered before it counts as slow: 5 s, but at most half of the request timeout.
 pub fn slow_threshold(request_timeout: Duration) -> Duration {
     MAX_SLOW_THRESHOLD.min(request_timeout / 2)
 }
 
-/// How an endpoint is doing. There is none as long as no outcome of an alert at its URL was noted. `slow` is how many
-/// attempts were slow since one was accepted quickly: fewer than [`SLOW_AFTER`].
+/// How an endpoint is doing. An integration has none until something was recorded about an attempt at its URL. `slow`
+/// counts the slow attempts since one was last accepted quickly: fewer than [`SLOW_AFTER`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Health {
-    /// No attempt is over yet, but some have gone unanswered for long.
+    /// No attempt has finished yet, but some have gone unanswered for long.
     Unknown { slow: u32 },
-    /// The last attempt that is over was accepted.
+    /// The last finished attempt was accepted.
     Healthy {
         #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
         since: Timestamp,
         #[serde(default, skip_serializing_if = "is_zero")]
         slow: u32,
     },
-    /// The last attempt that is over failed.
+    /// The last finished attempt failed.
     Failing {
-        /// When the first of these failures was seen.
+        /// When the first of these failures was recorded.
         #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
         since: Timestamp,
-        /// Why the first of them failed. Another reason later on is no news, so that nobody writes for every attempt.
+        /// Why the first of them failed. Another reason later is not recorded, so that not every attempt causes a
+        /// write.
         #[serde(flatten)]
         reason: Reason,
         slow: u32,
     },
-    /// [`SLOW_AFTER`] attempts were slow, and none was accepted quickly since.
+    /// [`SLOW_AFTER`] attempts were slow, and none has been accepted quickly since.
     Slow {
         #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
         since: Timestamp,
-        /// Why one of them failed, or [`SLOW`] as long as none is known that did.
+        /// Why one of them failed, or [`SLOW`] if none is known to have failed.
         #[serde(flatten)]
         reason: Reason,
     },
@@ -94,33 +94,33 @@ fn is_zero(slow: &u32) -> bool {
 /// Where an integration's attempts are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// With everybody else's.
+    /// Together with those of other healthy endpoints.
     Fast,
-    /// Where whoever is slow delays only who is slow too.
+    /// Where slow endpoints delay only each other.
     Slow,
 }
 
-/// Whether an attempt held its worker for longer than [`slow_threshold`].
+/// Whether an attempt took longer than [`slow_threshold`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speed {
     Quick,
-    /// It did, and nothing was noted while it went on.
+    /// It did, and that was not recorded while it was in progress.
     Slow,
-    /// It did, and was noted as [`Observation::Unanswered`].
+    /// It did, and that was already recorded as [`Observation::Unanswered`].
     SlowAndRecorded,
 }
 
-/// What an attempt shows of its endpoint.
+/// What an attempt shows about its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observation<'a> {
-    /// It has gone unanswered for as long as [`slow_threshold`] lets it.
+    /// It has gone unanswered for [`slow_threshold`].
     Unanswered,
-    /// It is over.
+    /// It has finished.
     Over { outcome: &'a Outcome, speed: Speed },
 }
 
 impl Health {
-    /// Where the attempts of an endpoint of that health are made.
+    /// The lane of an endpoint with this health.
     pub fn lane(health: Option<&Self>) -> Lane {
         match health {
             Some(Self::Slow { .. }) => Lane::Slow,
@@ -131,7 +131,7 @@ impl Health {
         }
     }
 
-    /// What a sign makes of the health that there was; `None` when that stays as it is.
+    /// The health after an observation; `None` if it does not change.
     pub fn after(health: Option<&Self>, observation: Observation<'_>, now: Timestamp) -> Option<Self> {
         let next = match observation {
             Observation::Unanswered => Self::after_slow_attempt(health.cloned(), now)?,
@@ -143,7 +143,7 @@ impl Health {
         (health != Some(&next)).then_some(next)
     }
 
-    /// One more slow attempt.
+    /// The health after one more slow attempt.
     fn after_slow_attempt(health: Option<Self>, now: Timestamp) -> Option<Self> {
         let (slow, since, reason) = match &health {
             None => (0, now, Reason::slow()),
@@ -161,14 +161,14 @@ impl Health {
         })
     }
 
-    /// The health after an attempt that failed, or was accepted; how slow it was is counted elsewhere.
+    /// The health after a failed or accepted attempt. Slow attempts are counted by [`Self::after_slow_attempt`].
     fn after_outcome(health: Option<&Self>, failure: Option<Reason>, speed: Speed, now: Timestamp) -> Self {
         match (health, failure) {
             (Some(Self::Healthy { since, .. }), None) if speed == Speed::Quick => {
                 Self::Healthy { since: *since, slow: 0 }
             }
             (_, None) if speed == Speed::Quick => Self::Healthy { since: now, slow: 0 },
-            // Accepted, but late: no recovery.
+            // Accepted, but slowly: no recovery.
             (Some(healthy @ Self::Healthy { .. }), None) => healthy.clone(),
             (Some(slow @ Self::Slow { .. }), None) => slow.clone(),
             (Some(Self::Unknown { slow } | Self::Failing { slow, .. }), None) => {
@@ -179,7 +179,7 @@ impl Health {
             (Some(Self::Slow { since, reason: known }), Some(reason)) if known.code == SLOW => {
                 Self::Slow { since: *since, reason }
             }
-            // Another reason alone is no news.
+            // Another reason alone is not a change.
             (Some(known @ (Self::Failing { .. } | Self::Slow { .. })), Some(_)) => known.clone(),
             (Some(Self::Unknown { slow } | Self::Healthy { slow, .. }), Some(reason)) => {
                 Self::Failing { since: now, reason, slow: *slow }
@@ -210,20 +210,20 @@ mod tests {
         vec![Observation::Over { outcome, speed: Speed::Quick }]
     }
 
-    /// As it usually goes: noted while it goes on, then over.
+    /// The usual case: recorded while it is in progress, then finished.
     fn slow(outcome: &Outcome) -> Vec<Observation<'_>> {
         vec![Observation::Unanswered, Observation::Over { outcome, speed: Speed::SlowAndRecorded }]
     }
 
-    /// As it goes when it could not be noted.
-    fn slow_unnoted(outcome: &Outcome) -> Vec<Observation<'_>> {
+    /// The case that it could not be recorded while in progress.
+    fn slow_unrecorded(outcome: &Outcome) -> Vec<Observation<'_>> {
         vec![Observation::Over { outcome, speed: Speed::Slow }]
     }
 
-    /// What becomes of an endpoint's health by these signs, one a second; and how often it was written.
-    fn after<'a>(signs: impl IntoIterator<Item = Vec<Observation<'a>>>) -> (Option<Health>, usize) {
+    /// An endpoint's health after these observations, one a second, and how often it was written.
+    fn after<'a>(observations: impl IntoIterator<Item = Vec<Observation<'a>>>) -> (Option<Health>, usize) {
         let (mut health, mut writes) = (None, 0);
-        for (second, observation) in (0..).zip(signs.into_iter().flatten()) {
+        for (second, observation) in (0..).zip(observations.into_iter().flatten()) {
             if let Some(next) = Health::after(health.as_ref(), observation, at(second)) {
                 health = Some(next);
                 writes += 1;
@@ -249,48 +249,48 @@ mod tests {
     }
 
     #[test]
-    fn suspicion_is_five_seconds_or_half_of_the_limit() {
+    fn the_slow_threshold_is_five_seconds_or_half_of_the_timeout() {
         assert_eq!(slow_threshold(Duration::from_secs(30)), Duration::from_secs(5));
         assert_eq!(slow_threshold(Duration::from_secs(10)), Duration::from_secs(5));
         assert_eq!(slow_threshold(Duration::from_secs(3)), Duration::from_millis(1_500));
     }
 
     #[test]
-    fn what_stays_as_it_is_is_not_written() {
+    fn only_changes_are_written() {
         assert_eq!(after([quick(&OK), quick(&OK), quick(&OK)]), (healthy(0, 0), 1));
         let rejections = [Outcome::Rejected { status: 404 }, Outcome::Rejected { status: 429 }];
         let failures = rejections.iter().map(quick);
         assert_eq!(after([quick(&OK), quick(&BROKEN)].into_iter().chain(failures)), (failing(1, &BROKEN, 0), 2));
-        // Untried, failing, two more that are slow: ailing, whatever comes then but for a quick one that is accepted.
+        // Unknown, failing, and after two more slow ones slow, until an attempt is accepted quickly.
         let timed_out = timed_out();
         assert_eq!(after(vec![slow(&timed_out); 100]), (known_slow(1, reason(&timed_out)), 4));
-        assert_eq!(after(vec![slow_unnoted(&timed_out); 100]).1, 3);
+        assert_eq!(after(vec![slow_unrecorded(&timed_out); 100]).1, 3);
     }
 
     #[test]
-    fn one_unanswered_attempt_is_enough_for_the_slow_lane_and_known_before_it_is_over() {
+    fn one_unanswered_attempt_moves_its_endpoint_to_the_slow_lane_before_it_finishes() {
         let unanswered = || vec![Observation::Unanswered];
         assert_eq!(after([unanswered()]), (Some(Health::Unknown { slow: 1 }), 1));
         assert_eq!(Health::lane(after([unanswered()]).0.as_ref()), Lane::Slow);
         assert_eq!(after([quick(&OK), unanswered()]), (healthy(0, 1), 2));
         assert_eq!(Health::lane(after([quick(&OK), unanswered()]).0.as_ref()), Lane::Slow);
         assert_eq!(after([quick(&BROKEN), unanswered()]), (failing(0, &BROKEN, 1), 2));
-        // Those that were under way together.
+        // Concurrent attempts.
         assert_eq!(after(vec![unanswered(); 10]), (known_slow(2, Reason::slow()), 3));
     }
 
     #[test]
-    fn what_holds_a_worker_counts_however_it_ends() {
+    fn a_slow_attempt_counts_however_it_ends() {
         let timed_out = timed_out();
         for outcome in [&OK, &BROKEN, &NO_NAME, &timed_out] {
-            for attempt in [slow(outcome), slow_unnoted(outcome)] {
+            for attempt in [slow(outcome), slow_unrecorded(outcome)] {
                 let one = after([attempt.clone()]).0;
                 assert_eq!(Health::lane(one.as_ref()), Lane::Slow, "{outcome:?}");
                 let three = after([attempt.clone(), attempt.clone(), attempt]).0;
                 assert!(matches!(three, Some(Health::Slow { .. })), "{outcome:?}: {three:?}");
             }
         }
-        // Its owner sees what it ended with.
+        // The owner sees how it ended.
         assert_eq!(after([slow(&OK)]).0, healthy(1, 1));
         assert_eq!(after([slow(&NO_NAME)]).0, failing(1, &NO_NAME, 1));
         assert_eq!(after([slow(&OK), slow(&OK), slow(&OK)]).0, known_slow(4, Reason::slow()));
@@ -300,12 +300,12 @@ mod tests {
     #[test]
     fn an_attempt_counts_once() {
         assert_eq!(after([slow(&BROKEN)]).0, failing(1, &BROKEN, 1));
-        assert_eq!(after([slow_unnoted(&BROKEN)]).0, failing(0, &BROKEN, 1));
+        assert_eq!(after([slow_unrecorded(&BROKEN)]).0, failing(0, &BROKEN, 1));
         assert_eq!(after([slow(&BROKEN), slow(&BROKEN)]).0, failing(1, &BROKEN, 2));
     }
 
     #[test]
-    fn only_what_is_accepted_quickly_brings_an_endpoint_back() {
+    fn only_a_quick_accepted_attempt_moves_an_endpoint_back() {
         let timed_out = timed_out();
         for before in [1, 2, 3, 9] {
             let slow_ones = || vec![slow(&timed_out); before];
@@ -314,18 +314,18 @@ mod tests {
                 Health::lane(health.as_ref())
             };
             assert_eq!(lane(quick(&BROKEN)), Lane::Slow, "failing quickly is no recovery");
-            assert_eq!(lane(slow(&OK)), Lane::Slow, "nor is answering late");
+            assert_eq!(lane(slow(&OK)), Lane::Slow, "nor is accepting slowly");
             assert_eq!(lane(quick(&OK)), Lane::Fast);
         }
         assert_eq!(after([slow(&OK), quick(&OK)]).0, healthy(1, 0));
-        // What hung before it recovered says nothing about it now; that the attempt failed does.
+        // That an attempt from before the recovery was slow does not count now; that it failed does.
         let over = vec![Observation::Over { outcome: &timed_out, speed: Speed::SlowAndRecorded }];
         let late = after([vec![Observation::Unanswered], quick(&OK), over]).0;
         assert_eq!((Health::lane(late.as_ref()), late), (Lane::Fast, failing(2, &timed_out, 0)));
     }
 
     #[test]
-    fn failing_quickly_changes_no_lane() {
+    fn failing_quickly_does_not_change_the_lane() {
         for failures in 1..6 {
             assert_eq!(Health::lane(after(vec![quick(&BROKEN); failures]).0.as_ref()), Lane::Fast);
         }
@@ -333,20 +333,20 @@ mod tests {
     }
 
     #[test]
-    fn ever_changing_failures_are_not_ever_written() {
+    fn alternating_failures_are_not_written_each_time() {
         let timed_out = timed_out();
         let (health, writes) = after((0..100).flat_map(|_| [slow(&timed_out), quick(&BROKEN)]));
         assert_eq!((health, writes), (known_slow(1, reason(&timed_out)), 4));
     }
 
     #[test]
-    fn a_failure_is_told_in_the_attempts_own_words() {
+    fn a_failure_has_the_attempts_own_message() {
         let Some(Health::Failing { reason, .. }) = after([quick(&BROKEN)]).0 else { panic!("it failed") };
         assert_eq!((reason.code.as_str(), reason.message), ("server_error", BROKEN.message()));
     }
 
     #[test]
-    fn what_is_stored_is_read_and_written_alike() {
+    fn stored_health_reads_and_writes_alike() {
         let read = |json: &str| serde_json::from_str::<Health>(json).unwrap();
         let timed_out = Reason { code: "timeout_response".to_owned(), message: None };
         let stored = [
@@ -362,7 +362,11 @@ mod tests {
         ];
         for (item, health) in stored {
             assert_eq!(read(item), health);
-            assert_eq!(serde_json::to_string(&health).unwrap(), item, "a condition finds what stands there already");
+            assert_eq!(
+                serde_json::to_string(&health).unwrap(),
+                item,
+                "a write's condition compares it with the stored one"
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Signing secrets and header values as an integration holds them: sealed under a data key of its own (`aws::kms`).
-//! Every sealed value is bound to its organization, its integration and its place, so that one copied elsewhere does not
-//! open.
+//! Signing secrets and header values as an integration stores them: encrypted under a data key of its own (`aws::kms`).
+//! Every encrypted value is bound to its organization, its integration and its slot, so that a copy elsewhere cannot be
+//! decrypted.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,17 +12,17 @@ use serde_bytes::ByteBuf;
 use crate::ids::{IntegrationId, OrganizationId};
 use crate::request::signature::SecretFormat;
 
-/// The secrets of an integration, as its item holds them. Header names are in clear, values are not.
+/// The secrets of an integration, as its item stores them. Header names are stored in the clear, values are encrypted.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedSecrets {
     /// The data key, encrypted by KMS under the integration's encryption context.
     pub data_key: ByteBuf,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_secret: Option<ByteBuf>,
-    /// What its owner may see of it, see [`last4`].
+    /// The part of it that its owner may see; see [`last4`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_secret_last4: Option<String>,
-    /// How receivers have to read it; absent of one that was sealed before this was noted.
+    /// How receivers have to read it; absent for secrets from before this was stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_secret_format: Option<SecretFormat>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,7 +36,7 @@ pub struct SealedSecrets {
     pub previous_valid_until: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, ByteBuf>,
-    /// What their owner may see of the header values.
+    /// The parts of the header values that their owner may see.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub header_last4: BTreeMap<String, String>,
 }
@@ -47,16 +47,16 @@ impl fmt::Debug for SealedSecrets {
     }
 }
 
-/// Which value of an integration a sealed text is.
+/// Which of an integration's values is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot<'a> {
     SigningSecret,
     PreviousSigningSecret,
-    /// The value of the header of that name.
+    /// The value of the header with this name.
     Header(&'a str),
 }
 
-/// Whose value it is, and which: the associated data of the encryption.
+/// Whose value it is: part of the encryption's associated data.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner {
     pub organization: OrganizationId,
@@ -64,11 +64,11 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// What a value of that place is bound to when it is sealed.
+    /// The associated data with which the value in this slot is encrypted.
     pub fn associated_data(&self, slot: Slot<'_>) -> String {
         let Self { organization, integration } = self;
         match slot {
-            // A rotation moves the current secret to the previous one's place without having to open it.
+            // The same for both: a rotation moves the current secret to the previous slot without decrypting it.
             Slot::SigningSecret | Slot::PreviousSigningSecret => {
                 format!("{organization}/{integration}/signing_secret")
             }
@@ -77,11 +77,11 @@ impl Owner {
     }
 }
 
-/// The shortest secret of which anything is shown, in characters. Whoever has a signature can try guesses on it, and the
-/// twenty characters that are left are too many for that.
+/// The shortest secret of which the end is shown, in characters. Somebody who has a signature can test guesses against
+/// it; the twenty characters that remain hidden are too many for that.
 pub const MIN_HINTED_CHARS: usize = 24;
 
-/// The last four characters of a secret, by which its owner knows it again; `None` of a short one.
+/// The last four characters of a secret, by which its owner recognises it; `None` if the secret is short.
 pub fn last4(secret: &str) -> Option<String> {
     let length = secret.chars().count();
     (length >= MIN_HINTED_CHARS).then(|| secret.chars().skip(length - 4).collect())

@@ -1,4 +1,5 @@
-//! How a receiver knows that a request is ours: HMAC-SHA256, in the documented header and in those of Standard Webhooks.
+//! Signatures, by which a receiver knows that a request is ours: HMAC-SHA256, in the documented header and in those of
+//! Standard Webhooks.
 
 use std::fmt;
 
@@ -12,37 +13,37 @@ use zeroize::Zeroizing;
 
 use crate::ids::DeliveryId;
 
-/// The prefix of a secret whose key is the decoded base64 after it, by the Standard Webhooks specification.
+/// The prefix of a secret whose key is the base64 after it, as in the Standard Webhooks specification.
 pub const STANDARD_PREFIX: &str = "whsec_";
 
-/// The length of the key in a generated secret, in bytes. Standard Webhooks asks for 24 to 64.
+/// The length of the key in a generated secret, in bytes. Standard Webhooks requires 24 to 64.
 pub const GENERATED_KEY_BYTES: usize = 24;
 
-/// The shortest key in a `whsec_` secret that a customer may set, in bytes, as Standard Webhooks asks for.
+/// The shortest key in a `whsec_` secret that a customer may set, in bytes, as Standard Webhooks requires.
 pub const MIN_KEY_BYTES: usize = 24;
 
-/// The longest key in a `whsec_` secret that a customer may set, in bytes, as Standard Webhooks asks for.
+/// The longest key in a `whsec_` secret that a customer may set, in bytes, as Standard Webhooks requires.
 pub const MAX_KEY_BYTES: usize = 64;
 
-/// The shortest other secret that a customer may set, in characters. Whoever has a signature can try guesses on it; sixteen
-/// random characters are too many for that.
+/// The shortest other secret that a customer may set, in characters. Somebody who has a signature can test guesses
+/// against it; sixteen random characters are too many for that.
 pub const MIN_SECRET_CHARS: usize = 16;
 
 /// The longest other secret that a customer may set, in characters.
 pub const MAX_SECRET_CHARS: usize = 256;
 
-/// How the key of the Standard Webhooks signature is made of a secret's text, which receivers have to know.
+/// How the key of the Standard Webhooks signature is derived from a secret's text, which receivers have to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretFormat {
-    /// It is the decoded base64 after `whsec_`.
+    /// The key is the base64 after `whsec_`, decoded.
     Whsec,
-    /// It is the text's own bytes.
+    /// The key is the text's own bytes.
     Raw,
 }
 
 impl SecretFormat {
-    /// The API's word.
+    /// Its name in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Whsec => "whsec",
@@ -51,11 +52,11 @@ impl SecretFormat {
     }
 }
 
-/// A signing secret in clear; zeroed when dropped, absent from every `Debug`.
+/// A signing secret in the clear; zeroed when dropped, and never in `Debug` output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningSecret {
     text: Zeroizing<String>,
-    /// The key of the Standard Webhooks signature; the documented one is keyed by the text itself.
+    /// The key of the Standard Webhooks signature. The key of `X-Roboticks-Signature` is the text itself.
     standard_key: Zeroizing<Vec<u8>>,
 }
 
@@ -64,7 +65,7 @@ pub struct SigningSecret {
 pub enum InvalidSecret {
     #[error("The signing secret begins or ends with a space or a line break: remove it.")]
     BlankAtEnd,
-    #[error("The signing secret must have visible ASCII characters only: leave out spaces, line breaks and others.")]
+    #[error("The signing secret must have visible ASCII characters only: remove spaces, line breaks and any others.")]
     Character,
     #[error("The signing secret must begin with `whsec_`: leave out the `v1,` before it.")]
     VersionBefore,
@@ -72,7 +73,7 @@ pub enum InvalidSecret {
     NotBase64,
     #[error(
         "After `whsec_` the signing secret must be the base64 of {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes: use a \
-         random key of such a length."
+         random key of that length."
     )]
     KeyLength,
     #[error("The signing secret must have {MIN_SECRET_CHARS} to {MAX_SECRET_CHARS} characters.")]
@@ -80,11 +81,11 @@ pub enum InvalidSecret {
 }
 
 impl SigningSecret {
-    /// Reads a secret that a customer sets: `whsec_` and the base64 of [`MIN_KEY_BYTES`] to [`MAX_KEY_BYTES`] bytes, or
-    /// [`MIN_SECRET_CHARS`] to [`MAX_SECRET_CHARS`] visible characters of ASCII.
+    /// Parses a secret that a customer sets: `whsec_` and the base64 of [`MIN_KEY_BYTES`] to [`MAX_KEY_BYTES`] bytes,
+    /// or [`MIN_SECRET_CHARS`] to [`MAX_SECRET_CHARS`] visible ASCII characters.
     ///
     /// # Errors
-    /// [`InvalidSecret`], a sentence for the customer.
+    /// The first problem found, as a message for the customer.
     pub fn parse_new(text: &str) -> Result<Self, InvalidSecret> {
         if text.trim() != text {
             return Err(InvalidSecret::BlankAtEnd);
@@ -92,7 +93,7 @@ impl SigningSecret {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(InvalidSecret::Character);
         }
-        // Signatures are written `v1,…`, and some senders show their secrets so, too.
+        // Signatures begin with `v1,`, and some senders show their secrets like that too.
         if text.strip_prefix("v1,").is_some_and(|rest| rest.starts_with(STANDARD_PREFIX)) {
             return Err(InvalidSecret::VersionBefore);
         }
@@ -108,8 +109,8 @@ impl SigningSecret {
         }
     }
 
-    /// Reads a secret that was accepted when it was set, by whatever rule there was then: it goes on signing. `None` when
-    /// nothing can be signed with it.
+    /// Parses a stored secret. It keeps signing even if it was set under older, laxer rules. `None` if it cannot be
+    /// used as a key.
     pub fn parse_stored(text: &str) -> Option<Self> {
         Self::read(text).filter(|secret| !secret.standard_key.is_empty())
     }
@@ -122,7 +123,7 @@ impl SigningSecret {
         Some(Self { text: Zeroizing::new(text.to_owned()), standard_key: Zeroizing::new(standard_key) })
     }
 
-    /// A secret of ours, from random bytes.
+    /// Generates a secret from random bytes.
     pub fn generate(random: [u8; GENERATED_KEY_BYTES]) -> Self {
         let text = Zeroizing::new(format!("{STANDARD_PREFIX}{}", STANDARD.encode(random)));
         Self { text, standard_key: Zeroizing::new(random.to_vec()) }
@@ -133,7 +134,7 @@ impl SigningSecret {
         if self.text.starts_with(STANDARD_PREFIX) { SecretFormat::Whsec } else { SecretFormat::Raw }
     }
 
-    /// The secret itself, to be sealed or shown once. Never to be logged.
+    /// The secret itself, to be encrypted or shown once. Never log it.
     pub fn reveal(&self) -> &str {
         &self.text
     }
@@ -165,7 +166,7 @@ impl fmt::Debug for SigningSecret {
     }
 }
 
-/// The secrets that sign a request: the integration's own, and during a rotation's overlap the one before it.
+/// The secrets that sign a request: the current one, and during a rotation's overlap the previous one too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningSecrets {
     pub current: SigningSecret,
@@ -176,12 +177,12 @@ pub struct SigningSecrets {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreviousSecret {
     pub secret: SigningSecret,
-    /// It signs before this instant, and no longer from it on.
+    /// It signs until this instant, exclusive.
     pub valid_until: Timestamp,
 }
 
 impl SigningSecrets {
-    /// The previous secret while it still signs.
+    /// The previous secret, if it still signs at this time.
     pub fn previous_at(&self, now: Timestamp) -> Option<&SigningSecret> {
         self.previous.as_ref().filter(|previous| now < previous.valid_until).map(|previous| &previous.secret)
     }
@@ -191,7 +192,7 @@ impl SigningSecrets {
 mod tests {
     use super::*;
 
-    /// RFC 4231, test case 2, whose key is shorter than a secret may be: the raw function is checked.
+    /// RFC 4231, test case 2. Its key is shorter than a secret may be, so the raw function is tested.
     #[test]
     fn hmac_sha256_agrees_with_rfc_4231() {
         let digest = hmac(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_secret_cannot_be_guessed() {
+    fn a_new_secret_has_a_minimum_and_a_maximum_length() {
         new(&"x".repeat(15), Err(InvalidSecret::Length));
         new(&"x".repeat(16), Ok(()));
         new(&"~".repeat(256), Ok(()));
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_secret_is_what_can_be_seen_of_it() {
+    fn a_new_secret_has_visible_characters_only() {
         let seen = "your-signing-secret";
         for blank in [" ", "\n", "\r\n", "\t", "\u{a0}", "\u{3000}"] {
             new(&format!("{blank}{seen}"), Err(InvalidSecret::BlankAtEnd));
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_standard_secret_is_canonical_base64_and_nothing_before() {
+    fn a_new_standard_secret_is_the_prefix_and_canonical_base64() {
         new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", Ok(()));
         new("whsec_not-base64", Err(InvalidSecret::NotBase64));
         new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS", Err(InvalidSecret::NotBase64));
@@ -295,9 +296,9 @@ mod tests {
         new("v1,a-secret-of-mine", Ok(()));
     }
 
-    /// Eight to 256 bytes of any kind, and after `whsec_` base64 of any length, could be set once.
+    /// Earlier rules allowed eight to 256 bytes of any kind, and base64 of any length after `whsec_`.
     #[test]
-    fn a_stored_secret_signs_whatever_rule_it_was_set_by() {
+    fn a_secret_stored_under_older_rules_still_signs() {
         for text in ["12345678", "whsec_AA==", "        ", "\t\n\r\0abcd", "ein Schlüssel\n", &standard(186)] {
             let secret = SigningSecret::parse_stored(text).unwrap_or_else(|| panic!("{text:?}"));
             assert_eq!(secret.reveal(), text);
@@ -309,16 +310,16 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_a_sentence() {
+    fn every_error_is_a_sentence() {
         use InvalidSecret::*;
         for refused in [BlankAtEnd, Character, VersionBefore, NotBase64, KeyLength, Length] {
-            let sentence = refused.to_string();
-            assert!(sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
+            let message = refused.to_string();
+            assert!(message.ends_with('.') && !message.contains("  "), "{message}");
         }
     }
 
     #[test]
-    fn a_secret_says_how_its_key_is_made() {
+    fn a_secrets_format_follows_from_its_prefix() {
         let format = |text| SigningSecret::parse_new(text).unwrap().format();
         assert_eq!(format("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), SecretFormat::Whsec);
         assert_eq!(format("your-signing-secret"), SecretFormat::Raw);
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_previous_secret_signs_until_its_time() {
+    fn a_previous_secret_signs_until_it_expires() {
         let until: Timestamp = "2025-01-10T10:00:00Z".parse().unwrap();
         let secrets = SigningSecrets {
             current: SigningSecret::parse_new("the-secret-of-now").unwrap(),
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_shows_itself_to_nobody() {
+    fn debug_output_does_not_show_a_secret() {
         let secret = SigningSecret::parse_new("your-signing-secret").unwrap();
         assert_eq!(format!("{secret:?}"), "SigningSecret");
     }

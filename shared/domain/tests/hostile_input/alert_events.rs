@@ -1,4 +1,4 @@
-//! Alert events of every shape, whole and with one thing broken.
+//! Alert events: valid ones of every shape, and the same with one error.
 
 use domain::alert::event::{AlertEvent, EventType};
 use domain::ids::OrganizationId;
@@ -7,10 +7,10 @@ use proptest::sample::select;
 
 use crate::oracles;
 
-/// What no sentence may quote.
+/// A value that no error message may quote.
 const CANARY: &str = "canary-7f3a";
 
-/// JSON whose text is ours to choose: order, repetition and white space are a part of it.
+/// JSON with control over its text: the order and repetition of fields, and white space.
 #[derive(Clone, Debug)]
 pub(crate) enum Json {
     Raw(String),
@@ -30,7 +30,7 @@ impl Json {
         Self::Object(fields.map(|(name, value)| (name.to_owned(), value)).into())
     }
 
-    /// The fields of the object at a path; those of this object, for the empty path.
+    /// The fields of the nested object with this name, or of this object if the name is empty.
     pub(crate) fn fields(&mut self, path: &str) -> &mut Vec<(String, Self)> {
         let Self::Object(fields) = self else { panic!("not an object") };
         if path.is_empty() {
@@ -40,7 +40,7 @@ impl Json {
         inner.1.fields("")
     }
 
-    /// Its text, with `blank` wherever white space may be.
+    /// Its text, with `blank` wherever white space is allowed.
     pub(crate) fn write(&self, blank: &str) -> String {
         match self {
             Self::Raw(text) => text.clone(),
@@ -55,10 +55,10 @@ impl Json {
     }
 }
 
-/// What a valid event says.
+/// The content of valid events.
 fn events() -> impl Strategy<Value = AlertEvent> {
     let severity = prop_oneof![select(vec!["critical", "warning", "info"]).prop_map(str::to_owned), "\\PC{1,16}"];
-    // The last second of 9999, before which every offset still leads to a time that can be written.
+    // Up to the last time that can still be written in every time zone's offset, at the end of the year 9999.
     let times = (0_i64..253_402_207_200, 0_i32..1_000_000_000)
         .prop_map(|(second, nano)| jiff::Timestamp::new(second, nano).expect("within the range"));
     let event = (select(EventType::ALL.to_vec()), times, any::<u64>(), severity, any::<u64>(), 1..=u64::MAX);
@@ -72,8 +72,8 @@ fn events() -> impl Strategy<Value = AlertEvent> {
     })
 }
 
-/// The event as an object with what is needed and no more.
-fn needed(event: &AlertEvent) -> Json {
+/// The event as an object with the required fields only.
+fn minimal(event: &AlertEvent) -> Json {
     Json::object([
         ("event_type", Json::text(event.event_type.as_str())),
         ("timestamp", Json::text(&event.timestamp.to_string())),
@@ -88,7 +88,7 @@ fn needed(event: &AlertEvent) -> Json {
 
 const OBJECTS: [&str; 4] = ["", "alert", "project", "organization"];
 
-/// Values that are the customer's business, and what no sentence may quote.
+/// Values of undocumented fields, among them the canary.
 fn anything() -> impl Strategy<Value = Json> {
     prop_oneof![
         select(vec!["1e999", "-0.0", "123456789012345678901234567890", "[[[[[]]]]]", "{\"id\":\"x\"}", "null", "true"])
@@ -99,14 +99,14 @@ fn anything() -> impl Strategy<Value = Json> {
     ]
 }
 
-/// Fields nobody documented, each with the object that it goes to.
+/// Undocumented fields, each with the object that it goes into.
 fn extras() -> impl Strategy<Value = Vec<(&'static str, String, Json)>> {
-    // Never one that is documented: it would stand there twice.
+    // Never a documented name, which would be a duplicate.
     let name = prop_oneof!["x_[a-z]{1,8}", "\\PC{12}", Just(format!("x {CANARY}"))];
     proptest::collection::vec((select(OBJECTS.to_vec()), name, anything()), 0..6)
 }
 
-/// The order of an object's fields and white space are drawn too.
+/// The event's texts, with a random order of fields and random white space.
 fn texts(event: Json, extras: Vec<(&'static str, String, Json)>) -> impl Strategy<Value = String> {
     let mut event = event;
     for (object, name, value) in extras {
@@ -121,7 +121,7 @@ fn texts(event: Json, extras: Vec<(&'static str, String, Json)>) -> impl Strateg
     (Just(fields).prop_shuffle(), blank).prop_map(|(fields, blank)| Json::Object(fields).write(blank))
 }
 
-/// What can be wrong with a field.
+/// An error in a field.
 #[derive(Clone, Debug)]
 enum Breach {
     Missing,
@@ -131,7 +131,7 @@ enum Breach {
     Instead(&'static str),
 }
 
-/// A path, the object that it lies in, its last name, and values that it must not have.
+/// A path, the object that contains the field, the field's name, and values that are not allowed.
 type Field = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
 const FIELDS: [Field; 9] = [
@@ -175,7 +175,7 @@ const FIELDS: [Field; 9] = [
     ("organization.id", "organization", "id", &["0", "-1", "-0", "\"1\"", "\"canary-7f3a\"", "18446744073709551616"]),
 ];
 
-/// A field, what is wrong with it, and the field that the refusal must name.
+/// A field, its error, and the field that the message must name.
 fn breaches() -> impl Strategy<Value = (Field, Breach, &'static str)> {
     select(FIELDS.to_vec()).prop_flat_map(|field| {
         let (path, _, _, wrong) = field;
@@ -204,19 +204,19 @@ fn broken(mut event: Json, field: Field, breach: &Breach) -> Json {
 
 fn valid_texts() -> impl Strategy<Value = (AlertEvent, String)> {
     (events(), extras()).prop_flat_map(|(event, extras)| {
-        let text = texts(needed(&event), extras);
+        let text = texts(minimal(&event), extras);
         (Just(event), text)
     })
 }
 
 fn broken_texts() -> impl Strategy<Value = (&'static str, String)> {
     (events(), extras(), breaches()).prop_flat_map(|(event, extras, (field, breach, named))| {
-        let text = texts(broken(needed(&event), field, &breach), extras);
+        let text = texts(broken(minimal(&event), field, &breach), extras);
         (Just(named), text)
     })
 }
 
-/// A valid event, cut, doubled or with characters exchanged: nearly right.
+/// Valid events with parts cut out, repeated or replaced.
 fn mangled_texts() -> impl Strategy<Value = String> {
     let cut = |text: &str, index: prop::sample::Index| {
         let mut at = index.index(text.len() + 1);
@@ -236,13 +236,13 @@ proptest! {
     #![proptest_config(crate::config())]
 
     #[test]
-    fn a_valid_event_is_read_as_it_was_meant((event, text) in valid_texts()) {
+    fn a_valid_event_is_accepted((event, text) in valid_texts()) {
         prop_assert_eq!(AlertEvent::parse(&text), Ok(event));
         oracles::alert_event(&text);
     }
 
     #[test]
-    fn what_is_broken_is_named_and_not_quoted((named, text) in broken_texts()) {
+    fn an_invalid_field_is_named_and_not_quoted((named, text) in broken_texts()) {
         let bad = AlertEvent::parse(&text).expect_err("it is broken");
         prop_assert_eq!(bad.field, named);
         prop_assert!(!bad.message.contains(CANARY), "{}", bad.message);
@@ -250,19 +250,19 @@ proptest! {
     }
 
     #[test]
-    fn nearly_events(text in mangled_texts()) {
+    fn nearly_valid_events(text in mangled_texts()) {
         oracles::alert_event(&text);
     }
 
     #[test]
-    fn anything_at_all(text in any::<String>()) {
+    fn arbitrary_texts(text in any::<String>()) {
         oracles::alert_event(&text);
     }
 }
 
-/// Deeper than a reader that calls itself could go.
+/// Nested more deeply than a recursive parser could handle.
 #[test]
-fn nesting_is_bounded_by_size_only() {
+fn nesting_is_limited_by_size_only() {
     let deep = |open: &str, close: &str, levels: usize| {
         let event = include_str!("../../../../events/alert-triggered.json");
         event.replacen('{', &format!("{{\"x\":{}0{},", open.repeat(levels), close.repeat(levels)), 1)

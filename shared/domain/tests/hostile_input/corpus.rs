@@ -1,11 +1,11 @@
-//! The fuzz targets' corpus, which also holds what once failed, put to the same oracles.
+//! The fuzz targets' corpus, which includes inputs that once failed, checked by the same oracles.
 
 use std::fs;
 use std::path::Path;
 
 use crate::oracles;
 
-/// Puts every file of a target's corpus to its oracle.
+/// Checks every file of a target's corpus.
 #[track_caller]
 fn check(target: &str, oracle: impl Fn(&str)) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);

@@ -1,10 +1,12 @@
-//! What others write, however wrong: producers' messages, customers' settings, endpoints' answers.
+//! Property tests of everything that parses input from outside: producers' messages, customers' settings, endpoints'
+//! responses.
 //!
-//! `oracles.rs` says what must hold for any input at all. The other files make inputs: valid ones of every shape, which
-//! must be read; the same with one thing broken, which must be refused by the name of that thing; and nonsense. The
-//! fuzz targets in `fuzz/` put theirs to the same oracles, and their corpus is put to them here.
+//! `oracles.rs` has the properties that must hold for any input. The other files generate inputs: valid ones of every
+//! shape, which must be accepted; the same with one error, which must be refused with the name of the wrong field; and
+//! arbitrary ones. The fuzz targets in `fuzz/` use the same oracles, and their corpus is checked here.
 //!
-//! Inputs are random: each run tries others, and a failure prints the smallest that fails. Those belong into a table.
+//! Inputs are random, so each run tries others. A failure prints the smallest input that fails; add it to a table of
+//! cases.
 
 use proptest::test_runner::Config;
 
@@ -19,7 +21,8 @@ mod secrets;
 mod settings;
 mod urls;
 
-/// Writes no files beside the tests. `PROPTEST_CASES` says how many inputs of each kind are tried, 256 unless set.
+/// Without files of failed cases beside the tests. `PROPTEST_CASES` sets how many inputs of each kind are tried; the
+/// default is 256.
 fn config() -> Config {
     Config { failure_persistence: None, ..Config::default() }
 }

@@ -1,4 +1,4 @@
-//! What must hold for any input at all. Each function panics when it does not.
+//! Properties that must hold for any input. Each function panics if one does not.
 //!
 //! The fuzz targets include this file too.
 
@@ -37,15 +37,12 @@ const ALERT_FIELDS: [&str; 10] = [
 
 const RETRY_FIELDS: [&str; 5] = [WHOLE_BODY, "organization_id", "integration_id", "delivery_id", "attempt"];
 
-/// A sentence that can be shown to anybody, and put into a message attribute.
+/// A message in a form that can be shown to customers and put into a message attribute.
 #[track_caller]
-fn assert_is_sentence(sentence: &str) {
-    assert!(
-        sentence.starts_with(|c: char| c.is_ascii_uppercase() || c == '`') && sentence.ends_with('.'),
-        "{sentence}"
-    );
-    assert!(sentence.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{sentence}");
-    assert!(!sentence.contains("  "), "{sentence}");
+fn assert_is_sentence(message: &str) {
+    assert!(message.starts_with(|c: char| c.is_ascii_uppercase() || c == '`') && message.ends_with('.'), "{message}");
+    assert!(message.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{message}");
+    assert!(!message.contains("  "), "{message}");
 }
 
 #[track_caller]
@@ -60,7 +57,7 @@ fn assert_eq_value(value: Option<&Value>, expected: impl Into<Value> + Debug) {
     assert_eq!(value, Some(&expected.into()));
 }
 
-/// Reads as an alert event or not.
+/// Any text as an alert event.
 pub(crate) fn alert_event(text: &str) {
     let event = match AlertEvent::parse(text) {
         Ok(event) => event,
@@ -73,7 +70,7 @@ pub(crate) fn alert_event(text: &str) {
     assert!((1..=MAX_SEVERITY_BYTES).contains(&event.severity.len()));
     assert!(event.timestamp >= Timestamp::UNIX_EPOCH);
     assert!(event.organization_id.get() > 0);
-    // Another reader sees the same, where it reads numbers as large as the customer's and nests as deeply.
+    // Another parser finds the same, unless the customer's numbers are too large or nested too deeply for it.
     if let Ok(value) = serde_json::from_str::<Value>(text) {
         assert_eq_value(value.pointer("/event_type"), event.event_type.as_str());
         assert_eq_value(value.pointer("/alert/id"), event.alert_id);
@@ -83,10 +80,10 @@ pub(crate) fn alert_event(text: &str) {
         let timestamp = value.pointer("/timestamp").and_then(Value::as_str).and_then(|text| text.parse().ok());
         assert_eq!(timestamp, Some(event.timestamp));
     }
-    kept(text.as_bytes());
+    stored_payload(text.as_bytes());
 }
 
-/// Reads as a retry message or not.
+/// Any text as a retry message.
 pub(crate) fn retry_message(text: &str) {
     match RetryMessage::parse(text) {
         Ok(message) => {
@@ -106,14 +103,14 @@ pub(crate) fn retry_message(text: &str) {
     }
 }
 
-/// A URL's host and port, as they are connected to.
+/// An accepted URL, and the host and port that are connected to.
 pub(crate) struct Destination {
     pub(crate) url: EndpointUrl,
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
-/// Reads as an endpoint's URL or not; where an accepted one leads to.
+/// Any text as an endpoint's URL; if it is accepted, where it leads.
 pub(crate) fn endpoint_url(text: &str) -> Option<Destination> {
     let nothing_private = AllowedNetworks::none();
     let url = match EndpointUrl::parse(text, &nothing_private) {
@@ -129,7 +126,7 @@ pub(crate) fn endpoint_url(text: &str) -> Option<Destination> {
     assert_eq!(EndpointUrl::parse(normalized, &nothing_private).as_ref().map(EndpointUrl::as_str), Ok(normalized));
     assert!(url.ip_literal().is_none_or(|literal| address::check(literal, &nothing_private).is_ok()), "{normalized}");
 
-    // The client reads the normalized URL with a parser of its own.
+    // The HTTP client parses the normalized URL with another parser.
     let uri: &Uri = url.uri();
     assert!(matches!(uri.scheme_str(), Some("http" | "https")), "{normalized}");
     let authority = uri.authority().expect("it has a host").as_str();
@@ -139,9 +136,9 @@ pub(crate) fn endpoint_url(text: &str) -> Option<Destination> {
     let host = uri.host().expect("it has a host").to_owned();
     let literal = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
     assert_eq!(literal, url.ip_literal(), "{normalized}");
-    // Two URLs have the same origin if and only if they are connected to in the same way.
-    let place = Url::parse(&format!("{}://{host}:{port}", uri.scheme_str().expect("it has a scheme")));
-    assert_eq!(place.map(|place| place.origin().ascii_serialization()).as_deref(), Ok(url.redacted().as_str()));
+    // The origin is exactly the scheme, host and port that are connected to.
+    let target = Url::parse(&format!("{}://{host}:{port}", uri.scheme_str().expect("it has a scheme")));
+    assert_eq!(target.map(|target| target.origin().ascii_serialization()).as_deref(), Ok(url.redacted().as_str()));
 
     let shown = format!("{url} {url:?}");
     assert!(shown.len() <= 2 * (authority.len() + "https://".len()) + r#" EndpointUrl("")"#.len(), "{shown}");
@@ -149,12 +146,12 @@ pub(crate) fn endpoint_url(text: &str) -> Option<Destination> {
     Some(Destination { url, host, port })
 }
 
-/// Reads as an integration's headers or not.
+/// Any pairs as a customer's headers.
 pub(crate) fn customer_headers(pairs: &[(String, String)]) {
     let headers = match CustomerHeaders::parse(pairs.iter().map(|(name, value)| (name, value.as_str()))) {
         Ok(headers) => headers,
         Err(refused) => {
-            // It names the header; the rest of it is short.
+            // The message names the header, and is short otherwise.
             let longest = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
             assert!(refused.message().len() <= longest + 200, "{}", refused.message());
             assert_is_sentence(&refused.message());
@@ -163,9 +160,9 @@ pub(crate) fn customer_headers(pairs: &[(String, String)]) {
     };
     assert!(pairs.len() <= MAX_HEADERS);
     let given: Vec<_> = pairs.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
-    let kept: Vec<_> = headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    assert_eq!(kept, given);
-    assert!(CustomerHeaders::parse(headers.iter()) == Ok(headers.clone()), "what is kept is accepted again");
+    let accepted: Vec<_> = headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    assert_eq!(accepted, given);
+    assert!(CustomerHeaders::parse(headers.iter()) == Ok(headers.clone()), "accepted headers are accepted again");
 
     let mut request = HeaderMap::new();
     headers.insert_into(&mut request);
@@ -173,7 +170,7 @@ pub(crate) fn customer_headers(pairs: &[(String, String)]) {
     assert!(request.values().all(|value| value.is_sensitive()));
     let bytes: usize = request.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     assert!(bytes <= MAX_HEADER_BYTES);
-    // Nothing of it can end a header, or a head, early.
+    // No value contains anything that ends a header or the head early.
     assert!(
         request.values().all(|value| value.as_bytes().iter().all(|byte| *byte == b'\t' || (32..127).contains(byte)))
     );
@@ -181,7 +178,7 @@ pub(crate) fn customer_headers(pairs: &[(String, String)]) {
 
 const FILTER: Fields = Fields { names: &["event_types", "severities", "project_ids"], others: Others::Refused };
 
-/// Reads filters as the API does.
+/// Parses filters as the API does.
 pub(crate) fn read_filter(text: &str) -> Result<Filter, Unreadable> {
     let object = Object::parse(text, &FILTER)?;
     let lists = || {
@@ -194,7 +191,7 @@ pub(crate) fn read_filter(text: &str) -> Result<Filter, Unreadable> {
     lists().map_err(Unreadable::Invalid)
 }
 
-/// Reads as filters or not.
+/// Any text as filters.
 pub(crate) fn filter(text: &str) {
     match read_filter(text) {
         Ok(filter) => {
@@ -214,14 +211,14 @@ pub(crate) fn filter(text: &str) {
     }
 }
 
-/// Reads as a time to wait or not.
+/// Any text as a `Retry-After` header.
 pub(crate) fn retry_after(value: &str, now: Timestamp) {
     let Some(after) = retry_after::parse(value, now) else { return };
-    // The latest date that can be written has a year of four digits.
+    // The latest possible date has a four-digit year.
     assert!(after <= Duration::from_secs(10_000 * 366 * 86_400), "{after:?}");
 }
 
-/// Makes an excerpt, in which none of these secrets can be read.
+/// Makes an excerpt, which must not contain any of the secrets.
 pub(crate) fn excerpt(body: &[u8], extent: Extent, secrets: &[&str]) {
     let Some(excerpt) = domain::attempt::excerpt::excerpt(body, extent, secrets.iter().copied()) else { return };
     assert!((1..=MAX_EXCERPT_BYTES).contains(&excerpt.len()));
@@ -233,23 +230,23 @@ pub(crate) fn excerpt(body: &[u8], extent: Extent, secrets: &[&str]) {
     }
 }
 
-/// Inflates or not, and to how much.
+/// Any bytes as a deflated payload.
 pub(crate) fn inflate(deflated: &[u8]) {
     if let Ok(body) = payload::inflate(deflated) {
         assert!(body.len() <= MAX_EVENT_BYTES);
     }
 }
 
-/// Keeps a payload and gets it back.
-pub(crate) fn kept(body: &[u8]) {
-    let kept = payload::compress(body);
-    let is_inline = matches!(kept, StoredPayload::Inline(_));
-    let (StoredPayload::Inline(deflated) | StoredPayload::Separate(deflated)) = kept;
+/// Any bytes as a payload: it reads back as it was stored.
+pub(crate) fn stored_payload(body: &[u8]) {
+    let stored = payload::compress(body);
+    let is_inline = matches!(stored, StoredPayload::Inline(_));
+    let (StoredPayload::Inline(deflated) | StoredPayload::Separate(deflated)) = stored;
     assert_eq!(is_inline, deflated.len() <= MAX_INLINE_BYTES);
     assert_eq!(payload::inflate(&deflated).as_deref(), Ok(body));
 }
 
-/// Headers as a text has them, a line each: a name and a value with a colon between.
+/// Headers from a text with one header a line, its name and value separated by a colon.
 pub(crate) fn header_lines(text: &str) -> Vec<(String, String)> {
     let pair = |line: &str| {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));

@@ -1,4 +1,4 @@
-//! What endpoints answer: the header `Retry-After`, and bodies that excerpts are made of.
+//! Endpoints' responses: the header `Retry-After`, and bodies that excerpts are made of.
 
 use std::time::{Duration, SystemTime};
 
@@ -32,7 +32,7 @@ proptest! {
     }
 
     #[test]
-    fn nearly_times(
+    fn nearly_valid_times(
         date in times(),
         now in times(),
         at in any::<prop::sample::Index>(),
@@ -45,17 +45,17 @@ proptest! {
     }
 
     #[test]
-    fn any_value_at_all(text in any::<String>(), now in times()) {
+    fn arbitrary_values(text in any::<String>(), now in times()) {
         oracles::retry_after(&text, now);
     }
 }
 
-/// A secret as a header value has it.
+/// Secrets as header values contain them.
 fn secrets() -> impl Strategy<Value = String> {
     prop_oneof!["[!-~]{8,40}", "Bearer [!-~]{8,40}", "[!-~]{1,12}( {1,2}[!-~]{1,12}){1,3}"]
 }
 
-/// What may stand beside a secret that an endpoint sends back, or in its middle.
+/// Text before and after a secret that an endpoint echoes.
 fn fillers() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(String::new()),
@@ -76,7 +76,7 @@ proptest! {
     #![proptest_config(crate::config())]
 
     #[test]
-    fn a_secret_that_comes_back_is_not_kept(
+    fn an_echoed_secret_is_redacted(
         secret in secrets(),
         before in fillers(),
         after in fillers(),
@@ -86,9 +86,9 @@ proptest! {
         oracles::excerpt(body.as_bytes(), extent, &[&secret]);
     }
 
-    /// The invisible is taken out of an excerpt, and with it what kept the secret's parts apart.
+    /// Removing invisible characters joins the parts of a secret that they had split.
     #[test]
-    fn a_secret_with_something_invisible_in_it_is_not_kept(
+    fn a_secret_with_an_invisible_character_in_it_is_redacted(
         secret in "[!-~]{8,40}",
         at in 1_usize..8,
         invisible in select(vec!["\u{200b}", "\u{202e}", "\u{ad}", "\u{feff}"]),
@@ -98,9 +98,9 @@ proptest! {
         oracles::excerpt(body.as_bytes(), Extent::Whole, &[&secret]);
     }
 
-    /// The end of what is read may lie in the secret's middle.
+    /// The part of the body that is read may end in the middle of a secret.
     #[test]
-    fn the_beginning_of_a_secret_is_not_kept(secret in "[!-~]{16,40}", read in 8_usize..16, blanks in 0_usize..2) {
+    fn the_beginning_of_a_secret_is_dropped(secret in "[!-~]{16,40}", read in 8_usize..16, blanks in 0_usize..2) {
         let blanks = " ".repeat(blanks * (MAX_BODY_BYTES - read));
         let body = format!("{blanks}{}", &secret[..read]);
         let excerpt = domain::attempt::excerpt::excerpt(body.as_bytes(), Extent::Cut, [secret.as_str()]).unwrap_or_default();
@@ -108,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn any_body_at_all(
+    fn arbitrary_bodies(
         body in proptest::collection::vec(any::<u8>(), 0..300),
         times in select(vec![1, 1, 1, 20]),
         extent in extents(),
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_at_all(body in "\\PC{0,400}|[\u{0}-\u{ff}]{0,400}", extent in extents(), secret in secrets()) {
+    fn arbitrary_texts(body in "\\PC{0,400}|[\u{0}-\u{ff}]{0,400}", extent in extents(), secret in secrets()) {
         oracles::excerpt(body.as_bytes(), extent, &[&secret]);
     }
 }

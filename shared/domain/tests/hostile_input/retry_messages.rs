@@ -1,4 +1,4 @@
-//! Retry messages, whole and with one thing broken.
+//! Retry messages: valid ones, and the same with one error.
 
 use domain::delivery::retry_message::{MAX_ATTEMPT, RetryMessage};
 use domain::ids::{DeliveryId, IntegrationId, OrganizationId};
@@ -30,7 +30,7 @@ fn fields(message: &RetryMessage) -> Json {
     ])
 }
 
-/// A field, and values that it must not have.
+/// A field, and values that are not allowed.
 const WRONG: [(&str, &[&str]); 4] = [
     ("organization_id", &["0", "-1", "1.5", "\"1\"", "null", "[1]", "18446744073709551616"]),
     ("integration_id", &["\"\"", "\"int_\"", "\"int_01jh7z5a8m0000000000000001\"", "1", "null", "{}"]),
@@ -52,21 +52,21 @@ proptest! {
     #![proptest_config(crate::config())]
 
     #[test]
-    fn a_message_is_read_as_it_was_meant(message in messages()) {
+    fn a_valid_message_is_accepted(message in messages()) {
         prop_assert_eq!(RetryMessage::parse(&message.to_json()), Ok(message));
         prop_assert_eq!(RetryMessage::parse(&fields(&message).write("\n ")), Ok(message));
         oracles::retry_message(&message.to_json());
     }
 
     #[test]
-    fn what_is_broken_is_named((name, text) in broken_texts()) {
+    fn an_invalid_field_is_named((name, text) in broken_texts()) {
         let bad = RetryMessage::parse(&text).expect_err("it is broken");
         prop_assert_eq!(bad.field.as_str(), name);
         oracles::retry_message(&text);
     }
 
     #[test]
-    fn nearly_messages(message in messages(), at in any::<prop::sample::Index>(), extra in "\\PC{0,3}") {
+    fn nearly_valid_messages(message in messages(), at in any::<prop::sample::Index>(), extra in "\\PC{0,3}") {
         let text = message.to_json();
         let at = at.index(text.len() + 1);
         oracles::retry_message(&format!("{}{extra}", &text[..at]));
@@ -75,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn anything_at_all(text in any::<String>()) {
+    fn arbitrary_texts(text in any::<String>()) {
         oracles::retry_message(&text);
     }
 }
@@ -87,7 +87,7 @@ fn refused(text: &str, field: &str) {
 }
 
 #[test]
-fn what_is_more_or_less_than_a_message() {
+fn lists_trailing_text_and_duplicate_fields_are_refused() {
     let message = r#"{"organization_id":1,"integration_id":"int_01JH7Z5A8M0000000000000001","delivery_id":"dlv_01JH7VVHV81KJMEKY94GFHBBTY","attempt":2}"#;
     let list = r#"[1,"int_01JH7Z5A8M0000000000000001","dlv_01JH7VVHV81KJMEKY94GFHBBTY",2]"#;
     refused(list, "$");

@@ -1,4 +1,4 @@
-//! Signing secrets that a customer sets, of either form, and with one thing broken.
+//! Customers' signing secrets: valid ones of both formats, and the same with one error.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,14 +10,14 @@ fn standard() -> impl Strategy<Value = String> {
 }
 
 fn valid() -> impl Strategy<Value = String> {
-    // A letter first, of which neither `whsec_` nor `v1,whsec_` begins with.
+    // Begins with a capital letter, and so neither with `whsec_` nor with `v1,whsec_`.
     prop_oneof![standard(), "[A-Z][!-~]{15,255}"]
 }
 
-/// What nobody sees in a text, or takes for another character.
+/// Characters that are invisible or look like another one.
 const HIDDEN: &str = "[ \u{0}-\u{1f}\u{7f}\u{80}-\u{a0}\u{ad}\u{200b}\u{202e}\u{2060}\u{3000}\u{feff}äа]";
 
-/// Reads as a new secret or not. What is accepted is what its owner sees, and goes on being read.
+/// Any text as a new secret. An accepted secret is exactly the visible text, and is accepted when stored.
 fn new_secret(text: &str) -> Result<(), InvalidSecret> {
     let secret = SigningSecret::parse_new(text)?;
     assert_eq!(secret.reveal(), text);
@@ -35,12 +35,12 @@ proptest! {
     #![proptest_config(crate::config())]
 
     #[test]
-    fn valid_secrets_are_taken_as_they_are(text in valid()) {
+    fn valid_secrets_are_accepted_unchanged(text in valid()) {
         prop_assert_eq!(new_secret(&text), Ok(()));
     }
 
     #[test]
-    fn nothing_hidden_is_taken(text in valid(), hidden in HIDDEN, at in any::<prop::sample::Index>()) {
+    fn hidden_characters_are_refused(text in valid(), hidden in HIDDEN, at in any::<prop::sample::Index>()) {
         let at = at.index(text.len() + 1);
         let refused = new_secret(&[&text[..at], &hidden, &text[at..]].concat());
         prop_assert!(matches!(refused, Err(InvalidSecret::BlankAtEnd | InvalidSecret::Character)), "{:?}", refused);
@@ -54,15 +54,15 @@ proptest! {
     }
 
     #[test]
-    fn what_stands_before_is_left_out(text in standard()) {
+    fn a_version_before_the_prefix_is_refused(text in standard()) {
         prop_assert_eq!(new_secret(&format!("v1,{text}")), Err(InvalidSecret::VersionBefore));
     }
 
     #[test]
-    fn anything_at_all(text in any::<String>(), ascii in "[ -~]{0,300}") {
+    fn arbitrary_texts(text in any::<String>(), ascii in "[ -~]{0,300}") {
         for text in [&text, &ascii, &format!("whsec_{ascii}")] {
             let _ = new_secret(text);
-            // By the rule that there was once, whatever is as long.
+            // The older rule accepted anything of this length.
             if (8..=256).contains(&text.len()) && !text.starts_with("whsec_") {
                 prop_assert!(SigningSecret::parse_stored(text).is_some_and(|secret| secret.reveal() == text));
             }

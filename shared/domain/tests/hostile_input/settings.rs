@@ -35,16 +35,16 @@ fn event(event_type: EventType, severity: &str, project_id: u64) -> AlertEvent {
 proptest! {
     #![proptest_config(crate::config())]
 
-    /// As the table keeps them, and as JSON.
+    /// As DynamoDB attributes and as JSON.
     #[test]
-    fn filters_are_kept(filter in filters()) {
+    fn filters_read_back_unchanged(filter in filters()) {
         let item: serde_dynamo::Item = serde_dynamo::to_item(&filter).expect("it has only lists");
         prop_assert_eq!(serde_dynamo::from_item::<_, Filter>(item).ok(), Some(filter.clone()));
         oracles::filter(&serde_json::to_string(&filter).expect("it has only lists"));
     }
 
     #[test]
-    fn a_list_lets_through_what_is_in_it_and_an_empty_one_everything(
+    fn a_list_matches_its_values_and_an_empty_one_everything(
         filter in filters(),
         event_type in select(EventType::ALL.to_vec()),
         severity in select(SEVERITIES.to_vec()),
@@ -58,7 +58,7 @@ proptest! {
     }
 
     #[test]
-    fn a_broken_list_is_named(
+    fn an_invalid_list_is_named(
         filter in filters(),
         (name, value) in select(vec![
             ("event_types", "[\"alert.exploded\"]"),
@@ -82,7 +82,7 @@ proptest! {
     }
 
     #[test]
-    fn anything_at_all(text in any::<String>()) {
+    fn arbitrary_texts(text in any::<String>()) {
         oracles::filter(&text);
         oracles::filter(&format!("{{\"severities\":[{text}]}}"));
     }

@@ -1,7 +1,8 @@
-//! URLs and their tricks, read by two parsers of their own making: ours, and Python's.
+//! Deceptive URLs, parsed by two independent parsers: ours, and Python's.
 //!
-//! A URL that two programs read differently is how requests are led astray: one vets, another connects. Whatever we
-//! accept, the other must read to the same host and port, both as the customer wrote it and as we normalized it.
+//! A URL that two programs parse differently can redirect a request: one program vets it, the other connects. For every
+//! URL that we accept, the other parser must find the same host and port, both as the customer wrote it and as we
+//! normalized it.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ use serde::Deserialize;
 
 use crate::oracles::{self, Destination};
 
-/// Reads a JSON list of URLs, and writes what it made of each.
+/// Parses a JSON list of URLs and prints the results.
 const OTHER_PARSER: &str = r#"
 import ipaddress, json, socket, sys
 from urllib.parse import unquote, urlsplit
@@ -25,7 +26,7 @@ def address(host):
         return str(ipaddress.ip_address(host))
     except ValueError:
         pass
-    try:  # As the C library reads numbers: octal, hexadecimal, fewer than four.
+    try:  # The C library also accepts octal and hexadecimal numbers, and fewer than four.
         return socket.inet_ntoa(socket.inet_aton(host))
     except OSError:
         return None
@@ -41,7 +42,7 @@ def read(text):
 json.dump([read(text) for text in json.load(sys.stdin)], sys.stdout)
 "#;
 
-/// What another parser made of a URL.
+/// The other parser's result.
 #[derive(Debug, Deserialize)]
 struct Reading {
     host: String,
@@ -50,7 +51,7 @@ struct Reading {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the tools' Python may be another than the path's")]
-fn read_by_the_other(urls: &[String]) -> Vec<Reading> {
+fn read_by_python(urls: &[String]) -> Vec<Reading> {
     let mut python = Command::new(std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned()));
     let python = python.args(["-c", OTHER_PARSER]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut python = python.spawn().expect("Python is there, as the README asks");
@@ -61,14 +62,14 @@ fn read_by_the_other(urls: &[String]) -> Vec<Reading> {
     serde_json::from_slice(&output.stdout).expect("a list of readings")
 }
 
-/// Reads all that we accept of these by the other parser too, as it was written and as it was normalized; how many that
-/// were.
+/// Compares the parsers for each of these URLs that we accept, as written and as normalized. Returns how many we
+/// accept.
 #[track_caller]
 fn compare(texts: impl IntoIterator<Item = String>) -> usize {
     let accepted: Vec<_> = texts.into_iter().filter_map(|text| Some((oracles::endpoint_url(&text)?, text))).collect();
     let written: Vec<_> = accepted.iter().map(|(_, text)| text.clone()).collect();
     let normalized: Vec<_> = accepted.iter().map(|(ours, _)| ours.url.as_str().to_owned()).collect();
-    let theirs = read_by_the_other(&written).into_iter().zip(read_by_the_other(&normalized));
+    let theirs = read_by_python(&written).into_iter().zip(read_by_python(&normalized));
     for ((ours, text), (written, normalized)) in accepted.iter().zip(theirs) {
         assert_agree(ours, &written, text);
         assert_agree(ours, &normalized, ours.url.as_str());
@@ -84,7 +85,7 @@ fn assert_agree(ours: &Destination, theirs: &Reading, text: &str) {
     }
 }
 
-/// Every host here is public, or stands for an address that is: the trick is in how it is written.
+/// Hosts in deceptive spellings. Each is public, or stands for a public address.
 const HOSTS: [&str; 42] = [
     "example.com",
     "EXAMPLE.com",
@@ -130,7 +131,7 @@ const HOSTS: [&str; 42] = [
     "[v1.example]",
 ];
 
-/// What may stand between `//` and the host, and between the host and the path.
+/// Text between `//` and the host, and after the host.
 const USERS: [&str; 8] = ["", "", "", "user@", "user:pass@", "@", "127.0.0.1@", "example.com:80@"];
 const PORTS: [&str; 13] =
     ["", "", ":", ":80", ":443", ":8443", ":08443", ":0", ":22", ":65536", ":-80", ":8443@127.0.0.1", ":８０"];
@@ -153,9 +154,9 @@ const ENDS: [&str; 16] = [
     "/%zz",
 ];
 
-/// Every scheme's, user's, host's, port's and end's combination.
+/// Every combination of user, host, port and end, and of scheme and host.
 #[test]
-fn tricks_are_read_alike_or_refused() {
+fn deceptive_urls_are_parsed_alike_or_refused() {
     let mut texts = Vec::new();
     for host in HOSTS {
         for user in USERS {
@@ -169,11 +170,11 @@ fn tricks_are_read_alike_or_refused() {
         );
     }
     let accepted = compare(texts.iter().cloned());
-    println!("{accepted} of {} accepted, and read alike", texts.len());
+    println!("{accepted} of {} accepted and parsed alike", texts.len());
     assert!(accepted > 1000, "{accepted}");
 }
 
-/// Numbers that are an address, in each way of writing one; most are public.
+/// IPv4 addresses in all notations; most are public.
 fn numbers() -> impl Strategy<Value = String> {
     let written = |number: u32, base: usize| match base {
         0 => number.to_string(),
@@ -194,8 +195,8 @@ fn numbers() -> impl Strategy<Value = String> {
     })
 }
 
-/// Names beyond ASCII keep to characters that the two read by the same standard: Python's is IDNA 2003, which knows no
-/// younger ones and has another opinion of `ß`.
+/// Names outside ASCII use only characters that both parsers treat alike: Python implements IDNA 2003, which lacks
+/// newer characters and treats `ß` differently.
 fn urls() -> impl Strategy<Value = String> {
     let host = prop_oneof![
         numbers(),
@@ -213,11 +214,11 @@ fn urls() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn any_url_is_read_alike_or_refused() {
+fn random_urls_are_parsed_alike_or_refused() {
     let mut runner = TestRunner::default();
     let texts: Vec<_> = (0..4000).map(|_| urls().new_tree(&mut runner).expect("no filters").current()).collect();
     let accepted = compare(texts);
-    println!("{accepted} accepted, and read alike");
+    println!("{accepted} accepted and parsed alike");
     assert!(accepted > 500, "{accepted}");
 }
 
@@ -225,14 +226,14 @@ proptest! {
     #![proptest_config(crate::config())]
 
     #[test]
-    fn nearly_urls(text in "(https?|[a-z]{1,4})?[:/]{0,4}\\PC{0,30}", url in urls(), extra in "\\PC") {
+    fn nearly_valid_urls(text in "(https?|[a-z]{1,4})?[:/]{0,4}\\PC{0,30}", url in urls(), extra in "\\PC") {
         oracles::endpoint_url(&text);
         oracles::endpoint_url(&format!("{url}{extra}"));
         oracles::endpoint_url(&url.replacen('.', &extra, 1));
     }
 
     #[test]
-    fn any_text_at_all(text in any::<String>()) {
+    fn arbitrary_texts(text in any::<String>()) {
         oracles::endpoint_url(&text);
         oracles::endpoint_url(&format!("https://example.com/{text}"));
     }

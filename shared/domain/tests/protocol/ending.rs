@@ -1,13 +1,13 @@
 //! Whether every delivery ends.
 //!
-//! A path that never ends exists trivially: workers that crash for ever, leases that run out for ever. What is checked
-//! instead is that *from every state that can be reached, the end can be reached by what is bound to happen*: workers go
-//! on, queues hand out what they hold, time passes, executions send, and the sweep looks, but only for what was taken
-//! away by hand. Without any further mishap, luck or an endpoint that accepts. Since the states are finite, whatever
-//! chooses fairly among the possible steps then comes to the end.
+//! Some paths trivially never end: workers could crash forever, leases run out forever. The check is therefore that
+//! *from every reachable state, the end can be reached by steps that are certain to happen*: workers continue, queues
+//! deliver their messages, time passes, executions send, and the sweep runs, but only for messages that were removed by
+//! hand. That excludes further failures, luck, and an endpoint that accepts. Since there are finitely many states, any
+//! fair choice among the possible steps then reaches the end.
 //!
-//! stateright's `eventually` does not look at loops, so the states are gathered here once more, with their fingerprints as
-//! there, and searched backwards from those in which the delivery is over.
+//! stateright's `eventually` does not detect loops, so the states are collected here again, by fingerprint as there,
+//! and searched backwards from those in which the delivery is over.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,23 +20,23 @@ use crate::protocol::{Action, Leaves, Protocol};
 use crate::values::*;
 use crate::world::World;
 
-/// Every state that can be reached, with how.
+/// Every reachable state, and how it is reached.
 pub(crate) struct Reached {
-    /// By fingerprint. That two of them have the same is one chance in a million.
+    /// The states' numbers by fingerprint. The chance that any two states share one is one in a million.
     numbers: HashMap<u64, u32>,
-    /// Those in which the delivery is over.
+    /// The states in which the delivery is over.
     over: Vec<u32>,
-    /// The state before, and what happened then; by state. The first one has neither.
+    /// For each state the state before and the action that led from it; none for the first.
     origins: Vec<Option<(u32, Action)>>,
-    /// Between which states something is bound to happen: from the later to the earlier.
-    bound: Vec<(u32, u32)>,
+    /// The steps that are certain to happen, as pairs of the later state and the earlier one.
+    certain: Vec<(u32, u32)>,
 }
 
 impl Reached {
     pub(crate) fn by(protocol: &Protocol) -> Self {
         let first = protocol.beginning();
         let numbers = HashMap::from([(fingerprint(&first), 0)]);
-        let mut reached = Self { numbers, over: Vec::new(), origins: vec![None], bound: Vec::new() };
+        let mut reached = Self { numbers, over: Vec::new(), origins: vec![None], certain: Vec::new() };
         let (mut frontier, mut actions) = (vec![(0, first)], Vec::new());
         while !frontier.is_empty() {
             let mut beyond = Vec::new();
@@ -48,8 +48,8 @@ impl Reached {
                     if is_new {
                         beyond.push((to, after));
                     }
-                    if is_bound_to_happen(&world, action) {
-                        reached.bound.push((to, at));
+                    if is_certain(&world, action) {
+                        reached.certain.push((to, at));
                     }
                 }
             }
@@ -74,31 +74,31 @@ impl Reached {
         self.origins.len()
     }
 
-    /// What happened up to a state, near the beginning, from which the end cannot be reached; `None` if there is no such
-    /// state.
-    pub(crate) fn way_to_no_end(mut self) -> Option<Vec<Action>> {
+    /// The actions that lead to a state, near the beginning, from which the end cannot be reached; `None` if there is
+    /// no such state.
+    pub(crate) fn path_to_a_state_without_end(mut self) -> Option<Vec<Action>> {
         let mut ends = vec![false; self.states()];
         let mut found = std::mem::take(&mut self.over);
-        self.bound.sort_unstable();
+        self.certain.sort_unstable();
         while let Some(at) = found.pop() {
             if std::mem::replace(&mut ends[at as usize], true) {
                 continue;
             }
-            let first = self.bound.partition_point(|(to, _)| *to < at);
-            let before = self.bound[first..].iter().take_while(|(to, _)| *to == at).map(|(_, from)| *from);
+            let first = self.certain.partition_point(|(to, _)| *to < at);
+            let before = self.certain[first..].iter().take_while(|(to, _)| *to == at).map(|(_, from)| *from);
             found.extend(before.filter(|from| !ends[*from as usize]));
         }
         let endless = ends.iter().position(|ends| !ends)?;
-        Some(self.way_to(endless))
+        Some(self.path_to(endless))
     }
 
-    fn way_to(&self, state: usize) -> Vec<Action> {
-        let mut way: Vec<Action> =
+    fn path_to(&self, state: usize) -> Vec<Action> {
+        let mut path: Vec<Action> =
             std::iter::successors(self.origins[state], |(before, _)| self.origins[*before as usize])
                 .map(|(_, action)| action)
                 .collect();
-        way.reverse();
-        way
+        path.reverse();
+        path
     }
 }
 
@@ -106,20 +106,20 @@ fn fingerprint(world: &World) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(world)
 }
 
-/// Whether that will happen of itself, if it stays possible for long enough.
-fn is_bound_to_happen(world: &World, action: Action) -> bool {
+/// Whether an action happens by itself if it stays possible for long enough.
+fn is_certain(world: &World, action: Action) -> bool {
     match action {
         Action::Receive { intent, leaves, own_calls, .. } => {
             intent != CANCEL && leaves == Leaves::Nothing && own_calls == OwnCalls::Succeed
         }
-        Action::Obey { own_calls, .. } => own_calls == OwnCalls::Succeed,
+        Action::Execute { own_calls, .. } => own_calls == OwnCalls::Succeed,
         Action::Send { answer, .. } => answer == Answer::Rejected,
         Action::TimePasses | Action::ExecutionSends { .. } | Action::RedeliverySends { .. } => true,
-        // Those whom it could happen to alive are in time, if nothing goes wrong.
+        // Workers that are alive finish before their lease runs out, if nothing fails.
         Action::LeaseRunsOut => {
             matches!(world.state(), Some(State::Sending { claim_id, .. }) if claim_id == OF_THE_DEAD)
         }
-        Action::Sweep => world.bereft,
+        Action::Sweep => world.orphaned,
         Action::LoseAnswer { .. }
         | Action::Fail { .. }
         | Action::Throttle { .. }

@@ -1,5 +1,5 @@
-//! Things done wrong, one at a time: what the program is told, what it says, or how it is obeyed is altered. Each has to
-//! break a promise, or the model would not notice who broke it.
+//! Deliberate mistakes, one at a time: the program's input, its output or the execution of its commands is altered.
+//! Each must violate a property, to show that the model detects such bugs.
 
 use domain::delivery::ledger::{ClaimId, End, Entry, Freshness, Stale, State};
 use domain::delivery::transitions::{Condition, Transition};
@@ -10,75 +10,76 @@ use crate::protocol::Protocol;
 use crate::values::*;
 use crate::world::*;
 
-/// One thing done wrong.
+/// A deliberate mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mistake {
-    // What the program is told is altered.
-    /// A lease is taken for over while it is alive.
+    // Mistakes in the program's input.
+    /// A lease counts as over before it is.
     LeaseNotChecked,
-    /// A lease is taken for alive when it is over.
+    /// A lease never counts as over.
     LeaseNeverOver,
-    /// The worker does not know its own claim again.
+    /// The worker does not recognise its own claim.
     OwnClaimNotRecognised,
 
-    // What it says is altered.
-    /// The next attempt's message is sent before the outcome is in the ledger.
+    // Mistakes in its output.
+    /// The next attempt's message is sent before the outcome is recorded.
     ScheduleBeforeRecord,
-    /// A follow-up found waiting is taken for granted.
+    /// If the next attempt is waiting already, its message is assumed to have been sent.
     DropInsteadOfReschedule,
-    /// A refused record is taken for done, and the message acknowledged.
+    /// The message is acknowledged although the record was refused.
     RefusedRecordAcknowledged,
-    /// A claim that takes over does not say so.
+    /// A claim of an attempt whose worker died has no mark of a possible duplicate.
     LabelForgotten,
     /// One attempt more than the schedule has.
     OneAttemptTooMany,
-    /// The integration of an endpoint that is gone is switched off when that is in the ledger already.
+    /// After a 410, the integration is switched off after the record instead of before.
     RecordBeforeDisable,
-    /// A claim is taken back when its request was sent, and its outcome could not be recorded.
+    /// A claim is taken back after its request was sent, because the outcome could not be recorded.
     TakenBackTooLate,
-    /// A failure between the claim and the request gives the message back and leaves the claim.
+    /// After a failure between the claim and the request, the message returns to its queue, but the claim is not taken
+    /// back.
     NotTakenBack,
-    /// A cancellation looks at the state only, not at the mark of a claim that was taken back.
+    /// A cancellation ignores the mark of a possible duplicate on a claim that was taken back.
     LabelOverlooked,
 
-    // How it is obeyed is altered.
+    // Mistakes in the execution of its commands.
     /// The message is deleted as soon as it is received.
     AcknowledgeOnReceipt,
-    /// The message is deleted when the outcome is in the ledger, and the next attempt scheduled after that.
+    /// The message is deleted after the outcome is recorded, before the next attempt is scheduled.
     AcknowledgeBeforeSchedule,
-    /// A throttled wait is taken for started.
+    /// When starting an execution is throttled, no substitute message is sent.
     StandInForgotten,
-    /// A claim is written whatever the ledger holds.
+    /// A claim is written without its condition.
     ClaimUnconditional,
-    /// An outcome is written whatever the ledger holds.
+    /// An outcome is written without its condition.
     RecordUnconditional,
-    /// A claim is taken back whoever holds it.
+    /// A claim is taken back without a condition, whosever it is.
     TakeBackUnconditional,
-    /// A claim that is taken back forgets that a worker died in the middle of the same attempt.
+    /// Taking a claim back removes the mark of a possible duplicate.
     LabelTakenBack,
-    /// A claim that is taken back is left as it is.
+    /// Taking a claim back does nothing.
     TakeBackForgotten,
     /// Cancelling a delivery in the middle of an attempt leaves that attempt out of the log.
     InterruptionForgotten,
-    /// A first attempt whose worker died is taken for handed off, and no message sent for it.
+    /// A first attempt whose worker died is assumed to be handed off, and no message is sent for it.
     HandOffForgotten,
-    /// The request is on its way when the claim is written.
+    /// The request is sent before the claim is written.
     SentBeforeClaim,
-    /// The payload is stored when the delivery is there already.
+    /// The payload is stored after the delivery is created.
     PayloadAfterCreation,
 
-    // What is around the program is altered.
-    /// A redelivery by hand goes on counting from the first round's start.
+    // Mistakes outside the program.
+    /// A redelivery by hand keeps the first round's start.
     RoundStartForgotten,
-    /// Nobody looks for what is overdue.
+    /// There is no sweep for overdue deliveries.
     SweepAbsent,
-    /// An alert event that comes back is taken for new, as one moved back from the dead-letter queue looks.
+    /// An alert event that is received again counts as new, like one moved back from the dead-letter queue.
     AlertTakenForNew,
 }
 
 impl Protocol {
-    /// What the program says when it is told that, mistakes included.
-    pub(crate) fn told(
+    /// The program's next turn after this reply, including the mistake.
+    pub(crate) fn next_turn(
         &self,
         world: &mut World,
         program: &Program<'_>,
@@ -90,7 +91,7 @@ impl Protocol {
         let Some(mistake) = self.mistake else { return program.next(command, reply, now) };
         let looks = matches!(reply, Reply::Refused(_) | Reply::Found(_));
         let failed = matches!(reply, Reply::Failed);
-        let turn = program.next(command, mistaken(mistake, program.job.claim_id, reply), now);
+        let turn = program.next(command, falsify(mistake, program.job.claim_id, reply), now);
         match (mistake, command, turn) {
             (Mistake::ScheduleBeforeRecord, Command::Request(_), Turn::Do(Command::Record { to, .. })) => {
                 if let Transition::Retry { attempt, due_at } = to {
@@ -133,8 +134,8 @@ impl Protocol {
         }
     }
 
-    /// What a write really depends on; `None` is nothing.
-    pub(crate) fn depends(&self, from: Condition, to: Transition) -> Option<Condition> {
+    /// The condition that a write really has, including the mistake; `None` if it has none.
+    pub(crate) fn actual_condition(&self, from: Condition, to: Transition) -> Option<Condition> {
         match (self.mistake, to) {
             (Some(Mistake::ClaimUnconditional), Transition::Claim { .. })
             | (Some(Mistake::RecordUnconditional), Transition::Retry { .. } | Transition::End(_))
@@ -147,8 +148,8 @@ impl Protocol {
         }
     }
 
-    /// What a move really makes of an entry; `None` is that it leaves it as it is.
-    pub(crate) fn made(&self, found: Entry, to: Transition) -> Option<Entry> {
+    /// The entry after a transition, including the mistake; `None` if it stays unchanged.
+    pub(crate) fn apply(&self, found: Entry, to: Transition) -> Option<Entry> {
         let entry = to.apply(found);
         match (self.mistake, to) {
             (Some(Mistake::TakeBackForgotten), Transition::Unclaim { .. }) => None,
@@ -161,8 +162,8 @@ impl Protocol {
     }
 }
 
-/// What the program is told instead of what is.
-fn mistaken(mistake: Mistake, own: ClaimId, reply: Reply) -> Reply {
+/// The reply that the program gets because of the mistake.
+fn falsify(mistake: Mistake, own: ClaimId, reply: Reply) -> Reply {
     let alter = |found: Option<Entry>| {
         let Some(Entry { state: State::Sending { attempt, round_start, lease_until, claim_id }, freshness }) = found
         else {

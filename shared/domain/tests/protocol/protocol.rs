@@ -1,4 +1,4 @@
-//! What happens in the model's world: the product's program is obeyed, and what befalls those who obey it.
+//! What happens in the model's world: workers execute the commands of the product's program, and things go wrong.
 
 use std::slice;
 
@@ -15,7 +15,7 @@ use crate::mistakes::Mistake;
 use crate::values::*;
 use crate::world::*;
 
-/// The delays of the model: a short one, and one that takes an execution. Three attempts to a round.
+/// The delays of the model: a short one, and one that takes an execution. That makes three attempts a round.
 const SCHEDULE: &str = "1m,30m";
 
 /// The model: how the workers work.
@@ -23,13 +23,13 @@ const SCHEDULE: &str = "1m,30m";
 pub(crate) struct Protocol {
     pub(crate) mistake: Option<Mistake>,
     pub(crate) schedule: Schedule,
-    /// The schedule that the workers go by.
+    /// The schedule that the workers use, which a mistake may alter.
     pub(crate) followed: Schedule,
-    /// [`Redelivery::Over`] from the beginning where none is to be made.
+    /// The initial state: [`Redelivery::Over`] if none is to be made.
     pub(crate) redelivery: Redelivery,
 }
 
-/// Something that happens. Workers are told apart by their place, and may change places between two actions.
+/// Something that happens. Workers are identified by index, and may swap places between two actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// A worker receives a message.
@@ -40,25 +40,25 @@ pub(crate) enum Action {
         leaves: Leaves,
         own_calls: OwnCalls,
     },
-    /// A worker does what its program says, and is answered.
-    Obey {
+    /// A worker executes its next command and gets the reply.
+    Execute {
         worker: usize,
         own_calls: OwnCalls,
     },
-    /// The same, but the answer is lost: it will do it again.
+    /// The same, but the reply is lost, so the worker will repeat the command.
     LoseAnswer {
         worker: usize,
     },
-    /// What a worker's program says fails, and nothing is done.
+    /// A worker's next command fails without taking effect.
     Fail {
         worker: usize,
     },
-    /// A worker sends its attempt's request, and this is the answer.
+    /// A worker sends its attempt's request and gets this answer.
     Send {
         worker: usize,
         answer: Answer,
     },
-    /// Step Functions takes no more executions just now: a stand-in is sent instead.
+    /// Step Functions throttles: the message of the attempt before is sent as a substitute.
     Throttle {
         worker: usize,
         attempt: u8,
@@ -68,9 +68,9 @@ pub(crate) enum Action {
         worker: usize,
     },
     LeaseRunsOut,
-    /// The due time comes closer, or goes by.
+    /// The due time comes closer or passes.
     TimePasses,
-    /// An execution ends by sending its message.
+    /// An execution sends its message and ends.
     ExecutionSends {
         attempt: u8,
     },
@@ -89,7 +89,7 @@ pub(crate) enum Action {
     },
 }
 
-/// What a receipt leaves in the queue: queues deliver at least once.
+/// What stays in the queue after a receive: queues deliver at least once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaves {
     Nothing,
@@ -97,8 +97,8 @@ pub(crate) enum Leaves {
 }
 
 impl Protocol {
-    /// Everything as it should be.
-    pub(crate) fn right() -> Self {
+    /// The protocol without mistakes.
+    pub(crate) fn correct() -> Self {
         let schedule: Schedule = SCHEDULE.parse().expect("a schedule");
         Self { mistake: None, followed: schedule.clone(), schedule, redelivery: Redelivery::NotYet }
     }
@@ -106,7 +106,7 @@ impl Protocol {
     pub(crate) fn with(mistake: Mistake) -> Self {
         let surplus = if mistake == Mistake::OneAttemptTooMany { ",30m" } else { "" };
         let followed = format!("{SCHEDULE}{surplus}").parse().expect("a schedule");
-        Self { mistake: Some(mistake), followed, ..Self::right() }
+        Self { mistake: Some(mistake), followed, ..Self::correct() }
     }
 
     pub(crate) fn beginning(&self) -> World {
@@ -117,7 +117,7 @@ impl Protocol {
         self.mistake == Some(mistake)
     }
 
-    /// The product's program, as a worker runs it that received such a message.
+    /// The product's program, as a worker with this message runs it.
     fn program(&self, worker: usize, message: Message, intent: Intent) -> Program<'_> {
         let job =
             Job { message: message.in_protocol(), intent, claim_id: claim_of(worker), claim_by: NOW, send_by: NOW };
@@ -128,9 +128,9 @@ impl Protocol {
     pub(crate) fn possible(&self, world: &World, actions: &mut Vec<Action>) {
         for (worker, state) in world.workers.iter().enumerate() {
             match *state {
-                // Two idle workers are the same: only one of them needs to try.
+                // Idle workers are interchangeable, so only the first receives.
                 Worker::Idle if world.workers[..worker].contains(&Worker::Idle) => {}
-                Worker::Idle => receipts(worker, world, actions),
+                Worker::Idle => receives(worker, world, actions),
                 Worker::Busy(Busy { next, .. }) => {
                     actions.push(Action::Crash { worker });
                     self.steps(worker, next, world, actions);
@@ -156,11 +156,11 @@ impl Protocol {
         }
     }
 
-    /// What a worker's next step can come to.
+    /// The actions that are possible for a worker's next step.
     fn steps(&self, worker: usize, next: Next, world: &World, actions: &mut Vec<Action>) {
         let Next::Do(command) = next else {
             return actions
-                .extend([Action::Obey { worker, own_calls: OwnCalls::Succeed }, Action::LoseAnswer { worker }]);
+                .extend([Action::Execute { worker, own_calls: OwnCalls::Succeed }, Action::LoseAnswer { worker }]);
         };
         actions.push(Action::Fail { worker });
         if let Command::Request(_) = command {
@@ -170,12 +170,12 @@ impl Protocol {
         actions.push(Action::LoseAnswer { worker });
         let made = self.write(worker, command).is_none_or(|(from, _)| from.holds(world.ledger.as_ref()));
         let own_calls = match command {
-            // No such calls follow at once.
+            // None of the worker's own calls follow directly.
             Command::Schedule { .. } | Command::Unclaim { .. } | Command::Disable(_) => slice::from_ref(&OWN_CALLS[0]),
             Command::Record { .. } | Command::Cancel { .. } if made => slice::from_ref(&OWN_CALLS[0]),
             _ => &OWN_CALLS,
         };
-        actions.extend(own_calls.iter().map(|&own_calls| Action::Obey { worker, own_calls }));
+        actions.extend(own_calls.iter().map(|&own_calls| Action::Execute { worker, own_calls }));
         if let Command::Schedule { attempt, due_at } = command
             && Due::of(due_at) == Due::Far
         {
@@ -183,12 +183,13 @@ impl Protocol {
         }
     }
 
-    /// The write that a command is, but for taking a claim back: that names the attempt of its worker's message.
+    /// The condition and the effect of a command, if it is a write. (Not for taking a claim back, which needs the
+    /// worker's actual message.)
     fn write(&self, worker: usize, command: Command) -> Option<(Condition, Transition)> {
         command.write(&self.program(worker, Message::Alert(Run::Again), HERE).job)
     }
 
-    /// The world after that.
+    /// The world after an action.
     pub(crate) fn after(&self, world: &World, action: Action) -> World {
         let mut world = *world;
         match action {
@@ -198,7 +199,7 @@ impl Protocol {
                 }
                 self.receive(&mut world, worker, message, intent, own_calls);
             }
-            Action::Obey { worker, own_calls } => self.obey(&mut world, worker, own_calls),
+            Action::Execute { worker, own_calls } => self.execute(&mut world, worker, own_calls),
             Action::LoseAnswer { worker } => self.lose_answer(&mut world, worker),
             Action::Fail { worker } => self.fail(&mut world, worker),
             Action::Send { worker, answer } => self.send(&mut world, worker, answer),
@@ -217,7 +218,7 @@ impl Protocol {
             }
             Action::Abort { attempt } => {
                 world.end_execution(attempt);
-                world.bereave(attempt);
+                world.orphan(attempt);
             }
             Action::Sweep => world.queue.insert(Message::Due(stage(world.ledger.as_ref()).0)),
             Action::Redeliver => self.redeliver(&mut world),
@@ -227,24 +228,24 @@ impl Protocol {
             }
             Action::RedeliverySenderDies { attempt } => {
                 world.redelivery = Redelivery::Over;
-                world.bereave(attempt);
+                world.orphan(attempt);
             }
         }
         world.canonical()
     }
 
     fn receive(&self, world: &mut World, worker: usize, message: Message, intent: Intent, own_calls: OwnCalls) {
-        // Whoever sees it for the first time and does not want it has nothing to do with it.
+        // An alert event that is unwanted when it is first received has no delivery.
         if (message, intent) == (Message::Alert(Run::First), CANCEL) {
             return world.decline();
         }
         let message = message.received();
         let program = self.program(worker, message, intent);
-        self.go_on(world, &program, message, program.start(NOW), own_calls);
+        self.proceed(world, &program, message, program.start(NOW), own_calls);
     }
 
-    /// Does what is to be done next, and tells the program what came of it.
-    fn obey(&self, world: &mut World, worker: usize, own_calls: OwnCalls) {
+    /// Executes the worker's next command, and passes the reply to the program.
+    fn execute(&self, world: &mut World, worker: usize, own_calls: OwnCalls) {
         let Worker::Busy(busy) = world.workers[worker] else { return };
         match busy.next {
             Next::HandOff => {
@@ -254,8 +255,8 @@ impl Protocol {
             Next::Do(command) => {
                 let program = self.program(worker, busy.message, busy.intent);
                 let reply = self.carry_out(world, &busy, &program.job, command);
-                let turn = self.told(world, &program, &busy, command, reply, NOW);
-                self.go_on(world, &program, busy.message, turn, own_calls);
+                let turn = self.next_turn(world, &program, &busy, command, reply, NOW);
+                self.proceed(world, &program, busy.message, turn, own_calls);
             }
         }
     }
@@ -275,9 +276,9 @@ impl Protocol {
         let Worker::Busy(busy) = world.workers[worker] else { return };
         let Next::Do(command) = busy.next else { return };
         let program = self.program(worker, busy.message, busy.intent);
-        let turn = self.told(world, &program, &busy, command, Reply::Failed, NOW);
+        let turn = self.next_turn(world, &program, &busy, command, Reply::Failed, NOW);
         match (turn, command) {
-            // The claim stays, if there is one: whoever gets the message next waits for its lease.
+            // The claim stays, if there is one: the next worker with the message waits for its lease to end.
             (
                 Turn::ReturnToQueue(Reason::Failed),
                 Command::Unclaim { .. }
@@ -287,7 +288,7 @@ impl Protocol {
                 | Command::Schedule { .. },
             ) => self.crash(world, worker),
             (Turn::ReturnToQueue(_), Command::Unclaim { .. }) => self.crash(world, worker),
-            _ => self.go_on(world, &program, busy.message, turn, OwnCalls::Succeed),
+            _ => self.proceed(world, &program, busy.message, turn, OwnCalls::Succeed),
         }
     }
 
@@ -295,7 +296,7 @@ impl Protocol {
         let Worker::Busy(busy) = world.workers[worker] else { return };
         let Next::Do(command @ Command::Request(claimed)) = busy.next else { return };
         if !self.makes(Mistake::SentBeforeClaim) {
-            world.see(claimed.attempt as u8);
+            world.receive_request(claimed.attempt as u8);
         }
         let outcome = Outcome::of_status(match answer {
             Answer::Accepted => StatusCode::OK,
@@ -306,14 +307,15 @@ impl Protocol {
         world.workers[worker] = Worker::Busy(busy);
         let program = self.program(worker, busy.message, busy.intent);
         let reply = Reply::Answered { outcome, retry_after: None };
-        let turn = self.told(world, &program, &busy, command, reply, NOW);
-        self.go_on(world, &program, busy.message, turn, OwnCalls::Succeed);
+        let turn = self.next_turn(world, &program, &busy, command, reply, NOW);
+        self.proceed(world, &program, busy.message, turn, OwnCalls::Succeed);
     }
 
-    /// Goes on with what the program says, up to where others could see it. What only its worker can tell happens at once.
-    fn go_on(&self, world: &mut World, program: &Program<'_>, message: Message, turn: Turn, own_calls: OwnCalls) {
+    /// Continues with a turn, up to the next command that others can observe. The worker's own calls happen
+    /// immediately.
+    fn proceed(&self, world: &mut World, program: &Program<'_>, message: Message, turn: Turn, own_calls: OwnCalls) {
         let worker = usize::from(program.job.claim_id.as_bytes()[0]);
-        let was = match world.workers[worker] {
+        let before = match world.workers[worker] {
             Worker::Busy(busy) => Some(busy),
             Worker::Idle => None,
         };
@@ -322,10 +324,10 @@ impl Protocol {
         let next = loop {
             match turn {
                 Turn::Do(command) => {
-                    let Some((reply, now)) = self.alone(world, command, own_calls) else { break Next::Do(command) };
+                    let Some((reply, now)) = self.own_call(world, command, own_calls) else { break Next::Do(command) };
                     let next = Next::Do(command);
                     let busy = Busy { message, intent, next, lease_over: false, answered_gone: false };
-                    turn = self.told(world, program, &busy, command, reply, now);
+                    turn = self.next_turn(world, program, &busy, command, reply, now);
                 }
                 Turn::Acknowledge(FollowUp::HandOff) => break Next::HandOff,
                 Turn::Acknowledge(FollowUp::Nothing | FollowUp::Drop(_)) => {
@@ -334,7 +336,7 @@ impl Protocol {
                     }
                     return world.leave(worker, ABANDONED);
                 }
-                // Goes to the dead-letter queue; that it comes to this is caught as such.
+                // The message goes to the dead-letter queue. A property checks that this never happens.
                 Turn::ReturnToQueue(Reason::Impossible) => return world.leave(worker, ABANDONED),
                 Turn::ReturnToQueue(reason) => {
                     world.out_of_step |= reason == Reason::UnexpectedReply;
@@ -350,11 +352,11 @@ impl Protocol {
         if self.makes(Mistake::SentBeforeClaim)
             && matches!(next, Next::Do(Command::Claim { .. } | Command::Create(State::Sending { .. })))
         {
-            world.see(message.attempt());
+            world.receive_request(message.attempt());
         }
-        let still_at_it = was.filter(|was| next.claimed().is_some() && was.next.claimed() == next.claimed());
-        let (lease_over, answered_gone) = match (still_at_it, world.state()) {
-            (Some(was), _) => (was.lease_over, was.answered_gone),
+        let same_attempt = before.filter(|before| next.claimed().is_some() && before.next.claimed() == next.claimed());
+        let (lease_over, answered_gone) = match (same_attempt, world.state()) {
+            (Some(before), _) => (before.lease_over, before.answered_gone),
             (None, Some(State::Sending { lease_until, .. })) if next.claimed().is_some() => {
                 (is_lease_over(lease_until), false)
             }
@@ -363,8 +365,8 @@ impl Protocol {
         world.workers[worker] = Worker::Busy(Busy { message, intent, next, lease_over, answered_gone });
     }
 
-    /// What comes of a command that nobody else can see; `None` of one that others can.
-    fn alone(&self, world: &mut World, command: Command, own_calls: OwnCalls) -> Option<(Reply, Timestamp)> {
+    /// The reply to a command that only its worker can observe; `None` if others can observe it.
+    fn own_call(&self, world: &mut World, command: Command, own_calls: OwnCalls) -> Option<(Reply, Timestamp)> {
         let (reply, now) = match own_calls {
             OwnCalls::Succeed => (Reply::Done, NOW),
             OwnCalls::Fail => (Reply::Failed, NOW),
@@ -381,7 +383,7 @@ impl Protocol {
         }
     }
 
-    /// What a command does to the world, all at once.
+    /// Applies a command to the world, atomically.
     pub(crate) fn carry_out(&self, world: &mut World, busy: &Busy, job: &Job, command: Command) -> Reply {
         match command {
             Command::Create(_) if world.ledger.is_some() => Reply::Refused(world.ledger),
@@ -402,7 +404,7 @@ impl Protocol {
                 Reply::Done
             }
             other => {
-                let (from, to) = other.write(job).expect("the rest are writes, or done alone");
+                let (from, to) = other.write(job).expect("all other commands are writes or own calls");
                 self.make(world, busy, other, from, to)
             }
         }
@@ -411,11 +413,11 @@ impl Protocol {
     /// Makes a conditional write.
     fn make(&self, world: &mut World, busy: &Busy, command: Command, from: Condition, to: Transition) -> Reply {
         let Some(found) =
-            world.ledger.filter(|found| self.depends(from, to).is_none_or(|from| from.holds(Some(found))))
+            world.ledger.filter(|found| self.actual_condition(from, to).is_none_or(|from| from.holds(Some(found))))
         else {
             return Reply::Refused(world.ledger);
         };
-        if let Some(entry) = self.made(found, to) {
+        if let Some(entry) = self.apply(found, to) {
             world.write(entry);
         }
         match command {
@@ -423,7 +425,7 @@ impl Protocol {
                 world.ended_gone = busy.answered_gone;
                 world.log(made.attempt, made.freshness);
             }
-            // Of what waits, the mark says that its attempt may have been sent before.
+            // The mark on a waiting delivery means that its attempt may have been sent.
             Command::Cancel { from, .. }
                 if !matches!(from, Condition::WaitingUnmarked { .. })
                     && !self.makes(Mistake::InterruptionForgotten) =>
@@ -436,14 +438,14 @@ impl Protocol {
     }
 
     fn hand_off(&self, world: &mut World) {
-        // Of the delivery that is handed off, or of one whose worker died: the latter's claim stays as it is.
+        // Hands off a new delivery, or one whose worker died. In the latter case the claim stays.
         let forgotten = self.makes(Mistake::HandOffForgotten) && matches!(world.state(), Some(State::Sending { .. }));
         if !forgotten {
             world.queue.insert(Message::Due(1));
         }
     }
 
-    /// A worker lets go of a message, which returns to the queue if it is not deleted yet.
+    /// A worker's message returns to the queue, unless it was deleted.
     fn put_back(&self, world: &mut World, message: Message) {
         let message = match message {
             Message::Alert(_) if self.makes(Mistake::AlertTakenForNew) => Message::Alert(Run::First),
@@ -462,7 +464,7 @@ impl Protocol {
         world.leave(worker, OF_THE_DEAD);
     }
 
-    /// Whether a worker's message is deleted already when it comes to that.
+    /// Whether a mistake has already deleted the worker's message before this step.
     pub(crate) fn is_acknowledged_before(&self, next: Next) -> bool {
         let schedules = matches!(next, Next::Do(Command::Schedule { .. }));
         self.makes(Mistake::AcknowledgeOnReceipt) || self.makes(Mistake::AcknowledgeBeforeSchedule) && schedules
@@ -471,19 +473,19 @@ impl Protocol {
     fn redeliver(&self, world: &mut World) {
         let Some(found) = world.ledger else { return };
         let Ok(attempt) = ledger::redeliver(&found.state, 1, NOW) else { return };
-        if let State::Sending { attempt: given_up, .. } = found.state {
-            world.log(given_up, found.freshness);
+        if let State::Sending { attempt: abandoned, .. } = found.state {
+            world.log(abandoned, found.freshness);
         }
         let to = Transition::Redeliver { attempt, due_at: NOW, rounds: 2, now: NOW };
-        if let Some(entry) = self.made(found, to) {
+        if let Some(entry) = self.apply(found, to) {
             world.write(entry);
         }
         world.redelivery = Redelivery::AboutToSend(attempt as u8);
     }
 }
 
-/// The ways to receive each message that lies in the queue.
-fn receipts(worker: usize, world: &World, actions: &mut Vec<Action>) {
+/// The ways to receive each message in the queue.
+fn receives(worker: usize, world: &World, actions: &mut Vec<Action>) {
     for message in world.queue.iter() {
         for leaves in [Leaves::Nothing, Leaves::ACopy] {
             let receive = |intent, own_calls| Action::Receive { worker, message, intent, leaves, own_calls };

@@ -1,4 +1,5 @@
-//! The small values that the model's world is made of, and the product's values that stand for many.
+//! The small values that the model's world consists of, and the product's values that each represent many equivalent
+//! ones.
 
 use std::time::Duration;
 
@@ -11,30 +12,30 @@ use jiff::Timestamp;
 /// The model's time stands still; leases and due times lie before or after it.
 pub(crate) const NOW: Timestamp = Timestamp::constant(1_736_500_000, 0);
 
-/// When an answer comes that leaves no time for an attempt.
+/// The time of a reply that leaves no time for an attempt.
 pub(crate) const LATE: Timestamp = Timestamp::constant(1_736_500_001, 0);
 
 pub(crate) const LEASE: Duration = Duration::from_secs(90);
 
-/// The end of a lease that is over: for long enough for a redelivery by hand to take its attempt for given up.
+/// The end of a lease that is over: long enough ago for a redelivery by hand to count its attempt as abandoned.
 pub(crate) const LEASE_OVER: Timestamp = Timestamp::constant(1_736_500_000 - 60 * 60, 0);
 
-/// The highest attempt that the model has room for: two rounds of three, and two more that mistaken workers make.
+/// The highest attempt that the model has room for: two rounds of three, and two more because of mistakes.
 pub(crate) const HIGHEST_ATTEMPT: u8 = 8;
 
-/// The workers' claims. Each is fresh, so all that matters about one is whose it is: of what a worker is doing just now (its
-/// number, sixteen times), or one of these.
+/// The claim of a dead worker. Each claim id is new, so all that matters is whose it is: a busy worker's (its index,
+/// sixteen times), or one of these.
 pub(crate) const OF_THE_DEAD: ClaimId = ClaimId::new([253; 16]);
-/// Of a worker that lives, and has gone on to other things.
+/// The claim of a worker that is alive, but has moved on to another message.
 pub(crate) const ABANDONED: ClaimId = ClaimId::new([254; 16]);
-/// Seen in the ledger once, and not there any more.
+/// A claim that was once in the ledger and has been replaced.
 pub(crate) const REPLACED: ClaimId = ClaimId::new([255; 16]);
 
 pub(crate) fn claim_of(worker: usize) -> ClaimId {
     ClaimId::new([worker as u8; 16])
 }
 
-/// What a worker can be out for.
+/// A worker's possible intents.
 pub(crate) const HERE: Intent = Intent::Send(AttemptMode::Inline);
 pub(crate) const ELSEWHERE: Intent = Intent::Send(AttemptMode::HandedOff);
 pub(crate) const CANCEL: Intent = Intent::Cancel(CancelReason::IntegrationDisabled);
@@ -45,20 +46,20 @@ pub(crate) type Stage = (u8, bool);
 pub(crate) fn stage(ledger: Option<&Entry>) -> Stage {
     match ledger.map(|entry| entry.state) {
         None => (0, false),
-        // A claim can be taken back.
+        // The same for both, since a claim can be taken back.
         Some(state @ (State::Waiting { .. } | State::Sending { .. })) => (state.attempt() as u8, false),
         Some(state @ State::Ended { .. }) => (state.attempt() as u8, true),
     }
 }
 
-/// How far off a due time is.
+/// How far away a due time is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// Beyond what the queue can hold a message back for: an execution waits.
+    /// Beyond the longest delay of a queue: an execution waits.
     Far,
-    /// The queue can hold the message back, or it is due already.
+    /// Within the longest delay of a queue, or due already.
     Near,
-    /// Over for so long that the sweep finds it.
+    /// Passed so long ago that the sweep finds it.
     Overdue,
 }
 
@@ -71,7 +72,7 @@ impl Due {
         }
     }
 
-    /// The time that stands for all that are as far off.
+    /// The time that represents all times at this distance.
     pub(crate) fn at(self) -> Timestamp {
         match self {
             Self::Far => NOW + Duration::from_secs(30 * 60),
@@ -81,7 +82,7 @@ impl Due {
     }
 }
 
-/// A state with the times that stand for its own.
+/// A state with its times replaced by the representative ones.
 pub(crate) fn canonical_state(state: State) -> State {
     match state {
         State::Waiting { attempt, round_start, due_at } => {
@@ -91,7 +92,7 @@ pub(crate) fn canonical_state(state: State) -> State {
     }
 }
 
-/// A command with the times that stand for its own.
+/// A command with its times replaced by the representative ones.
 pub(crate) fn canonical_command(command: Command) -> Command {
     match command {
         Command::Create(state) => Command::Create(canonical_state(state)),
@@ -105,7 +106,7 @@ pub(crate) fn is_lease_over(lease_until: Timestamp) -> bool {
     lease_until <= NOW
 }
 
-/// What the endpoint answers. Every failure but 410 is the same to the protocol, a timeout included.
+/// The endpoint's answer. To the protocol, all failures but 410 are the same, including timeouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Accepted,
@@ -113,7 +114,7 @@ pub(crate) enum Answer {
     Gone,
 }
 
-/// What becomes of the calls that only their worker can tell: opening secrets, storing and reading the payload.
+/// How the calls go that only their worker can observe: decrypting secrets, storing and reading the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnCalls {
     Succeed,
@@ -124,7 +125,7 @@ pub(crate) enum OwnCalls {
 
 pub(crate) const OWN_CALLS: [OwnCalls; 3] = [OwnCalls::Succeed, OwnCalls::Fail, OwnCalls::TakeTooLong];
 
-/// A message; an alert event knows whether it was received before.
+/// A message. For an alert event, the model tracks whether it was received before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Message {
     Alert(Run),
@@ -145,7 +146,7 @@ impl Message {
         }
     }
 
-    /// The message as the protocol knows it.
+    /// The message as the product's program gets it.
     pub(crate) fn in_protocol(self) -> ledger::Message {
         match self {
             Self::Alert(_) => ledger::Message::AlertEvent,
@@ -153,7 +154,7 @@ impl Message {
         }
     }
 
-    /// The message as it will be received the next time.
+    /// The message as it is received the next time.
     pub(crate) fn received(self) -> Self {
         match self {
             Self::Alert(_) => Self::Alert(Run::Again),
@@ -161,7 +162,7 @@ impl Message {
         }
     }
 
-    /// Its number in a set.
+    /// Its bit in a set.
     fn slot(self) -> u8 {
         match self {
             Self::Alert(Run::First) => 0,
@@ -178,6 +179,7 @@ impl Message {
         }
     }
 }
+
 /// A set of attempts.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Attempts(u16);
@@ -195,23 +197,23 @@ impl Attempts {
         self.0 &= !(1 << attempt);
     }
 
-    /// That attempt and all later ones.
-    pub(crate) fn from_on(attempt: u8) -> Self {
+    /// This attempt and all later ones.
+    pub(crate) fn starting_at(attempt: u8) -> Self {
         Self(u16::MAX.checked_shl(attempt.into()).unwrap_or(0))
     }
 
-    /// Those that are in either set.
+    /// The union of both sets.
     pub(crate) fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Those that are in both sets.
+    /// The intersection of both sets.
     pub(crate) fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Those that are in this set and not in the other.
-    pub(crate) fn but_for(self, other: Self) -> Self {
+    /// This set without the elements of the other.
+    pub(crate) fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 

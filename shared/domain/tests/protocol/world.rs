@@ -1,4 +1,4 @@
-//! The model's world: the ledger, the queue, the waits, the workers, and what the endpoint has seen.
+//! The model's world: the ledger, the queue, the waits, the workers, and what the endpoint has received.
 
 use domain::delivery::ledger::{ClaimId, Decision, Entry, Freshness, State, decide};
 use domain::delivery::transitions::Condition;
@@ -13,31 +13,32 @@ pub(crate) const WORKERS: usize = 2;
 pub(crate) struct World {
     /// The delivery's entry.
     pub(crate) ledger: Option<Entry>,
-    /// The furthest stage that the ledger has been at.
+    /// The furthest stage that the delivery has reached.
     pub(crate) furthest: Stage,
     /// The payload is stored.
     pub(crate) payload_stored: bool,
-    /// The messages that lie in the queue. How many copies does not matter, where each can be received and still be there.
+    /// The messages in the queue. The number of copies does not matter, since a receive can leave the message there.
     pub(crate) queue: Messages,
-    /// The attempts that an execution waits for, and those whose execution is over or was aborted: its name is taken.
+    /// The attempts that an execution waits for, and those whose execution has ended or was aborted, so that its name
+    /// is taken.
     pub(crate) waits: Attempts,
     pub(crate) waits_over: Attempts,
     pub(crate) workers: [Worker; WORKERS],
     pub(crate) redelivery: Redelivery,
     /// A worker found the alert event unwanted, and there is no delivery.
     pub(crate) declined: bool,
-    /// What led to the attempt that is waiting was taken away by hand; only the sweep can know.
-    pub(crate) bereft: bool,
-    /// The delivery ended because its endpoint is gone.
+    /// The message or execution for the waiting attempt was removed by hand, so that only the sweep can continue it.
+    pub(crate) orphaned: bool,
+    /// The delivery ended because its endpoint answered 410.
     pub(crate) ended_gone: bool,
-    /// The integration was switched off because its endpoint is gone.
+    /// The integration was switched off because its endpoint answered 410.
     pub(crate) switched_off: bool,
-    /// A worker was told something that its program does not expect.
+    /// A worker got a reply that its program does not expect.
     pub(crate) out_of_step: bool,
-    /// The attempts that the endpoint has seen, and those that it has seen again.
+    /// The attempts that the endpoint has received, and those that it has received more than once.
     pub(crate) sent: Attempts,
     pub(crate) sent_again: Attempts,
-    /// The attempts that are in the log, and those among them that are not labelled possible duplicates.
+    /// The attempts in the log, and those among them that are not marked as possible duplicates.
     pub(crate) logged: Attempts,
     pub(crate) logged_plain: Attempts,
 }
@@ -62,9 +63,9 @@ pub(crate) struct Busy {
     pub(crate) message: Message,
     pub(crate) intent: Intent,
     pub(crate) next: Next,
-    /// Whether the lease of the attempt that it is in the middle of is over, whatever the ledger says by now.
+    /// Whether the lease of its current attempt is over, whatever the ledger says now.
     pub(crate) lease_over: bool,
-    /// The attempt that it is in the middle of was answered by an endpoint that is gone.
+    /// Its current attempt was answered with 410.
     pub(crate) answered_gone: bool,
 }
 
@@ -72,12 +73,12 @@ pub(crate) struct Busy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Next {
     Do(Command),
-    /// Send the first attempt's message; then it is done.
+    /// Send the first attempt's message, and finish.
     HandOff,
 }
 
 impl World {
-    /// An alert event lies in the queue, and nothing else has happened.
+    /// The initial state: an alert event is in the queue.
     pub(crate) fn new(redelivery: Redelivery) -> Self {
         let mut queue = Messages::default();
         queue.insert(Message::Alert(Run::First));
@@ -91,7 +92,7 @@ impl World {
             workers: [Worker::Idle; WORKERS],
             redelivery,
             declined: false,
-            bereft: false,
+            orphaned: false,
             ended_gone: false,
             switched_off: false,
             out_of_step: false,
@@ -106,7 +107,7 @@ impl World {
         self.ledger.map(|entry| entry.state)
     }
 
-    /// Writes the ledger. Whoever saw the claim that is replaced, saw what will never be there again.
+    /// Writes the ledger. A replaced claim never returns, so all workers that saw it can be treated alike.
     pub(crate) fn write(&mut self, to: Entry) {
         if let Some(State::Sending { claim_id: replaced, .. }) = self.state() {
             self.rename_seen(replaced, REPLACED);
@@ -115,7 +116,7 @@ impl World {
         self.furthest = self.furthest.max(stage(self.ledger.as_ref()));
     }
 
-    /// A worker is done with its message. A claim that it leaves in the ledger becomes the dead's, or abandoned.
+    /// A worker is done with its message. If it leaves a claim in the ledger, that becomes `claim_becomes`.
     pub(crate) fn leave(&mut self, worker: usize, claim_becomes: ClaimId) {
         let own = claim_of(worker);
         self.workers[worker] = Worker::Idle;
@@ -135,7 +136,7 @@ impl World {
         }
     }
 
-    /// Starts the execution that waits for that attempt; if there ever was one of its name, that one is as good.
+    /// Starts the execution that waits for the attempt, unless there ever was one with its name.
     pub(crate) fn start_execution(&mut self, attempt: u8) {
         if !self.waits_over.contains(attempt) {
             self.waits.insert(attempt);
@@ -147,7 +148,7 @@ impl World {
         self.waits_over.insert(attempt);
     }
 
-    /// The lease of the claim in the ledger runs out, whether or not its worker lives.
+    /// The lease of the claim in the ledger runs out, whether or not its worker is alive.
     pub(crate) fn end_lease(&mut self) {
         let Some(Entry { state: State::Sending { lease_until, claim_id, .. }, .. }) = &mut self.ledger else { return };
         *lease_until = LEASE_OVER;
@@ -159,7 +160,7 @@ impl World {
         }
     }
 
-    /// The due time comes closer, or goes by.
+    /// The due time comes closer or passes.
     pub(crate) fn pass_time(&mut self) {
         if let Some(Entry { state: State::Waiting { due_at, .. }, .. }) = &mut self.ledger {
             *due_at = match Due::of(*due_at) {
@@ -169,7 +170,7 @@ impl World {
         }
     }
 
-    /// An attempt comes into the log.
+    /// Adds an attempt to the log.
     pub(crate) fn log(&mut self, attempt: u32, freshness: Freshness) {
         self.logged.insert(attempt as u8);
         if freshness == Freshness::First {
@@ -177,59 +178,59 @@ impl World {
         }
     }
 
-    /// The endpoint sees an attempt.
-    pub(crate) fn see(&mut self, attempt: u8) {
+    /// The endpoint receives an attempt.
+    pub(crate) fn receive_request(&mut self, attempt: u8) {
         if self.sent.contains(attempt) {
             self.sent_again.insert(attempt);
         }
         self.sent.insert(attempt);
     }
 
-    /// Notes that a worker found the alert event unwanted.
+    /// A worker found the alert event unwanted.
     pub(crate) fn decline(&mut self) {
         self.declined |= self.ledger.is_none();
     }
 
-    /// Notes that what led to that attempt was taken away by hand.
-    pub(crate) fn bereave(&mut self, attempt: u8) {
-        self.bereft |=
+    /// The message or execution for the attempt was removed by hand.
+    pub(crate) fn orphan(&mut self, attempt: u8) {
+        self.orphaned |=
             matches!(self.state(), Some(State::Waiting { attempt: waiting, .. }) if waiting == u32::from(attempt));
     }
 
-    /// What a message would mean to a worker that received it now, and looked.
+    /// What a message would mean for a worker that received it now and read the ledger.
     pub(crate) fn meaning(&self, message: Message) -> Decision {
         decide(self.state().as_ref(), message.in_protocol(), REPLACED, NOW)
     }
 
-    /// The attempts that were sent more than once without the log saying so.
+    /// The attempts that were sent more than once and are not marked so in the log.
     pub(crate) fn unlabelled_duplicates(&self) -> Attempts {
         self.sent_again.and(self.logged_plain)
     }
 
     /// The attempts that were sent, are over, and are not in the log.
     pub(crate) fn unlogged_requests(&self) -> Attempts {
-        self.sent.but_for(self.logged).but_for(self.not_over())
+        self.sent.without(self.logged).without(self.not_over())
     }
 
     /// The attempts that are not over.
     fn not_over(&self) -> Attempts {
         let (attempt, is_over) = stage(self.ledger.as_ref());
-        Attempts::from_on(attempt + u8::from(is_over))
+        Attempts::starting_at(attempt + u8::from(is_over))
     }
 
-    /// Makes equal what differs only in what can make no difference any more: which worker is which, and whatever belongs
-    /// to attempts that are over for good.
+    /// Makes equivalent worlds equal: those that differ only in the order of the workers, or in attempts that are over
+    /// for good.
     pub(crate) fn canonical(mut self) -> Self {
         let oldest = self.oldest_that_matters();
         for message in self.queue.iter().filter(|message| message.attempt() < oldest) {
             assert!(matches!(self.meaning(message), Decision::Drop(_)), "{message:?} is not stale in {self:?}");
             self.queue.remove(message);
         }
-        self.waits = self.waits.and(Attempts::from_on(oldest));
-        self.waits_over = self.waits_over.and(Attempts::from_on(oldest));
+        self.waits = self.waits.and(Attempts::starting_at(oldest));
+        self.waits_over = self.waits_over.and(Attempts::starting_at(oldest));
         self.forget_history();
         self.declined &= self.ledger.is_none();
-        self.bereft &= matches!(self.state(), Some(State::Waiting { .. }));
+        self.orphaned &= matches!(self.state(), Some(State::Waiting { .. }));
         self.ended_gone &= matches!(self.state(), Some(State::Ended { .. }));
         self.switched_off &= self.is_about_to_be_gone();
         if self.workers[1] < self.workers[0] {
@@ -238,7 +239,7 @@ impl World {
         self
     }
 
-    /// Whether it matters if the integration is switched off.
+    /// Whether it matters that the integration is switched off.
     fn is_about_to_be_gone(&self) -> bool {
         let records = |worker: &Worker| {
             matches!(worker, Worker::Busy(Busy { answered_gone: true, next: Next::Do(Command::Record { .. }), .. }))
@@ -246,19 +247,19 @@ impl World {
         self.ended_gone || self.workers.iter().any(records)
     }
 
-    /// The oldest attempt whose message can still come to anything but being dropped, now or later.
+    /// The oldest attempt whose message may not be stale, now or later.
     fn oldest_that_matters(&self) -> u8 {
         match self.state() {
             None => 0,
-            // The message of the attempt before schedules this one again, also when its claim has been taken back.
+            // The message of the attempt before schedules this one again, even if its claim has been taken back.
             Some(State::Waiting { attempt, .. } | State::Sending { attempt, .. }) => attempt as u8 - 1,
-            // After a redelivery by hand it is the message of the attempt before.
+            // After a redelivery by hand, this is the message of the attempt before.
             Some(State::Ended { attempt, .. }) if self.redelivery == Redelivery::NotYet => attempt as u8,
             Some(State::Ended { .. }) => u8::MAX,
         }
     }
 
-    /// Forgets about attempts that will be neither sent nor logged any more, unless there is something wrong with them.
+    /// Forgets attempts that will be neither sent nor logged any more, unless they violate a property.
     fn forget_history(&mut self) {
         let mut open = self.not_over().or(self.unlabelled_duplicates()).or(self.unlogged_requests());
         for attempt in self.workers.iter().filter_map(Worker::attempt) {
@@ -285,7 +286,7 @@ impl World {
 }
 
 impl Worker {
-    /// The attempt that it is in the middle of.
+    /// Its current attempt.
     pub(crate) fn attempt(&self) -> Option<u8> {
         match self {
             Self::Idle => None,
@@ -293,7 +294,7 @@ impl Worker {
         }
     }
 
-    /// The claim that it has seen in the ledger, and is about to replace.
+    /// The claim in the ledger that it is about to replace.
     fn claim_seen(&mut self) -> Option<&mut ClaimId> {
         match self {
             Self::Busy(Busy { next: Next::Do(Command::Claim { from, .. } | Command::Cancel { from, .. }), .. }) => {
@@ -306,7 +307,7 @@ impl Worker {
         }
     }
 
-    /// The claim that it is about to make, as far as its command has that.
+    /// The claim that it is about to make, if its command contains it.
     fn claim_made(&mut self) -> Option<&mut ClaimId> {
         match self {
             Self::Busy(Busy { next: Next::Do(Command::Create(State::Sending { claim_id, .. })), .. }) => Some(claim_id),
@@ -322,7 +323,7 @@ impl Busy {
 }
 
 impl Next {
-    /// The attempt that a worker is in the middle of.
+    /// The worker's current attempt.
     pub(crate) fn claimed(&self) -> Option<Claimed> {
         match *self {
             Self::Do(Command::Request(claimed) | Command::Disable(claimed) | Command::Record { made: claimed, .. }) => {

@@ -22,7 +22,7 @@ use crate::tls;
 const LARGEST_ALERT: &[u8] = &[b'x'; 256 * 1024];
 
 const NO_ANSWER: &str = "did not answer within 600 milliseconds";
-const NOT_HTTP: &str = "is not an HTTP server";
+const NOT_HTTP: &str = "does not speak HTTP:";
 const CLOSED: &str = "closed the connection without answering";
 const TOO_LARGE: &str = "response headers are too large";
 
