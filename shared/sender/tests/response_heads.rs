@@ -1,4 +1,4 @@
-//! The status line decides: what the sender makes of odd response heads, beside what curl makes of the same.
+//! The status line decides: how the sender treats malformed response heads, compared with curl.
 
 #[allow(dead_code, reason = "`hostile_endpoints` uses all of it")]
 #[path = "hostile_endpoints/endpoint.rs"]
@@ -19,17 +19,17 @@ use sender::{Exchange, OutgoingRequest, Sender, SenderConfig};
 
 use crate::endpoint::{Endpoint, Wire};
 
-/// The curl that the column below is from. Another one's verdict is compared with it too.
+/// The version of curl whose results are below. An installed curl of any version is compared with them.
 const CURL: &str = "curl 7.88.1";
 
-/// What curl makes of a head. It takes a status even where it gives up at a later line: `%{http_code}` is what counts.
+/// How curl treats a head. It reports a status (`%{http_code}`) even if it gives up at a later line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Curl {
     TakesStatus,
     Refuses,
 }
 
-/// What the sender makes of it.
+/// How the sender treats it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     TakesStatus,
@@ -42,11 +42,11 @@ const BAD_HEAD: Ours = Ours::Refuses("bad_response_head");
 const TOO_LARGE: Ours = Ours::Refuses("response_head_too_large");
 const NOT_HTTP: Ours = Ours::Refuses("not_http");
 
-/// Responses with the status 200 and something odd about their head.
+/// Responses with status 200 and an unusual or malformed head.
 #[rustfmt::skip]
 fn responses() -> Vec<(Curl, Ours, Vec<u8>)> {
     let few: &[(Curl, Ours, &[u8])] = &[
-        // Lines that are no headers, or odd ones.
+        // Malformed header lines.
         (Curl::TakesStatus, Ours::TakesStatus, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
         (Curl::TakesStatus, Ours::TakesStatus, b"HTTP/1.1 200 OK\r\na : b\r\nContent-Length: 0\r\n\r\n"),
         (Curl::TakesStatus, Ours::TakesStatus, b"HTTP/1.1 200 OK\r\na\t: b\r\nContent-Length: 0\r\n\r\n"),
@@ -68,7 +68,7 @@ fn responses() -> Vec<(Curl, Ours, Vec<u8>)> {
         (Curl::TakesStatus, BAD_HEAD, b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n"),
         (Curl::TakesStatus, BAD_HEAD, b"HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n"),
         (Curl::TakesStatus, BAD_HEAD, b"HTTP/1.1 200 OK\r\nX: a\r\r\nContent-Length: 0\r\n\r\n"),
-        // Line ends, and what comes before.
+        // Line ends, and text before the status line.
         (Curl::TakesStatus, Ours::TakesStatus, b"HTTP/1.1 200 OK\nContent-Length: 0\n\n"),
         (Curl::TakesStatus, Ours::TakesStatus, b"HTTP/1.1 200 OK\nContent-Length: 0\n\r\n"),
         (Curl::TakesStatus, Ours::TakesStatus,
@@ -91,7 +91,7 @@ fn responses() -> Vec<(Curl, Ours, Vec<u8>)> {
         (Curl::Refuses, BAD_LINE, b"HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n"),
         (Curl::Refuses, NOT_HTTP, b"HTTP 200 OK\r\nContent-Length: 0\r\n\r\n"),
         (Curl::Refuses, NOT_HTTP, b"ICY 200 OK\r\nContent-Length: 0\r\n\r\n"),
-        // Where the body ends.
+        // The length of the body.
         (Curl::TakesStatus, Ours::TakesStatus, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n"),
         (Curl::TakesStatus, Ours::TakesStatus, b"HTTP/1.1 200 OK\r\nContent-Length: 0, 0\r\n\r\n"),
         (Curl::TakesStatus, Ours::TakesStatus,
@@ -105,7 +105,7 @@ fn responses() -> Vec<(Curl, Ours, Vec<u8>)> {
         (Curl::TakesStatus, BAD_HEAD, b"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n"),
     ];
     let headers = |count: usize, line: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{}\r\n", line.repeat(count));
-    // A test adds two.
+    // The variants add two.
     let most = MAX_RESPONSE_HEADERS - 3;
     let many = [
         (Curl::TakesStatus, Ours::TakesStatus, headers(101, "Set-Cookie: a=b\r\n")),
@@ -119,14 +119,14 @@ fn responses() -> Vec<(Curl, Ours, Vec<u8>)> {
     few.chain(many.map(|(curl, ours, response)| (curl, ours, response.into_bytes()))).collect()
 }
 
-/// Where a `Retry-After` is put.
+/// Where a `Retry-After` is inserted.
 #[derive(Clone, Copy, Debug)]
 enum RetryAfter {
     First,
     Last,
 }
 
-/// What each response is tried with in place of its 200.
+/// The statuses that each response is tested with instead of 200, and the `Retry-After` that is added.
 const VARIANTS: [(u16, Option<RetryAfter>); 4] =
     [(200, None), (410, None), (429, Some(RetryAfter::First)), (429, Some(RetryAfter::Last))];
 
@@ -145,7 +145,7 @@ fn varied(response: &[u8], status: u16, retry_after: Option<RetryAfter>) -> Vec<
             ends.min().expect("its head's end") + 1
         }
     };
-    // The second line keeps what may be folded away from the first.
+    // The second line separates the first from a folded line that may follow.
     let lines: &[u8] = if retry_after.is_some() { b"Retry-After: 120\r\nX-Next: x\r\n" } else { b"" };
     let status = status.to_string();
     [&response[..digits], status.as_bytes(), &response[digits + 3..at], lines, &response[at..]].concat()
@@ -171,7 +171,7 @@ async fn send(url: &str) -> Exchange {
     sender.send(&url, request).await.expect("no fault of our own")
 }
 
-/// Runs a test as the functions run: on one thread.
+/// Runs a test on one thread, like the functions.
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(test);
@@ -199,13 +199,13 @@ fn the_status_line_decides() {
     });
 }
 
-/// The same by curl, with a request for each of all responses. Where there is none, the column stands as it was written down.
+/// Checks the results for curl, with a request for each response. Skipped if curl is not installed.
 #[test]
 fn curl_takes_the_same_statuses() {
     let version = match Command::new("curl").arg("--version").output() {
         Ok(output) => String::from_utf8_lossy(&output.stdout).split(" (").next().unwrap_or_default().to_owned(),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return say(&format!("curl was not found, so what {CURL} made of the responses was not tried again"));
+            return print_always(&format!("curl was not found, so the results of {CURL} were not checked"));
         }
         Err(error) => panic!("curl does not start: {error}"),
     };
@@ -213,7 +213,7 @@ fn curl_takes_the_same_statuses() {
         let endpoint = serving(VARIANTS.map(|(status, retry_after)| varied(&response, status, retry_after)).to_vec());
         for (index, (status, _)) in VARIANTS.into_iter().enumerate() {
             let expected = if expected == Curl::TakesStatus { status.to_string() } else { "000".to_owned() };
-            // One for each request: at some heads curl gives up whatever else it was to do.
+            // A process for each request, since some heads make curl give up the remaining requests.
             let output = Command::new("curl")
                 .args(["-q", "--silent", "--http1.1", "--noproxy", "*", "--max-time", "20", "--data", "{}"])
                 .args(["--output", "/dev/null", "--write-out", "%{http_code}"])
@@ -222,14 +222,14 @@ fn curl_takes_the_same_statuses() {
                 .expect("curl starts");
             let found = String::from_utf8_lossy(&output.stdout);
             let head = String::from_utf8_lossy(&response[..response.len().min(200)]);
-            assert_eq!(found, expected, "{version} says otherwise than {CURL} of {head:?}");
+            assert_eq!(found, expected, "{version} and {CURL} differ for {head:?}");
         }
     }
 }
 
-/// What is only printed is not seen when a test passes.
-fn say(sentence: &str) {
-    let _ = io::Write::write_all(&mut io::stderr(), format!("{sentence}\n").as_bytes());
+/// Writes to stderr directly, since printed output is hidden when a test passes.
+fn print_always(line: &str) {
+    let _ = io::Write::write_all(&mut io::stderr(), format!("{line}\n").as_bytes());
 }
 
 #[track_caller]

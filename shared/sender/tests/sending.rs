@@ -1,4 +1,4 @@
-//! The sender against real listeners that answer, fail and misbehave on cue.
+//! The sender against real listeners that answer, fail or misbehave as told.
 
 #[path = "hostile_endpoints/certificate.rs"]
 mod certificate;
@@ -32,7 +32,7 @@ use sender::{Exchange, HostVetting, OutgoingRequest, Probe, Sender, SenderConfig
 use crate::certificate::{Certificate, GOOD, Issued, SignedBy, cryptography};
 use crate::endpoint::Wire;
 
-/// Enough for anything that is to succeed here, and for the body's own second.
+/// Long enough for anything that should succeed here, including the extra second for the body.
 const GENEROUS: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
 const PAYLOAD: &[u8] = br#"{"event_type":"alert.triggered"}"#;
@@ -49,13 +49,13 @@ enum Answer {
     WriteLate(Duration, Vec<u8>),
     /// Writes these bytes one at a time, ten a second.
     Drip(Vec<u8>),
-    /// Writes these bytes and then garbage without end.
+    /// Writes these bytes and then endless garbage.
     Flood(Vec<u8>),
-    /// Says nothing.
+    /// Never answers.
     Hang,
-    /// Sends the request back as the body of a 400.
+    /// Returns the request as the body of a 400.
     Echo,
-    /// Answers 413 to the head alone, and closes with the body unread.
+    /// Answers 413 after reading the head, and closes without reading the body.
     RefuseBody,
 }
 
@@ -63,7 +63,7 @@ fn write(text: &str) -> Answer {
     Answer::Write(text.as_bytes().to_vec())
 }
 
-/// A listening endpoint, and what reached it.
+/// A listening endpoint, and the requests that it received.
 struct Endpoint {
     address: SocketAddr,
     listener: endpoint::Endpoint,
@@ -80,11 +80,11 @@ impl Endpoint {
         Self::behave(move |wire, requests| serve(&mut encrypt(&config, wire), &answer, requests))
     }
 
-    /// What the endpoint does with a connection; it keeps the requests in the list.
+    /// An endpoint that treats each connection like this, and appends its requests to the list.
     fn behave(behaviour: impl Fn(&mut Wire, &Mutex<Vec<Vec<u8>>>) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&requests);
-        let listener = endpoint::Endpoint::start_at("127.0.0.1:0", move |wire| behaviour(wire, &kept));
+        let received = Arc::clone(&requests);
+        let listener = endpoint::Endpoint::start_at("127.0.0.1:0", move |wire| behaviour(wire, &received));
         Self { address: listener.address, listener, requests }
     }
 
@@ -164,7 +164,7 @@ fn sender_trusting(request_timeout: Duration, roots: RootCertStore) -> Sender {
     Sender::with_roots(SenderConfig { request_timeout, allowed_networks }, roots)
 }
 
-/// A sender as in production: nothing private.
+/// A sender as in production, without private networks.
 fn strict_sender() -> Sender {
     let config = SenderConfig { request_timeout: GENEROUS, allowed_networks: Default::default() };
     Sender::with_roots(config, RootCertStore::empty())
@@ -187,7 +187,7 @@ async fn probe(sender: &Sender, url: &str) -> Probe {
     probing.await.expect("a probe ends in time").expect("no fault of our own")
 }
 
-/// As an integration has it that was stored while its network was allowed.
+/// A URL as it would have been stored while its network was allowed.
 fn endpoint_url(url: &str) -> EndpointUrl {
     let any = "0.0.0.0/0,::/0".parse().expect("networks parse");
     EndpointUrl::parse(url, &any).expect("a test URL is valid")
@@ -203,7 +203,7 @@ fn outgoing(body: Bytes) -> OutgoingRequest {
     OutgoingRequest { method: Method::PUT, headers, body }
 }
 
-/// Runs a test as the functions run: on one thread.
+/// Runs a test on one thread, like the functions.
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(test);
@@ -264,9 +264,9 @@ fn redirects_are_not_followed() {
     });
 }
 
-/// Nothing is made of where they lead, so nothing is wrong with it.
+/// Since redirects are not followed, their targets do not matter.
 #[test]
-fn a_redirect_to_anywhere_is_one() {
+fn a_redirect_may_have_any_target() {
     run(async {
         let anywhere = [
             "",
@@ -290,7 +290,7 @@ fn a_redirect_to_anywhere_is_one() {
 }
 
 #[test]
-fn retry_after_is_handed_on() {
+fn the_first_retry_after_is_returned() {
     run(async {
         let answer = "HTTP/1.1 429 Slow\r\nRetry-After: 120\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
         let endpoint = Endpoint::start(write(answer));
@@ -319,7 +319,7 @@ fn the_request_is_what_was_given_and_no_more() {
     });
 }
 
-/// To the letter: some receivers' maps tell names apart by case.
+/// Including the case of header names, since some receivers look them up case-sensitively.
 #[test]
 fn a_request_is_what_readme_shows() {
     let shown =
@@ -361,7 +361,7 @@ fn a_request_is_what_readme_shows() {
 }
 
 #[test]
-fn secrets_that_an_endpoint_echoes_are_not_kept() {
+fn secrets_that_an_endpoint_echoes_are_redacted() {
     run(async {
         let endpoint = Endpoint::start(Answer::Echo);
         let exchange = send(&sender(GENEROUS), &endpoint.url("http")).await;
@@ -394,7 +394,7 @@ fn the_body_gets_a_second_and_4_kib() {
 }
 
 #[test]
-fn what_is_no_response() {
+fn responses_that_are_not_http_1() {
     check(Answer::WriteAndClose(vec![]), GENEROUS, unreachable(Unreachable::ClosedEarly), None);
     let torn = Answer::WriteAndClose(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec());
     check(torn, GENEROUS, unreachable(Unreachable::ClosedEarly), None);
@@ -405,7 +405,7 @@ fn what_is_no_response() {
 }
 
 #[test]
-fn response_heads_are_bounded() {
+fn response_heads_are_limited() {
     let one_header = |bytes| format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: {}\r\n\r\n", "x".repeat(bytes));
     check(write(&one_header(MAX_RESPONSE_HEAD - 100)), GENEROUS, Outcome::Accepted { status: 200 }, None);
     check(write(&one_header(2 * MAX_RESPONSE_HEAD)), GENEROUS, unreachable(Unreachable::HeadTooLarge), None);
@@ -425,7 +425,7 @@ fn an_answer_before_the_body_is_read_counts() {
     });
 }
 
-/// An address that nobody listens at.
+/// An address without a listener.
 fn closed_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it is bound")
@@ -467,19 +467,21 @@ fn forbidden_addresses_are_never_connected_to() {
     });
 }
 
-/// A child process runs one of the tests above with a proxy in its environment that nobody listens at.
+/// A child process runs one of the tests above, with an unreachable proxy in its environment.
 #[test]
 fn proxies_of_the_environment_are_not_used() {
-    let nobody = "http://127.0.0.1:9";
+    let unreachable_proxy = "http://127.0.0.1:9";
     let status = Command::new(std::env::current_exe().expect("this test's program"))
         .args(["--exact", "the_request_is_what_was_given_and_no_more", "--quiet"])
-        .envs(["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"].map(|name| (name, nobody)))
+        .envs(
+            ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"].map(|name| (name, unreachable_proxy)),
+        )
         .output()
         .expect("it starts");
     assert!(status.status.success() && String::from_utf8_lossy(&status.stdout).contains("1 passed"), "{status:?}");
 }
 
-/// A sender that an endpoint has answered once, quickly: over a connection that is not used again.
+/// A sender that the endpoint has answered quickly once, over a connection that is not reused.
 async fn known_to(endpoint: &Endpoint) -> Sender {
     let sender = sender(GENEROUS);
     send(&sender, &endpoint.url("http")).await;
@@ -512,7 +514,7 @@ fn connections_are_used_again_if_their_response_was_read() {
     check_connections(Answer::Write(big), 3);
 }
 
-/// It may have been acted upon: whether it is sent again is not the HTTP client's to decide.
+/// The endpoint may have processed it, so the HTTP client must not repeat it by itself.
 #[test]
 fn a_request_that_was_sent_is_not_sent_again() {
     run(async {
@@ -552,9 +554,9 @@ fn connections_that_were_idle_too_long_are_not_used_again() {
     });
 }
 
-/// The configuration of an endpoint that wants a certificate of whoever connects, and says so within the handshake. With TLS
-/// 1.3 it would say so after it, and its hanging up could overtake what it said.
-fn wanting_certificates(issued: &Issued) -> ServerConfig {
+/// The configuration of an endpoint that requires a client certificate, and refuses within the handshake. With TLS 1.3
+/// it would refuse after the handshake, and closing the connection could overtake its alert.
+fn requiring_client_certificates(issued: &Issued) -> ServerConfig {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(issued.roots()), cryptography());
     let builder =
         ServerConfig::builder_with_provider(cryptography()).with_protocol_versions(&[&TLS12]).expect("it has TLS 1.2");
@@ -606,7 +608,7 @@ fn https_connections_are_used_again() {
 fn handshakes_that_fail() {
     run(async {
         let tls = Issued::new(GOOD);
-        let wants_certificate = Endpoint::start_tls(Answer::Hang, wanting_certificates(&tls));
+        let wants_certificate = Endpoint::start_tls(Answer::Hang, requiring_client_certificates(&tls));
         let exchange = send(&sender_for(&tls, GENEROUS), &wants_certificate.named_url("https")).await;
         assert_eq!(exchange.outcome, unreachable(Unreachable::Tls(TlsFault::Handshake)));
 
@@ -621,7 +623,7 @@ fn handshakes_that_fail() {
 }
 
 #[test]
-fn https_where_http_is_spoken_and_the_other_way_round() {
+fn https_to_an_http_server_and_the_other_way_round() {
     run(async {
         let tls = Issued::new(GOOD);
         let greeting = Endpoint::behave(|wire, _| {
@@ -637,7 +639,7 @@ fn https_where_http_is_spoken_and_the_other_way_round() {
     });
 }
 
-/// The phases that a probe's timings have, in order.
+/// The names of the phases that have a duration, in order.
 fn phases(timings: Timings) -> Vec<&'static str> {
     let Timings { dns, connect, tls, first_byte } = timings;
     let phases = [("dns", dns), ("connect", connect), ("tls", tls), ("first_byte", first_byte)];
@@ -651,7 +653,7 @@ fn check_probe(probe: &Probe, outcome: Outcome, expected: Option<&[&str]>) {
     let total: Option<Duration> = probe
         .timings
         .map(|Timings { dns, connect, tls, first_byte }| [dns, connect, tls, first_byte].into_iter().flatten().sum());
-    // The probe's own start is a little before the exchange's, whose end is a little after the last phase's.
+    // The probe starts a little before the exchange, which ends a little after the last phase.
     let most = probe.exchange.duration + Duration::from_millis(100);
     assert!(total.is_none_or(|total| total <= most), "{total:?} of {most:?}");
 }
@@ -660,7 +662,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK";
 const ACCEPTED: Outcome = Outcome::Accepted { status: 200 };
 
 #[test]
-fn a_probe_tells_the_phases_apart() {
+fn a_probe_measures_each_phase() {
     run(async {
         let tls = Issued::new(GOOD);
         let (http, https) = (Endpoint::start(write(OK)), Endpoint::start_tls(write(OK), tls.config()));
@@ -675,7 +677,7 @@ fn a_probe_tells_the_phases_apart() {
 }
 
 #[test]
-fn a_probe_that_fails_tells_the_phases_before() {
+fn a_probe_that_fails_has_the_phases_before() {
     run(async {
         let tls = Issued::new(Certificate { years: [2020, 2021], ..GOOD });
         let expired = Endpoint::start_tls(write(OK), tls.config());
@@ -702,7 +704,7 @@ fn a_probe_that_fails_tells_the_phases_before() {
 }
 
 #[test]
-fn a_probe_that_is_blocked_or_does_not_resolve_tells_no_times() {
+fn a_probe_that_is_blocked_or_does_not_resolve_has_no_timings() {
     run(async {
         let endpoint = Endpoint::start(write(OK));
         for url in [endpoint.url("http"), endpoint.named_url("http"), endpoint.named_url("https")] {
@@ -715,7 +717,7 @@ fn a_probe_that_is_blocked_or_does_not_resolve_tells_no_times() {
 }
 
 #[test]
-fn a_slow_answer_is_in_the_first_byte() {
+fn a_slow_answer_counts_as_first_byte() {
     run(async {
         let endpoint = Endpoint::start(Answer::WriteLate(SHORT, OK.into()));
         let slow = probe(&sender(GENEROUS), &endpoint.named_url("http")).await;
@@ -726,7 +728,7 @@ fn a_slow_answer_is_in_the_first_byte() {
 }
 
 #[test]
-fn a_slow_handshake_is_in_tls() {
+fn a_slow_handshake_counts_as_tls() {
     run(async {
         let tls = Issued::new(GOOD);
         let config = Arc::new(tls.config());
@@ -742,7 +744,7 @@ fn a_slow_handshake_is_in_tls() {
 }
 
 #[test]
-fn a_probe_keeps_an_excerpt_of_any_answer() {
+fn a_probe_has_an_excerpt_of_any_answer() {
     run(async {
         let accepting = Endpoint::start(write(OK));
         let answered = probe(&sender(GENEROUS), &accepting.url("http")).await;
@@ -766,9 +768,9 @@ fn a_probe_sends_what_a_delivery_sends() {
     });
 }
 
-/// It takes no connection that is open already, neither a delivery's nor another probe's.
+/// A probe reuses no open connection, neither a delivery's nor another probe's.
 #[test]
-fn a_probe_has_a_connection_of_its_own() {
+fn a_probe_opens_a_new_connection() {
     run(async {
         let endpoint = Endpoint::start(write(OK));
         let sender = known_to(&endpoint).await;
@@ -786,7 +788,7 @@ fn a_probe_has_a_connection_of_its_own() {
     });
 }
 
-/// A resumed session would skip the certificate, and with it what the customer may be testing.
+/// A resumed session would skip the certificate, which may be what the customer is testing.
 #[test]
 fn a_probe_never_resumes_a_session() {
     run(async {

@@ -1,4 +1,4 @@
-//! Certificates, good and bad, and the authority that signs the good ones. `sending.rs` uses them too.
+//! Valid and invalid certificates, and the authority that signs the valid ones. `sending.rs` uses them too.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 
-/// What an endpoint's certificate says, and who says it.
+/// The contents of an endpoint's certificate, and who signs it.
 #[derive(Clone, Copy)]
 pub(crate) struct Certificate {
     pub(crate) host: &'static str,
@@ -20,7 +20,7 @@ pub(crate) enum SignedBy {
     /// The authority that the sender trusts.
     Trusted,
     Itself,
-    /// Itself, and marked as an authority, as `openssl req -x509` does.
+    /// Itself, and marked as an authority, as with `openssl req -x509`.
     ItselfAsAuthority,
 }
 
@@ -61,7 +61,7 @@ impl Issued {
         }
     }
 
-    /// The configuration of an endpoint that has it.
+    /// The TLS configuration of an endpoint with this certificate.
     pub(crate) fn config(&self) -> ServerConfig {
         server_config()
             .with_no_client_auth()
@@ -69,13 +69,13 @@ impl Issued {
             .expect("they belong together")
     }
 
-    /// The roots of a sender that trusts its authority.
+    /// The roots of a sender that trusts the authority.
     pub(crate) fn roots(&self) -> RootCertStore {
         roots(self.trusted.clone())
     }
 }
 
-/// The cryptography of endpoints, said by name: a build of the whole workspace has two to choose from.
+/// The cryptography of endpoints, given explicitly because a build of the whole workspace has two providers.
 pub(crate) fn cryptography() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

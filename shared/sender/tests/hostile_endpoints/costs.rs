@@ -1,6 +1,6 @@
-//! What large answers cost: memory of the process that sends, and bytes that it takes in.
+//! What large responses cost: the memory of the sending process, and the bytes that it receives.
 //!
-//! The sender is alone in a process of its own, which is this program again, running one test.
+//! The sender runs alone in a process, which is this program again, running one test.
 
 use std::env;
 use std::io::{self, Write};
@@ -17,20 +17,21 @@ use crate::endpoint::{Behaviour, Endpoint, Wire, healthy, read_request};
 use crate::exchange::{ALERT, LONG, LOOPBACK, SHORT, code, run, send, sender};
 use crate::tls::{self, EncryptedBehaviour};
 
-/// The URLs of a healthy and of a hostile endpoint, for the process that sends, and the authority that it trusts, in
-/// hexadecimal.
+/// Environment variables for the sending process: the URLs of a healthy and a hostile endpoint, and the trusted
+/// authority in hexadecimal.
 const HEALTHY: &str = "HOSTILE_ENDPOINTS_HEALTHY";
 const HOSTILE: &str = "HOSTILE_ENDPOINTS_HOSTILE";
 const TRUSTED: &str = "HOSTILE_ENDPOINTS_TRUSTED";
 
-/// As many as an invocation of `deliver` has messages in a batch.
+/// The number of concurrent requests: as many as `deliver` has messages in a batch.
 const AT_ONCE: usize = 10;
 
-/// How much more memory a process may have needed at its worst, in KiB: for each request a head's buffer, which may be twice as
-/// large as the head that is refused. That is 8 MiB, of the 192 that the function has.
+/// How much the peak memory of the process may grow, in KiB: by a buffer for each request's response head, which may be
+/// twice as large as the largest head. That is 8 MiB, of the function's 192.
 const MAX_GROWTH_KIB: u64 = (AT_ONCE * 2 * MAX_RESPONSE_HEAD / 1024) as u64;
 
-/// How much of an endless answer may leave the endpoint, for each request: what the two systems' buffers hold.
+/// How much of an endless response an endpoint may be able to write for each request: what the socket buffers of both
+/// sides hold.
 const MAX_WRITTEN: u64 = 16 << 20;
 
 const GIBIBYTE: u64 = 1 << 30;
@@ -40,7 +41,7 @@ fn check(behaviour: Behaviour, expected_code: &str) {
     assert_little(check_memory(behaviour, expected_code));
 }
 
-/// The same, but how much was taken in is left to the caller: so many bytes.
+/// Checks the memory only, and returns how many bytes were written.
 #[track_caller]
 fn check_memory(behaviour: Behaviour, expected_code: &str) -> u64 {
     let (hostile, neighbour) = (Endpoint::start(behaviour), Endpoint::start(healthy));
@@ -52,7 +53,7 @@ fn assert_little(written: u64) {
     assert!(written <= MAX_WRITTEN * AT_ONCE as u64, "{written} bytes");
 }
 
-/// The healthy one speaks TLS too, so that what TLS itself takes is not counted.
+/// The healthy endpoint uses TLS too, so that the memory of TLS itself is not counted.
 #[track_caller]
 fn check_encrypted(behaviour: EncryptedBehaviour, expected_code: &str) {
     let issued = Issued::new(GOOD);
@@ -62,7 +63,7 @@ fn check_encrypted(behaviour: EncryptedBehaviour, expected_code: &str) {
     assert_little(check_url(&healthy, &hostile, &url, &hex::encode(&issued.trusted), expected_code));
 }
 
-/// An endpoint that never comes as far as TLS.
+/// For an endpoint that never completes the TLS handshake.
 #[track_caller]
 fn check_handshake(behaviour: Behaviour, expected_code: &str) {
     let issued = Issued::new(GOOD);
@@ -71,7 +72,7 @@ fn check_handshake(behaviour: Behaviour, expected_code: &str) {
     assert_little(check_url(&healthy, &hostile, &url, &hex::encode(&issued.trusted), expected_code));
 }
 
-/// How many bytes the hostile endpoint was rid of.
+/// Runs the sending process, and returns how many bytes the hostile endpoint was able to write.
 #[track_caller]
 fn check_url(healthy: &str, hostile: &Endpoint, url: &str, trusted: &str, expected_code: &str) -> u64 {
     let output = Command::new(env::current_exe().expect("this test's program"))
@@ -81,21 +82,21 @@ fn check_url(healthy: &str, hostile: &Endpoint, url: &str, trusted: &str, expect
         .expect("it starts");
     let report = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{report}\n{}", String::from_utf8_lossy(&output.stderr));
-    let said = |name: &str| {
+    let reported = |name: &str| {
         let value = report.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         value.unwrap_or_else(|| panic!("no {name} in {report}")).to_owned()
     };
-    let growth: u64 = said("growth_kib").parse().expect("a number");
-    assert_eq!(said("codes"), [expected_code; AT_ONCE].join(","));
+    let growth: u64 = reported("growth_kib").parse().expect("a number");
+    assert_eq!(reported("codes"), [expected_code; AT_ONCE].join(","));
     assert_eq!(hostile.connections(), AT_ONCE);
     assert!(growth <= MAX_GROWTH_KIB, "{growth} KiB");
     hostile.written()
 }
 
-/// Sends to the healthy endpoint and then to the hostile one, and prints the outcomes and by how much its memory grew
-/// in between.
+/// Sends to the healthy endpoint and then to the hostile one, and prints the outcomes and the growth of its peak
+/// memory.
 #[test]
-#[ignore = "a part of the other tests here, which run it"]
+#[ignore = "run by the other tests in this file"]
 fn in_a_process_of_its_own() {
     let (Ok(healthy), Ok(hostile)) = (env::var(HEALTHY), env::var(HOSTILE)) else { return };
     let trusted = hex::decode(env::var(TRUSTED).unwrap_or_default()).expect("hexadecimal");
@@ -113,11 +114,11 @@ fn in_a_process_of_its_own() {
     });
 }
 
-/// The most memory that this process ever had, in KiB. Linux counts it by processor and sums up now and then, so a later
-/// reading can be a little below an earlier one.
+/// The peak memory of this process, in KiB. Linux counts per processor and adds up only now and then, so a later value
+/// can be a little lower than an earlier one.
 fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells of each process");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak among it");
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has a status for each process");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it contains the peak");
     peak.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
@@ -134,7 +135,7 @@ fn gibibyte(wire: &mut Wire, status: &str) -> io::Result<()> {
     (0..GIBIBYTE >> 16).try_for_each(|_| wire.write(&some))
 }
 
-/// A mebibyte of zeros in a kilobyte, a thousand times: what makes a gibibyte of a mebibyte.
+/// A mebibyte of zeros compressed to a kilobyte, a thousand times: one mebibyte that decompresses to a gibibyte.
 #[test]
 fn a_gzip_bomb() {
     check(bomb, "server_error");
@@ -198,7 +199,7 @@ fn headers_without_end() {
     );
 }
 
-/// The only one that is read until the time is over, however much that is.
+/// The only case that is read until the timeout, however much that is.
 #[test]
 fn continue_without_end() {
     let endpoint: Behaviour = |wire| {
@@ -233,7 +234,7 @@ fn an_encrypted_body_without_end() {
     check_encrypted(endless, "server_error");
 }
 
-/// One message without end, in records as large as they may be.
+/// One endless message, in records of the largest allowed size.
 #[test]
 fn a_handshake_message_without_end() {
     let endless: Behaviour = |wire| {
@@ -243,7 +244,7 @@ fn a_handshake_message_without_end() {
     check_handshake(endless, "tls_handshake");
 }
 
-/// Alerts that say that all goes on.
+/// Endless TLS alerts of the warning level, which do not end a connection.
 #[test]
 fn warnings_without_end() {
     check_handshake(|wire| wire.flood([0x15, 3, 3, 0, 2, 1, 90]), "tls_handshake");

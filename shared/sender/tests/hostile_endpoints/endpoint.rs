@@ -1,4 +1,4 @@
-//! A hostile endpoint: a listener with threads of its own, so that what it does costs the sender's thread nothing.
+//! A hostile endpoint: a listener with its own threads, so that it takes no time from the sender's thread.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 /// What an endpoint does with a connection. It is closed when this returns.
 pub(crate) type Behaviour = fn(&mut Wire) -> io::Result<()>;
 
-/// How long a sender may take to close a connection that it is done with.
-const LETTING_GO: Duration = Duration::from_secs(3);
+/// How long a sender may take to close a connection that it no longer needs.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A listening endpoint, and what became of its connections.
+/// A listening endpoint, and statistics of its connections.
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     seen: Arc<Seen>,
@@ -51,7 +51,7 @@ impl Endpoint {
                 seen.open.fetch_add(1, Ordering::SeqCst);
                 let (mut wire, behaviour) = (Wire { stream, seen: Arc::clone(&seen) }, Arc::clone(&behaviour));
                 thread::spawn(move || {
-                    // That the sender closed is how most of them end.
+                    // Most end with an error because the sender closed the connection.
                     let _ = behaviour(&mut wire);
                     wire.seen.open.fetch_sub(1, Ordering::SeqCst);
                 });
@@ -72,16 +72,16 @@ impl Endpoint {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
-    /// The bytes that were written over all connections: sent, or taken over by the two systems' buffers.
+    /// The bytes written to all connections, whether received or still in socket buffers.
     pub(crate) fn written(&self) -> u64 {
         self.seen.written.load(Ordering::SeqCst)
     }
 
-    /// Whether all its connections are over soon.
-    pub(crate) async fn is_let_go(&self) -> bool {
+    /// Whether all its connections close within [`CLOSE_TIMEOUT`].
+    pub(crate) async fn closes(&self) -> bool {
         let started = Instant::now();
         while self.seen.open.load(Ordering::SeqCst) > 0 {
-            if started.elapsed() > LETTING_GO {
+            if started.elapsed() > CLOSE_TIMEOUT {
                 return false;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,4 +1,4 @@
-//! One request to a hostile endpoint, with requests to a healthy one beside it, and what must hold whatever happens.
+//! A request to a hostile endpoint, concurrent requests to a healthy one, and what must hold in every case.
 
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -11,36 +11,36 @@ use sender::{BODY_TIMEOUT, Exchange, OutgoingRequest, Sender, SenderConfig};
 
 use crate::endpoint::{Behaviour, Endpoint, healthy};
 
-/// The request timeout of those that are waited for.
+/// The request timeout for endpoints that are expected to time out.
 pub(crate) const SHORT: Duration = Duration::from_millis(600);
 
-/// The request timeout of those that must be given up for a better reason than time.
+/// The request timeout for endpoints that must be given up before they time out.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-/// By how much a busy machine may be late.
+/// The delay that is tolerated on a busy machine.
 const LATE: Duration = Duration::from_secs(2);
 
-/// What a request to a hostile endpoint must come to.
+/// The expected result of a request to a hostile endpoint.
 pub(crate) struct Expected {
     pub(crate) limit: Duration,
     /// The outcome's code; `accepted` for a success.
     pub(crate) code: &'static str,
-    /// A part of the sentence that the customer reads.
-    pub(crate) sentence: &'static str,
+    /// A part of the message for the customer.
+    pub(crate) message: &'static str,
     pub(crate) excerpt: Option<&'static str>,
 }
 
-/// A failure that shows nothing of the endpoint's.
-pub(crate) fn fails(limit: Duration, code: &'static str, sentence: &'static str) -> Expected {
-    Expected { limit, code, sentence, excerpt: None }
+/// A failure without an excerpt.
+pub(crate) fn fails(limit: Duration, code: &'static str, message: &'static str) -> Expected {
+    Expected { limit, code, message, excerpt: None }
 }
 
-/// A request that counts as accepted, whatever comes after the status.
+/// An accepted request, whatever comes after the status.
 pub(crate) fn is_accepted(limit: Duration) -> Expected {
-    Expected { limit, code: "accepted", sentence: "", excerpt: None }
+    Expected { limit, code: "accepted", message: "", excerpt: None }
 }
 
-/// A sender as functions have it, but for the networks it may reach.
+/// A sender like that of the functions, except for the networks that it may reach.
 pub(crate) fn sender(networks: &str, request_timeout: Duration, roots: RootCertStore) -> Sender {
     let allowed_networks = networks.parse().expect("networks parse");
     Sender::with_roots(SenderConfig { request_timeout, allowed_networks }, roots)
@@ -50,7 +50,7 @@ pub(crate) const LOOPBACK: &str = "127.0.0.0/8,::1/128";
 
 /// Sends a payload.
 pub(crate) async fn send(sender: &Sender, url: &str, payload: &'static [u8]) -> Exchange {
-    // As an integration has it that was stored while its network was allowed.
+    // A URL as it would have been stored while its network was allowed.
     let any = "0.0.0.0/0,::/0".parse().expect("networks parse");
     let url = EndpointUrl::parse(url, &any).expect("a test URL is valid");
     let request =
@@ -65,7 +65,7 @@ pub(crate) fn code(exchange: &Exchange) -> &'static str {
     exchange.outcome.code().unwrap_or("accepted")
 }
 
-/// Runs a test as the functions run: on one thread.
+/// Runs a test on one thread, like the functions.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(test)
@@ -81,7 +81,7 @@ pub(crate) fn check(behaviour: Behaviour, expected: Expected) {
     });
 }
 
-/// Sends one request to `url` of the endpoint, and meanwhile others to a healthy neighbour.
+/// Sends one request to `url` at the endpoint, and others to a healthy neighbour at the same time.
 pub(crate) async fn check_at(
     endpoint: &Endpoint,
     url: &str,
@@ -99,22 +99,22 @@ pub(crate) async fn check_at(
     let took = started.elapsed();
 
     assert_eq!(code(&exchange), expected.code, "{caller}: {:?}", exchange.outcome);
-    let sentence = exchange.outcome.message().unwrap_or_default();
-    assert!(sentence.contains(expected.sentence), "{caller}: {sentence}");
-    assert_eq!(sentence.is_empty(), exchange.outcome.is_success(), "{caller}");
+    let message = exchange.outcome.message().unwrap_or_default();
+    assert!(message.contains(expected.message), "{caller}: {message}");
+    assert_eq!(message.is_empty(), exchange.outcome.is_success(), "{caller}");
     assert_eq!(exchange.excerpt.as_deref(), expected.excerpt, "{caller}");
-    // Whoever must be waited for has the whole limit; the others are given up at once.
+    // Endpoints with the short limit may use it up; the others must be given up early.
     assert!(took < expected.limit.min(SHORT) + BODY_TIMEOUT + LATE, "{caller}: {took:?}");
 
     assert!(neighbour_answers(&sender, &neighbour).await, "{caller}: a healthy endpoint is no longer reached");
     drop(sender);
-    assert!(endpoint.is_let_go().await, "{caller}: its connection is still open");
+    assert!(endpoint.closes().await, "{caller}: its connection is still open");
 }
 
-/// Sends to the healthy endpoint without end; each request is accepted, and soon.
+/// Sends to the healthy endpoint in an endless loop; each request must be accepted quickly.
 async fn neighbours(sender: &Sender, neighbour: &Endpoint, caller: &Location<'_>) {
     loop {
-        assert!(neighbour_answers(sender, neighbour).await, "{caller}: a healthy endpoint was touched");
+        assert!(neighbour_answers(sender, neighbour).await, "{caller}: a healthy endpoint was affected");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

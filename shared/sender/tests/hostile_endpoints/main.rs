@@ -1,8 +1,8 @@
-//! The sender against endpoints that mean harm: real listeners, and a real name server.
+//! The sender against malicious endpoints: real listeners, and a real name server.
 //!
-//! `sending.rs` shows that every behaviour of an endpoint becomes the right outcome. Here each hostile one must besides
-//! be given up in time, be let go, cost little memory, and leave a neighbour alone: requests to a healthy endpoint, by
-//! the same sender on the same thread, meanwhile.
+//! `sending.rs` tests that each behaviour of an endpoint has the right outcome. Here, in addition, each hostile
+//! endpoint must be given up in time, have its connection closed, cost little memory, and not affect concurrent
+//! requests to a healthy endpoint by the same sender on the same thread.
 
 mod certificate;
 #[cfg(target_os = "linux")]

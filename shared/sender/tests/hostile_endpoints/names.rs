@@ -1,9 +1,9 @@
-//! Names that resolve to what they should not, by a name server of ours.
+//! Names that resolve to forbidden addresses, with a name server of our own.
 //!
-//! Each test is this program again in a network of its own, which user namespaces give to everybody on most Linux
-//! systems: there its name server is the system's, a "public" address is one of the loopback device's, and the sender is
-//! one as in production, which may reach nothing private. Where a system gives no namespaces, the tests fail, unless whoever
-//! runs them says by an environment variable that they are to be left out.
+//! Each test runs this program again in its own network namespace, which most Linux systems allow without privileges.
+//! There the test's name server is the system's, "public" addresses belong to the loopback device, and the sender is
+//! configured as in production, without private networks. On systems without such namespaces the tests fail, unless an
+//! environment variable skips them.
 
 use std::collections::HashMap;
 use std::env;
@@ -22,13 +22,13 @@ use sender::{HostVetting, Sender};
 use crate::endpoint::{Endpoint, Wire};
 use crate::exchange::{ALERT, LONG, SHORT, code, run, send, sender};
 
-/// Says that this process is the one in the network of its own.
+/// Set in the process that runs in its own network namespace.
 const INSIDE: &str = "HOSTILE_ENDPOINTS_INSIDE";
 
-/// Leaves these tests out where a system gives no namespaces.
+/// Skips these tests on systems without network namespaces.
 const WAIVED: &str = "HOSTILE_ENDPOINTS_WITHOUT_NAMESPACES";
 
-/// Two public addresses. In the network of its own they are this machine's.
+/// Two public addresses, which belong to this machine in the namespace.
 const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(8, 8, 4, 4));
 const PUBLIC_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2606, 0x4700, 0, 0, 0, 0, 0, 1));
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -39,11 +39,11 @@ const MAPPED: IpAddr = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
 
 const PORT: u16 = 8080;
 
-/// Everything that the sender may try, or be led to.
+/// All addresses that the sender could be made to connect to.
 const ALL: [IpAddr; 6] = [PUBLIC, PUBLIC_V6, LOOPBACK, LOOPBACK_V6, METADATA, PRIVATE];
 
-/// Addresses for the loopback device, our own resolver configuration in place of the system's, and then the program.
-/// Where a system has none, the resolver's defaults are the same.
+/// Adds the addresses to the loopback device, replaces the system's resolver configuration, and runs the program. On
+/// systems without resolver configuration, the defaults are equivalent.
 const SET_UP: &str = "
     ip link set lo up
     for address in 8.8.4.4 10.0.0.7 169.254.169.254; do ip address add $address/32 dev lo; done
@@ -57,7 +57,7 @@ const SET_UP: &str = "
     exec \"$@\"
 ";
 
-/// Runs a test of this program in a network of its own.
+/// Runs a test of this program in its own network namespace.
 #[track_caller]
 fn in_a_network_of_its_own(test: &str, body: impl FnOnce()) {
     if env::var_os(INSIDE).is_some() {
@@ -69,7 +69,7 @@ fn in_a_network_of_its_own(test: &str, body: impl FnOnce()) {
             waived,
             "names::{test} needs a network namespace of its own; set {WAIVED}=1 to go without it: {missing}"
         );
-        // Not through the macro, whose output is hidden when a test passes.
+        // Not with `eprintln!`, whose output is hidden when a test passes.
         let _ = writeln!(io::stderr(), "names::{test} was not run: {missing}");
         return;
     }
@@ -95,7 +95,7 @@ fn namespaces() -> Command {
     command
 }
 
-/// What a system lacks for these tests.
+/// What the system lacks for these tests, if anything.
 fn missing() -> Option<String> {
     let tried = namespaces().args(["ip", "link", "set", "lo", "up"]).output();
     match tried {
@@ -105,8 +105,7 @@ fn missing() -> Option<String> {
     }
 }
 
-/// What the name server says of a name at its n-th question for each kind of address, counted from 0; nothing for names
-/// that it does not answer for at all.
+/// The name server's answer to the n-th query for a name and a type of record, from 0; `None` if it does not answer.
 fn zone(name: &str, nth: usize) -> Option<&'static [IpAddr]> {
     Some(match name {
         "public.test" => &[PUBLIC],
@@ -128,7 +127,7 @@ fn zone(name: &str, nth: usize) -> Option<&'static [IpAddr]> {
     })
 }
 
-/// A network of ours: a listener at every address, and the system's name server.
+/// The network in the namespace: a listener on every address, and the system's name server.
 struct Network {
     endpoints: Vec<(IpAddr, Endpoint)>,
     questions: Arc<Mutex<HashMap<Question, usize>>>,
@@ -140,7 +139,7 @@ struct Question {
     kind: Kind,
 }
 
-/// Which kind of address is asked for.
+/// The type of record in a query.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     A,
@@ -165,27 +164,27 @@ impl Network {
         network
     }
 
-    /// How often the older kind of address was asked for.
+    /// How often the name's IPv4 address was queried.
     fn questions(&self, name: &str) -> usize {
         let question = Question { name: name.to_owned(), kind: Kind::A };
         self.questions.lock().expect("nothing panicked").get(&question).copied().unwrap_or_default()
     }
 
-    /// The addresses that were connected to, so far.
+    /// The addresses that have been connected to.
     fn reached(&self) -> Vec<IpAddr> {
         let reached = self.endpoints.iter().filter(|(_, endpoint)| endpoint.connections() > 0);
         reached.map(|(address, _)| *address).collect()
     }
 }
 
-/// How often the question was asked before.
+/// Counts a query, and returns how often it was made before.
 fn count(questions: &Mutex<HashMap<Question, usize>>, question: &Question) -> usize {
     let mut questions = questions.lock().expect("nothing panicked");
     let times = questions.entry(question.clone()).or_default();
     std::mem::replace(times, *times + 1)
 }
 
-/// Answers one request to a connection, so that each request looks its name up.
+/// Answers one request on each connection, so that each request resolves its name.
 fn answer_once(wire: &mut Wire) -> io::Result<()> {
     wire.read_request()?;
     wire.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
@@ -193,7 +192,7 @@ fn answer_once(wire: &mut Wire) -> io::Result<()> {
 
 const HEADER_BYTES: usize = 12;
 
-/// A packet up to the end of its question, and what that asks for (RFC 1035, section 4.1).
+/// A packet up to the end of its question, and the question (RFC 1035, section 4.1).
 fn read_question(packet: &[u8]) -> Option<(&[u8], Question)> {
     let (mut labels, mut end) = (Vec::new(), HEADER_BYTES);
     while *packet.get(end)? != 0 {
@@ -212,7 +211,7 @@ fn read_question(packet: &[u8]) -> Option<(&[u8], Question)> {
 fn answer(head: &[u8], kind: Kind, addresses: &[IpAddr]) -> Vec<u8> {
     let records: Vec<_> = addresses.iter().filter_map(|address| record(kind, *address)).collect();
     let mut packet = head.to_vec();
-    // An answer, recursion available, no error; one question, so many answers, and nothing else.
+    // A response, recursion available, no error; one question, the answers, and nothing else.
     packet[2..4].copy_from_slice(&[0x81, 0x80]);
     packet[6..HEADER_BYTES].fill(0);
     packet[7] = u8::try_from(records.len()).expect("a few records");
@@ -220,7 +219,7 @@ fn answer(head: &[u8], kind: Kind, addresses: &[IpAddr]) -> Vec<u8> {
     packet
 }
 
-/// The record for an address of that kind, which nobody may keep: the question's name, kind, class, age, length, address.
+/// The record for an address of this type, with a TTL of 0: the question's name, type, class, TTL, length, address.
 fn record(kind: Kind, address: IpAddr) -> Option<Vec<u8>> {
     let (code, address) = match (kind, address) {
         (Kind::A, IpAddr::V4(address)) => (1, address.octets().to_vec()),
@@ -234,7 +233,7 @@ fn record(kind: Kind, address: IpAddr) -> Option<Vec<u8>> {
 /// The production setting.
 const NOTHING_PRIVATE: &str = "";
 
-/// The widest setting there is.
+/// The most permissive setting.
 const EVERYTHING: &str = "0.0.0.0/0,::/0";
 
 fn url(host: &str) -> String {
@@ -245,7 +244,7 @@ fn a_sender(networks: &str) -> Sender {
     sender(networks, LONG, RootCertStore::empty())
 }
 
-/// Sends to a host whose addresses are all that they should be.
+/// Sends to a host whose addresses are all allowed.
 #[track_caller]
 fn check_reached(host: &str, address: IpAddr) {
     let network = Network::start();
@@ -261,7 +260,7 @@ async fn vet(sender: &Sender, host: &str) -> HostVetting {
     sender.vet_host(&EndpointUrl::parse(&url(host), &EVERYTHING.parse().expect("networks parse")).expect("valid")).await
 }
 
-/// Sends to hosts that nothing may be sent to.
+/// Sends to hosts that are forbidden.
 #[track_caller]
 fn check_blocked(networks: &str, hosts: &[&str]) {
     let (caller, network) = (Location::caller(), Network::start());
@@ -272,8 +271,8 @@ fn check_blocked(networks: &str, hosts: &[&str]) {
             let exchange = send(&sender, &url(host), ALERT).await;
             assert_eq!(code(&exchange), "blocked_address", "{caller}: {host}");
             assert_eq!(exchange.shown_duration(), None, "{caller}: {host}");
-            let sentence = exchange.outcome.message().unwrap_or_default();
-            assert!(sentence.contains("is not publicly accessible"), "{caller}: {sentence}");
+            let message = exchange.outcome.message().unwrap_or_default();
+            assert!(message.contains("is not publicly accessible"), "{caller}: {message}");
         }
     });
     assert_eq!(network.reached(), [] as [IpAddr; 0], "{caller}");
@@ -312,7 +311,7 @@ fn metadata_whatever_is_allowed() {
     });
 }
 
-/// What is vetted is what is connected to: the name is looked up once for each connection.
+/// Each connection goes to the addresses that were vetted for it, since the name is resolved once for each connection.
 #[test]
 fn a_name_that_changes_between_two_look_ups() {
     in_a_network_of_its_own("a_name_that_changes_between_two_look_ups", || {
@@ -335,7 +334,7 @@ fn a_name_that_changes_between_two_look_ups() {
     });
 }
 
-/// What an integration was stored with may be public, and what it is sent to private.
+/// A name may be public when its integration is stored, and private when something is sent.
 #[test]
 fn a_name_that_changes_after_it_was_vetted() {
     in_a_network_of_its_own("a_name_that_changes_after_it_was_vetted", || {
@@ -349,7 +348,7 @@ fn a_name_that_changes_after_it_was_vetted() {
     });
 }
 
-/// A redirect, followed, would arrive.
+/// If the redirect was followed, it would reach a listener.
 #[test]
 fn a_redirect_to_the_metadata_service() {
     in_a_network_of_its_own("a_redirect_to_the_metadata_service", || {
@@ -373,7 +372,7 @@ fn names_without_an_address() {
         let network = Network::start();
         run(async {
             let sender = sender(EVERYTHING, SHORT, RootCertStore::empty());
-            // The last is asked for in vain until the time is over.
+            // The second name gets no answer until the timeout.
             for host in ["nowhere.test", "no-answer.test"] {
                 let started = Instant::now();
                 let exchange = send(&sender, &url(host), ALERT).await;

@@ -1,4 +1,4 @@
-//! Endpoints that are bad at TLS.
+//! Endpoints with faulty TLS.
 
 use std::io::{self, Read, Write};
 use std::panic::Location;
@@ -13,7 +13,7 @@ use crate::exchange::{ALERT, Expected, LONG, LOOPBACK, SHORT, check_at, fails, i
 
 pub(crate) type Encrypted<'a> = StreamOwned<ServerConnection, &'a mut Wire>;
 
-/// What an endpoint does once there is TLS.
+/// What an endpoint does over a TLS connection.
 pub(crate) type EncryptedBehaviour = fn(&mut Encrypted) -> io::Result<()>;
 
 pub(crate) fn start(config: &Arc<ServerConfig>, behaviour: EncryptedBehaviour) -> Endpoint {
@@ -90,7 +90,7 @@ fn a_certificate_for_another_host() {
     check_certificate(certificate, fails(LONG, "tls_wrong_host", "is for another host"));
 }
 
-/// It refuses whoever does not offer HTTP/2.
+/// An endpoint that refuses clients without HTTP/2.
 #[test]
 fn http_2_only() {
     let issued = Issued::new(GOOD);
@@ -99,7 +99,7 @@ fn http_2_only() {
     check(&issued, config, answer, fails(LONG, "tls_handshake", "offers HTTP/1.1 besides HTTP/2"));
 }
 
-/// It speaks HTTP/2 without being asked: `SETTINGS`, and then `GOAWAY`.
+/// An endpoint that sends HTTP/2 although it was not negotiated: `SETTINGS`, and then `GOAWAY`.
 #[test]
 fn http_2_that_goes_away() {
     let goes_away = |stream: &mut Encrypted| {
@@ -135,7 +135,7 @@ fn a_handshake_a_byte_at_a_time() {
     check_raw(Wire::hold, fails(SHORT, "timeout_connect", NO_CONNECTION));
 }
 
-/// Records that hold one message without end, and records that hold nothing.
+/// Endless records: of one endless message, empty ones, and warnings.
 #[test]
 fn a_handshake_without_end() {
     let expected = || fails(LONG, "tls_handshake", "The TLS handshake with your endpoint failed");

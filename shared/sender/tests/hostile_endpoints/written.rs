@@ -1,4 +1,4 @@
-//! Endpoints that answer badly, over plain HTTP.
+//! Endpoints with hostile or malformed responses, over plain HTTP.
 
 use std::io::{self, Read};
 use std::panic::Location;
@@ -35,7 +35,7 @@ fn is_not_http() -> Expected {
 }
 
 fn has_a_bad_head() -> Expected {
-    fails(LONG, "bad_response_head", "cannot be told")
+    fails(LONG, "bad_response_head", "leave unclear where")
 }
 
 fn closes_early() -> Expected {
@@ -77,10 +77,11 @@ fn continue_without_end() {
     );
 }
 
-/// The request timeout of those that are flooded. Long enough for a neighbour that shares two processors with ten of them.
+/// The request timeout when endpoints flood the sender: long enough for a neighbour that shares two processors with ten
+/// of them.
 const FLOODED: Duration = Duration::from_secs(2);
 
-/// Without TLS it keeps its thread busy; others' time limits and endpoints with TLS do not wait for it.
+/// Without TLS an endpoint like this keeps its thread busy, which must not delay other endpoints or their timeouts.
 #[test]
 fn continue_without_end_from_many() {
     run(async {
@@ -98,7 +99,7 @@ fn continue_without_end_from_many() {
     });
 }
 
-/// One that has answered quickly is trusted to share the thread, once.
+/// An endpoint that has answered quickly shares the main thread, and so can delay others once.
 #[test]
 fn continue_without_end_after_an_answer() {
     run(async {
@@ -139,7 +140,8 @@ impl Neighbour {
     }
 }
 
-/// Sends a request to each of these endpoints, which flood it: each is given up in time, and so is no other held up.
+/// Sends a request to each of these endpoints, which flood the sender. Each must be given up in time, without delaying
+/// others.
 async fn check_flooded(sender: &Sender, endpoints: &[Endpoint], neighbour: &Neighbour) {
     let started = Instant::now();
     let flooded = join_all(endpoints.iter().map(async |endpoint| {
@@ -187,7 +189,7 @@ fn a_protocol_that_was_not_asked_for() {
     );
 }
 
-/// What the HTTP client has room for is taken, and a head of twice that is not.
+/// A head that fits into the HTTP client's buffer is accepted, one of twice that size is not.
 #[test]
 fn many_kilobytes_of_headers() {
     check(|wire| kilobytes_of_headers(wire, 100), is_accepted(LONG));
@@ -240,8 +242,8 @@ fn says(wire: &mut Wire, greeting: &[u8]) -> io::Result<()> {
     wire.hold()
 }
 
-/// What greets at once may do so before the request is written. The connection is then given up with the request
-/// unsent, and which of the two is noticed first is a matter of luck.
+/// A greeting may arrive before the request is written. The connection is then closed with the request unsent, and it
+/// is a race which of the two is noticed first.
 #[test]
 fn a_greeting_before_the_request() {
     run(async {
@@ -253,7 +255,7 @@ fn a_greeting_before_the_request() {
                 assert!(matches!(code(&exchange), "not_http" | "closed_early"), "{:?}", exchange.outcome);
             }
             drop(sender);
-            assert!(endpoint.is_let_go().await);
+            assert!(endpoint.closes().await);
         }
     });
 }
@@ -285,7 +287,7 @@ fn http_2_that_goes_away() {
             wire.write("HTTP/2.0 200\r\n\r\n")?;
             wire.hold()
         },
-        fails(LONG, "bad_status_line", "a status line of HTTP/1.1"),
+        fails(LONG, "bad_status_line", "valid HTTP/1.1 status line"),
     );
 }
 
@@ -310,7 +312,7 @@ fn closing_early() {
     check(|wire| wire.read_request().and_then(|()| wire.write("HTTP/1.1 200 OK\r\nContent-")), closes_early());
 }
 
-/// What a firewall does: the connection is reset, not closed.
+/// The connection is reset and not closed, as by a firewall.
 #[test]
 fn a_reset() {
     check(
@@ -387,7 +389,7 @@ fn a_request_that_is_not_read() {
     let caller = Location::caller();
     run(async {
         let endpoint = Endpoint::start(|wire| {
-            // Small, so that the system does not read for it.
+            // A small buffer, so that the system does not receive the whole request for it.
             socket2::SockRef::from(&wire.stream).set_recv_buffer_size(4096)?;
             thread::sleep(2 * SHORT);
             Ok(())
@@ -397,7 +399,7 @@ fn a_request_that_is_not_read() {
     });
 }
 
-/// The second answer must not be taken for the answer to the next request, which may be another customer's.
+/// The second response must not be taken for the response to the next request, which may be another customer's.
 #[test]
 fn two_answers_to_one_request() {
     run(async {
@@ -414,7 +416,7 @@ fn two_answers_to_one_request() {
             for _ in 0..10 {
                 let exchange = send(&sender, &endpoint.url(), ALERT).await;
                 assert_eq!(code(&exchange), "not_found");
-                // Long enough for the second one to arrive, as it would between two alerts.
+                // Long enough for the second response to arrive, as it would between two alerts.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
