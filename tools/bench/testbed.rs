@@ -8,9 +8,9 @@ use anyhow::{Result, bail};
 use aws::kms::seal::{DataKey, seal};
 use domain::alert::filter::Filter;
 use domain::ids::{IntegrationId, OrganizationId};
+use domain::integration::Integration;
 use domain::integration::health::Health;
 use domain::integration::secrets::{Owner, SealedSecrets, Slot};
-use domain::integration::{Integration, Method};
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -134,6 +134,10 @@ impl Testbed {
         if let Some(name) = value["Fn::GetAtt"][0].as_str() {
             return format!("arn:aws:sqs:us-east-1:000000000000:{name}");
         }
+        if let Some([map, key, name]) = value["Fn::FindInMap"].as_array().map(Vec::as_slice) {
+            let [map, key, name] = [map, key, name].map(|part| self.resolve(part));
+            return self.resolve(&self.template.section("Mappings")[&map][&key][&name]);
+        }
         // Whatever else there is, such as an issuer, is not called; it only has to read as a URL.
         value.as_str().unwrap_or("https://example.com").to_owned()
     }
@@ -205,21 +209,12 @@ fn integration(organization: u64, number: u64, url: String, subscription: Subscr
     Integration {
         organization_id,
         id,
-        name: "On-call pager".to_owned(),
         url,
-        method: Method::Post,
-        enabled: true,
-        disabled_reason: None,
-        disabled_at: None,
         filter: Filter { project_ids, ..Filter::default() },
         secrets: Some(sealed),
-        health: None,
-        version: 1,
         created_at: now,
         updated_at: now,
-        deleted_at: None,
-        expires_at: None,
-        format: Integration::FORMAT,
+        ..domain::fixtures::integration()
     }
 }
 
