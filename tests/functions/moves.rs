@@ -13,11 +13,11 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use bench::aws::Aws;
 use bench::testbed::item;
-use domain::alert::event::EventType;
 use domain::attempt::Attempt;
 use domain::delivery::ledger::{ClaimId, End, Entry, Freshness, State};
 use domain::delivery::transitions::{Condition, Transition, Write};
 use domain::delivery::{CancelReason, Identity, Record, Status};
+use domain::fixtures::identity;
 use domain::ids::OrganizationId;
 use jiff::Timestamp;
 use proptest::collection::vec;
@@ -90,15 +90,7 @@ fn record() -> impl Strategy<Value = Record> {
     let payload = option::of(vec(any::<u8>(), 1..4));
     (state(), freshness(), vec(past_attempt(), 0..3), reason(), 1..5_u32, option::of(time()), payload, whole_second())
         .prop_map(|(state, freshness, attempts, reason, rounds, redelivered_at, payload, expires_at)| {
-            let identity = Identity {
-                integration_id: "int_01JH7Z5A8M0000000000000001".parse().expect("an id"),
-                delivery_id: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().expect("an id"),
-                organization_id: owner(1),
-                event_type: EventType::Triggered,
-                alert_id: 123,
-                created_at: Timestamp::from_second(1_736_500_000).expect("a time"),
-            };
-            let mut record = Record::new(identity, &state, expires_at);
+            let mut record = Record::new(identity(), &state, expires_at);
             let is_over = matches!(state, State::Ended { .. });
             record.possible_duplicate = freshness == Freshness::PossibleDuplicate && !is_over;
             record.cancel_reason = matches!(state, State::Ended { end: End::Cancelled, .. }).then_some(reason);

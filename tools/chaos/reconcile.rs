@@ -347,11 +347,10 @@ mod tests {
     use super::*;
     use crate::endpoints::Answered;
     use bytes::Bytes;
-    use domain::alert::event::EventType;
     use domain::attempt::AttemptError;
     use domain::delivery::Identity;
     use domain::delivery::ledger::{End, State};
-    use domain::ids::OrganizationId;
+    use domain::fixtures::identity;
 
     const DELIVERY: &str = "dlv_01JH7VVHV81KJMEKY94GFHBBTY";
     const BODY: &str = "{}";
@@ -376,14 +375,8 @@ mod tests {
     }
 
     fn record(end: End, attempts: Vec<Attempt>) -> Record {
-        let identity = Identity {
-            integration_id: key().integration_id,
-            delivery_id: key().delivery_id,
-            organization_id: OrganizationId::new(1).unwrap(),
-            event_type: EventType::Triggered,
-            alert_id: 1,
-            created_at: Timestamp::UNIX_EPOCH,
-        };
+        let DeliveryKey { integration_id, delivery_id } = key();
+        let identity = Identity { integration_id, delivery_id, ..identity() };
         let last = attempts.last().map_or(1, |attempt| attempt.number);
         let mut record = Record::new(identity, &State::Ended { attempt: last, round_start: 1, end }, Timestamp::MAX);
         record.attempts = attempts;

@@ -312,11 +312,10 @@ fn compare_dead_letter(letter: &DeadLetter, alerts: &Alerts) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use domain::alert::event::EventType;
     use domain::attempt::AttemptError;
     use domain::delivery::ledger::{End, State};
     use domain::delivery::{Identity, Record};
-    use domain::ids::{IntegrationId, OrganizationId};
+    use domain::fixtures::identity;
     use jiff::Timestamp;
 
     use super::*;
@@ -355,14 +354,7 @@ mod tests {
 
     impl Example {
         fn add(&mut self, scenario: Scenario, each: ExpectedDelivery, delivery_id: DeliveryId) {
-            let identity = Identity {
-                integration_id: IntegrationId::new(Timestamp::UNIX_EPOCH, [1; 10]),
-                delivery_id,
-                organization_id: OrganizationId::new(1).unwrap(),
-                event_type: EventType::Triggered,
-                alert_id: 123,
-                created_at: Timestamp::UNIX_EPOCH,
-            };
+            let identity = Identity { delivery_id, ..identity() };
             let end = if each.end == Status::Failed { End::Failed } else { End::Delivered };
             let state = State::Ended { attempt: each.attempts.len() as u32, round_start: 1, end };
             let mut record = Record::new(identity, &state, Timestamp::UNIX_EPOCH);

@@ -349,17 +349,10 @@ mod tests {
     use super::*;
     use domain::attempt::AttemptError;
     use domain::delivery::ledger::{End, State};
+    use domain::fixtures::identity;
 
     fn record(state: &State) -> Record {
-        let identity = Identity {
-            integration_id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
-            delivery_id: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().unwrap(),
-            organization_id: OrganizationId::new(1).unwrap(),
-            event_type: EventType::Triggered,
-            alert_id: 123,
-            created_at: Timestamp::UNIX_EPOCH,
-        };
-        Record::new(identity, state, Timestamp::UNIX_EPOCH)
+        Record::new(identity(), state, Timestamp::UNIX_EPOCH)
     }
 
     #[test]

@@ -316,6 +316,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use crate::attempt::AttemptError;
+    use crate::fixtures::identity;
 
     use super::*;
 
@@ -324,15 +325,7 @@ mod tests {
     }
 
     fn record(state: &State) -> Record {
-        let identity = Identity {
-            integration_id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
-            delivery_id: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().unwrap(),
-            organization_id: OrganizationId::new(1).unwrap(),
-            event_type: EventType::Triggered,
-            alert_id: 123,
-            created_at: at(0),
-        };
-        Record::new(identity, state, at(86_400))
+        Record::new(Identity { created_at: at(0), ..identity() }, state, at(86_400))
     }
 
     const STATES: fn() -> [State; 5] = || {

@@ -14,3 +14,5 @@ pub mod delivery;
 
 pub mod backoff;
 pub mod deadline;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;

@@ -309,10 +309,9 @@ fn is_to_recover(record: &Record, began_at: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use domain::alert::event::EventType;
     use domain::delivery::Identity;
     use domain::delivery::ledger::{End, State as LedgerState};
-    use domain::ids::OrganizationId;
+    use domain::fixtures::identity;
 
     use super::*;
 
@@ -376,14 +375,7 @@ mod tests {
 
     #[test]
     fn failed_deliveries_are_recovered_once_and_within_the_limit() {
-        let identity = Identity {
-            integration_id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
-            delivery_id: failed(at(0)).delivery_id,
-            organization_id: OrganizationId::new(1).unwrap(),
-            event_type: EventType::Triggered,
-            alert_id: 123,
-            created_at: at(-60),
-        };
+        let identity = Identity { created_at: at(-60), ..identity() };
         let state = LedgerState::Ended { attempt: 5, round_start: 1, end: End::Failed };
         let record = Record::new(identity, &state, at(3_600));
         let check = |record: Record, expected| assert_eq!(is_to_recover(&record, at(0)), expected, "{record:?}");

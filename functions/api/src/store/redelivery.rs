@@ -155,10 +155,9 @@ fn message(record: &Record) -> RetryMessage {
 
 #[cfg(test)]
 mod tests {
-    use domain::alert::event::EventType;
     use domain::delivery::Identity;
     use domain::delivery::ledger::{End, State as LedgerState};
-    use domain::ids::OrganizationId;
+    use domain::fixtures::identity;
 
     use super::*;
 
@@ -167,15 +166,7 @@ mod tests {
     }
 
     fn record(state: &LedgerState) -> Record {
-        let identity = Identity {
-            integration_id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
-            delivery_id: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().unwrap(),
-            organization_id: OrganizationId::new(1).unwrap(),
-            event_type: EventType::Triggered,
-            alert_id: 123,
-            created_at: at(-60),
-        };
-        Record::new(identity, state, at(3_600))
+        Record::new(Identity { created_at: at(-60), ..identity() }, state, at(3_600))
     }
 
     fn failed() -> Record {

@@ -231,31 +231,12 @@ fn item_key(organization: OrganizationId, id: IntegrationId) -> Item {
 
 #[cfg(test)]
 mod tests {
-    use domain::alert::filter::Filter;
-    use domain::integration::Method;
+    use domain::fixtures::integration;
 
     use super::*;
 
     fn item(edit: impl FnOnce(&mut Integration)) -> Item {
-        let mut integration = Integration {
-            organization_id: OrganizationId::new(1).unwrap(),
-            id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
-            name: "Pager".to_owned(),
-            url: "https://example.com/".to_owned(),
-            method: Method::Post,
-            enabled: true,
-            disabled_reason: None,
-            disabled_at: None,
-            filter: Filter::default(),
-            secrets: None,
-            health: None,
-            version: 2,
-            created_at: Timestamp::UNIX_EPOCH,
-            updated_at: Timestamp::UNIX_EPOCH,
-            deleted_at: None,
-            expires_at: None,
-            format: Integration::FORMAT,
-        };
+        let mut integration = integration();
         edit(&mut integration);
         to_item(integration).unwrap()
     }
@@ -269,8 +250,8 @@ mod tests {
     fn a_version_is_recognized_whatever_its_health() {
         check(true, |_| {});
         check(true, |found| found.health = Some(Health::Healthy { since: Timestamp::UNIX_EPOCH, slow: 0 }));
-        check(false, |found| found.version = 3);
-        check(false, |found| found.name = "On-call".to_owned());
+        check(false, |found| found.version += 1);
+        check(false, |found| found.name = "Another".to_owned());
         check(false, |found| found.updated_at = Timestamp::from_millisecond(1).unwrap());
     }
 }

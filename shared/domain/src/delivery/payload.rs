@@ -71,6 +71,7 @@ mod tests {
     use crate::attempt::Attempt;
     use crate::delivery::ledger::{ClaimId, End, State};
     use crate::delivery::{Identity, Record};
+    use crate::fixtures::identity;
     use crate::ids::OrganizationId;
     use jiff::Timestamp;
 
@@ -127,12 +128,11 @@ mod tests {
     fn an_item_with_the_largest_inline_payload_is_one_write_unit_before_and_after_its_record() {
         let now = Timestamp::from_millisecond(1_796_500_000_123).unwrap();
         let identity = Identity {
-            integration_id: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
-            delivery_id: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().unwrap(),
             organization_id: OrganizationId::new(u64::MAX).unwrap(),
             event_type: EventType::Acknowledged,
             alert_id: u64::MAX,
             created_at: now,
+            ..identity()
         };
         let claimed =
             State::Sending { attempt: 1, round_start: 1, lease_until: now, claim_id: ClaimId::new([255; 16]) };
