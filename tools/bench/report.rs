@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::budgets::{self, Judgement};
+use crate::measure::comparison::Comparison;
 use crate::measure::costs::{Case, Cost};
 use crate::measure::fault::Delay;
 use crate::measure::growth::Growth;
 use crate::measure::latency::Latency;
-use crate::measure::neighbours::Comparison;
 use crate::measure::starts::{Size, Start};
 use crate::measure::work::Work;
 use crate::statistics::Spread;

@@ -5,6 +5,9 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use domain::alert::event::AlertEvent;
+use domain::ids::DeliveryId;
+use domain::integration::Integration;
 use domain::integration::health::{Health, Lane};
 use support::function::Function;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -144,4 +147,14 @@ pub async fn wait_for_arrivals(endpoint: &Endpoint, mut expected: Vec<Expected>,
         });
     }
     Ok(took)
+}
+
+/// The id of an alert's delivery to an integration.
+///
+/// # Errors
+/// When the alert is not valid.
+pub fn delivery_id(alert: &str, integration: &Integration) -> Result<String> {
+    let event = AlertEvent::parse(alert)?;
+    let id = DeliveryId::of_alert(event.organization_id, integration.id, event.timestamp, alert.as_bytes());
+    Ok(id.to_string())
 }

@@ -9,9 +9,8 @@ use serde_json::Value;
 use support::function::Function;
 use tokio::time::Instant;
 
-use super::deployment::{Deployment, Expected, repeat, wait_for_arrivals};
-use super::hanging::delivery_id;
-use super::neighbours::{Condition, Sample};
+use super::comparison::{Condition, Sample};
+use super::deployment::{Deployment, Expected, delivery_id, repeat, wait_for_arrivals};
 use crate::alerts::{Alerts, FULL_BATCH, batch};
 use crate::aws::Item;
 use crate::endpoint::{Behavior, Endpoint};

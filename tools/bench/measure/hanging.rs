@@ -4,13 +4,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use domain::alert::event::AlertEvent;
-use domain::ids::DeliveryId;
 use domain::integration::Integration;
 use tokio::time::Instant;
 
-use super::deployment::{Deployment, Expected, repeat, wait_for_arrivals};
-use super::neighbours::{Condition, Sample};
+use super::comparison::{Condition, Sample};
+use super::deployment::{Deployment, Expected, delivery_id, repeat, wait_for_arrivals};
 use crate::alerts::Alerts;
 use crate::endpoint::{Behavior, Endpoint};
 use crate::testbed::{SECRET, Testbed};
@@ -95,13 +93,6 @@ impl Load<'_> {
         .await?;
         Ok((expected, count))
     }
-}
-
-/// The id of an alert's delivery to an integration.
-pub(super) fn delivery_id(alert: &str, integration: &Integration) -> Result<String> {
-    let event = AlertEvent::parse(alert)?;
-    let id = DeliveryId::of_alert(event.organization_id, integration.id, event.timestamp, alert.as_bytes());
-    Ok(id.to_string())
 }
 
 /// The organization of an endpoint.

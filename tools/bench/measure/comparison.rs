@@ -1,0 +1,75 @@
+//! What is measured undisturbed and disturbed: under which conditions, and how the results compare.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::statistics::Percentiles;
+
+/// What happens beside the alerts that are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    Undisturbed,
+    /// Endpoints begin to hang when the measurement begins.
+    SomeBeginToHang,
+    /// They hang, and are known to be slow.
+    SomeHang,
+    /// A slow endpoint gets many alerts.
+    Flooded,
+}
+
+impl Condition {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Undisturbed => "undisturbed",
+            Self::SomeBeginToHang => "4 of 20 begin to hang",
+            Self::SomeHang => "4 of 20 hang",
+            Self::Flooded => "beside 500 alerts for a slow endpoint",
+        }
+    }
+
+    /// Whether the budget is for it. Before an endpoint is known to be slow, sandboxes that have no connection and no
+    /// secret open yet come into use.
+    pub fn has_budget(self) -> bool {
+        matches!(self, Self::SomeHang | Self::Flooded)
+    }
+}
+
+/// What was measured under one condition so far.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// From queue to arrival, of deliveries to endpoints that work.
+    pub arrival_ms: Vec<f64>,
+    /// How long `deliver` ran, for this many alerts; none where retries are measured.
+    pub deliver: Duration,
+    pub alerts: usize,
+}
+
+impl Sample {
+    /// Adds another round's.
+    pub fn add(&mut self, other: Self) {
+        self.arrival_ms.extend(other.arrival_ms);
+        self.deliver += other.deliver;
+        self.alerts += other.alerts;
+    }
+}
+
+/// An experiment's results.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    pub what: String,
+    pub measured: Vec<Measured>,
+}
+
+/// The result under one condition.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    pub condition: Condition,
+    pub arrival_ms: Percentiles,
+    /// The p99 in those of the undisturbed condition.
+    pub ratio: f64,
+    pub arrivals: usize,
+    /// How long `deliver` ran for each alert of any endpoint.
+    pub deliver_ms: Option<f64>,
+}
