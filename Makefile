@@ -82,16 +82,14 @@ clean: ## remove everything that was built or installed
 rust:
 	@command -v cargo >/dev/null || { echo "cargo was not found; install Rust from rustup.rs." >&2; exit 1; }
 
-# Runs only when a source is newer, because sam takes five seconds even when there is nothing to compile. Each function
-# is compiled before sam does so, with the same command, because sam does not show cargo's progress. sam finds
+# Runs only when a source is newer, because sam takes five seconds even when there is nothing to compile. The functions
+# are compiled before sam does so one by one: together they keep both processors busy, and cargo shows progress. sam finds
 # cargo-lambda on the PATH, and cargo-lambda finds zig there. The stamp has the time of the build's start, so that the
 # next build includes what was edited during this one.
 $(BUILT): $(SOURCES) tools/sam.txt | tools rust
 	@mkdir -p $(@D) && touch $@.started
 	@echo "build: the functions for $(ARCHITECTURE), which takes minutes the first time"
-	@for function in $(FUNCTIONS); do \
-	    (cd functions/$$function && PATH="$(SAM_BIN):$$PATH" cargo lambda build --release) || exit 1; \
-	done
+	@PATH="$(SAM_BIN):$$PATH" cargo lambda build --release $(addprefix -p ,$(FUNCTIONS))
 	@PATH="$(SAM_BIN):$$PATH" $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE) >$(@D)/build.log 2>&1 || \
 	    { cat $(@D)/build.log >&2; exit 1; }
 	@mv $@.started $@

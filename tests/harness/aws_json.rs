@@ -142,7 +142,7 @@ async fn json(answer: reqwest::Response) -> Result<Value, Error> {
 }
 
 /// Signs a request as the account's root.
-fn signed(service: &str, mut request: Request<Vec<u8>>) -> Result<Request<Vec<u8>>, SigningError> {
+pub(crate) fn signed(service: &str, mut request: Request<Vec<u8>>) -> Result<Request<Vec<u8>>, SigningError> {
     let root = Credentials::new(ROOT_CREDENTIALS, ROOT_CREDENTIALS, None, None, "local cloud").into();
     let parameters = v4::SigningParams::builder()
         .identity(&root)

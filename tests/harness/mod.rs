@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod aws_json;
+pub mod cloudformation;
 pub mod containers;
 pub mod customer;
 pub mod dead_letters;

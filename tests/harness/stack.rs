@@ -14,6 +14,7 @@ use aws_config::SdkConfig;
 
 use crate::api::Accounts;
 use crate::aws_json::AwsJsonClient;
+use crate::cloudformation::CloudFormation;
 use crate::dead_letters::DeadLetter;
 use crate::local_cloud::Parameters;
 
@@ -42,25 +43,16 @@ impl Stack {
     /// # Errors
     /// When there is no such stack, or an output with a table's name is missing.
     pub async fn open(config: &SdkConfig, name: &str, parameters: Parameters) -> anyhow::Result<Self> {
-        let cloudformation = aws_sdk_cloudformation::Client::new(config);
-        let described = cloudformation.describe_stacks().stack_name(name).send().await.context("DescribeStacks")?;
-        let outputs = described.stacks().iter().flat_map(|stack| stack.outputs());
-        let outputs: HashMap<_, _> = outputs
-            .filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())))
-            .collect();
-        let described = cloudformation.describe_stack_resources().stack_name(name).send().await;
-        let described = described.context("DescribeStackResources")?;
-        let resources = described.stack_resources().iter().filter_map(|resource| {
-            Some((resource.logical_resource_id()?.to_owned(), resource.physical_resource_id()?.to_owned()))
-        });
         let dynamodb = aws_sdk_dynamodb::Client::new(config);
         let endpoint = config.endpoint_url().unwrap_or_default();
+        let cloudformation = CloudFormation::new(endpoint)?;
+        let outputs = cloudformation.outputs(name).await?;
         Ok(Self {
             name: name.to_owned(),
             aws_json: AwsJsonClient::new(endpoint)?,
             endpoint: endpoint.to_owned(),
             parameters,
-            resources: resources.collect(),
+            resources: cloudformation.resources(name).await?,
             sfn: aws_sdk_sfn::Client::new(config),
             sqs: aws_sdk_sqs::Client::new(config),
             integrations: IntegrationsTable::new(dynamodb.clone(), find(&outputs, "IntegrationsTableName")?.to_owned()),
