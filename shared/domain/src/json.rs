@@ -3,9 +3,11 @@
 //! An object is first split into its fields, which stay raw JSON until each is read by name as what it must be
 //! ([`Expected`]). So the messages are ours, and none of them quotes a value, which might be a secret.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
 use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -83,8 +85,25 @@ pub const WHOLE_NUMBER: Expected<u64> =
 pub const TIME: Expected<Timestamp> = Expected {
     kind: Kind::String,
     words: "an RFC 3339 time with its offset, such as `2025-01-10T10:23:45Z`",
-    read: parse_string,
+    read: |value| parse_time(&parse::<String>(value)?),
 };
+
+/// Parses an RFC 3339 time. What it says beyond nanoseconds is ignored, and the last day of the year 9999, which a
+/// [`Timestamp`] does not reach, is taken for [`Timestamp::MAX`].
+pub fn parse_time(text: &str) -> Option<Timestamp> {
+    let text = with_nanoseconds(text);
+    let pieces = Pieces::parse(&*text).ok()?;
+    let (time, offset) = (pieces.time()?, pieces.to_numeric_offset()?);
+    let limit = if pieces.date().year() > 0 { Timestamp::MAX } else { Timestamp::MIN };
+    Some(offset.to_timestamp(pieces.date().to_datetime(time)).unwrap_or(limit))
+}
+
+/// The same time with at most nine digits after the point.
+fn with_nanoseconds(text: &str) -> Cow<'_, str> {
+    let Some((seconds, rest)) = text.split_once('.') else { return Cow::Borrowed(text) };
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    if digits <= 9 { Cow::Borrowed(text) } else { Cow::Owned(format!("{seconds}.{}{}", &rest[..9], &rest[digits..])) }
+}
 
 /// Deserializes a value; `None` if it is something else.
 pub fn parse<T: DeserializeOwned>(value: &RawValue) -> Option<T> {
@@ -550,6 +569,28 @@ mod tests {
         assert!(read("2025-01-10T10:23:45Z").is_some());
         for text in ["", "yesterday", "2025-01-10", "2025-01-10T10:23:45", "1736504625"] {
             assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_as_rfc_3339_allows_them() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            assert_eq!(parse_time(text), Some(expected.parse().unwrap()), "{text}");
+        }
+        check("2025-01-10t10:23:45z", "2025-01-10T10:23:45Z");
+        check("2025-01-10T10:23:45-00:00", "2025-01-10T10:23:45Z");
+        check("2025-01-10 10:23:45+05:30", "2025-01-10T04:53:45Z");
+        check("2025-01-10T10:23:45+23:59", "2025-01-09T10:24:45Z");
+        check("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z");
+        check("2025-01-10T10:23:45.1234567891234Z", "2025-01-10T10:23:45.123456789Z");
+        check("2025-01-10T10:23:45.0000000000+01:00", "2025-01-10T09:23:45Z");
+        let last = Timestamp::MAX.to_string();
+        check("9999-12-31T23:59:59Z", &last);
+        check("9999-12-31T23:59:59.9999999999-23:59", &last);
+        check("0000-01-01T00:00:00+23:59", "-000001-12-31T00:01:00Z");
+        for text in ["2025-02-29T00:00:00Z", "2025-01-10T24:00:00Z", "2025-01-10T10:23:45.Z", "2025-01-10T10:23:45.1"] {
+            assert_eq!(parse_time(text), None, "{text}");
         }
     }
 
