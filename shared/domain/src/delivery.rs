@@ -1,6 +1,7 @@
 //! A delivery as the ledger stores it: one alert event on its way to one integration, with its attempts.
 
 pub mod ledger;
+pub mod misdated;
 pub mod payload;
 pub mod retry_message;
 pub mod transitions;

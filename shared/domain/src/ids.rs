@@ -155,6 +155,17 @@ impl DeliveryId {
         Self::new(timestamp, random)
     }
 
+    /// The same random part with another time, as a ULID: sorts deliveries by a time that is not their event's.
+    pub fn sorted_by(self, time: Timestamp) -> String {
+        Self::new(time, self.random()).0.to_string()
+    }
+
+    fn random(self) -> [u8; 10] {
+        let mut random = [0; 10];
+        random.copy_from_slice(&self.0.random().to_be_bytes()[6..]);
+        random
+    }
+
     /// The last byte of the id's random part, which spreads deliveries evenly over index shards.
     pub fn spread(self) -> u8 {
         self.0.random().to_be_bytes()[15]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws::dynamodb::deliveries_table::{DeliveriesTable, FailedPosition, FailedRange, MAX_BATCH_READ, More, Order};
+use aws::dynamodb::deliveries_table::{DeliveriesTable, FailedPosition, MAX_BATCH_READ, More, Order, ReceiptRange};
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use domain::delivery::{Record, Status};
@@ -160,7 +160,7 @@ async fn failed_page(
     let next = |behind: Option<FailedPosition>| {
         behind.map(|FailedPosition { delivery_id, created_at }| Position::Failed { behind: delivery_id, created_at })
     };
-    let range = FailedRange { from: query.filter.from, to: query.filter.to };
+    let range = ReceiptRange { from: query.filter.from, to: query.filter.to };
     let mut found = Vec::new();
     for _ in 0..MAX_READS {
         let limit = query.read_ahead(READ_AHEAD);

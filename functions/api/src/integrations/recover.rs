@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws::dynamodb::deliveries_table::{Failed, FailedPosition, FailedRange, MAX_BATCH_READ, More, Order};
+use aws::dynamodb::deliveries_table::{Failed, FailedPosition, MAX_BATCH_READ, More, Order, ReceiptRange};
 use aws::log;
 use aws::sqs::queues::BATCH;
 use axum::Json;
@@ -117,8 +117,8 @@ struct Behind {
 }
 
 impl Progress {
-    fn range(&self) -> FailedRange {
-        FailedRange { from: self.from, to: self.to }
+    fn range(&self) -> ReceiptRange {
+        ReceiptRange { from: self.from, to: self.to }
     }
 
     fn behind(&self) -> Option<FailedPosition> {

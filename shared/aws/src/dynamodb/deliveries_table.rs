@@ -63,9 +63,9 @@ pub struct FailedPosition {
     pub created_at: Timestamp,
 }
 
-/// Failed deliveries that were received in a range of time, both ends included.
+/// A range of times of receipt, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FailedRange {
+pub struct ReceiptRange {
     pub from: Timestamp,
     pub to: Timestamp,
 }
@@ -92,6 +92,15 @@ impl Failed {
     pub fn position(&self) -> FailedPosition {
         FailedPosition { delivery_id: self.delivery_id, created_at: self.created_at }
     }
+}
+
+/// The item of a [misdated](domain::delivery::misdated) delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Misdated {
+    #[serde(rename = "misdated")]
+    pub delivery_id: DeliveryId,
+    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+    pub created_at: Timestamp,
 }
 
 /// A page of a list, in order.
@@ -227,6 +236,54 @@ impl DeliveriesTable {
         put.send().await.map(drop).map_err(Fault::of("PutItem"))
     }
 
+    /// Stores where a misdated delivery is found by its time of receipt. Doing so again changes nothing. The delivery may
+    /// not exist.
+    pub async fn put_misdated(&self, identity: &Identity, expires_at: Timestamp) -> Result<(), Fault> {
+        let Identity { delivery_id, created_at, .. } = *identity;
+        let mut item = item_key(identity.key(), misdated_sort_key(delivery_id, created_at));
+        item.insert("misdated".to_owned(), AttributeValue::S(delivery_id.to_string()));
+        item.insert("created_at".to_owned(), number(created_at.as_millisecond()));
+        item.insert("expires_at".to_owned(), number(expires_at.as_second()));
+        item.insert("format".to_owned(), number(Record::FORMAT));
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        put.send().await.map(drop).map_err(Fault::of("PutItem"))
+    }
+
+    /// A page of an integration's misdated deliveries that were received in a range of time, newest first, from the one
+    /// after `after` on.
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails or an item cannot be read.
+    pub async fn misdated(
+        &self,
+        integration_id: IntegrationId,
+        range: ReceiptRange,
+        after: Option<Misdated>,
+        limit: i32,
+    ) -> Result<Page<Misdated>, Fault> {
+        let sort_key = |random, at| AttributeValue::S(misdated_sort_key(DeliveryId::new(at, random), at));
+        let after = after.map(|Misdated { delivery_id, created_at }| {
+            let key = DeliveryKey { integration_id, delivery_id };
+            item_key(key, misdated_sort_key(delivery_id, created_at))
+        });
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("integration_id = :integration AND delivery_id BETWEEN :from AND :to")
+            .expression_attribute_values(":integration", AttributeValue::S(integration_id.to_string()))
+            .expression_attribute_values(":from", sort_key([0; 10], range.from))
+            .expression_attribute_values(":to", sort_key([0xff; 10], range.to))
+            .set_exclusive_start_key(after)
+            .scan_index_forward(false)
+            .consistent_read(true)
+            .limit(limit)
+            .send()
+            .await
+            .map_err(Fault::of("Query"))?;
+        page_of(page.items, page.last_evaluated_key)
+    }
+
     /// The decompressed payload of a delivery, from its own item or the delivery's.
     ///
     /// # Errors
@@ -304,7 +361,7 @@ impl DeliveriesTable {
     pub async fn failed(
         &self,
         integration_id: IntegrationId,
-        range: FailedRange,
+        range: ReceiptRange,
         order: Order,
         after: Option<FailedPosition>,
         limit: i32,
@@ -411,6 +468,11 @@ fn item_key(key: DeliveryKey, sort_key: String) -> Item {
 /// A sort key after those of all deliveries, so that reading an integration's log does not read payloads.
 fn payload_sort_key(key: DeliveryKey) -> String {
     format!("payload_{}", key.delivery_id)
+}
+
+/// After those of all deliveries too.
+fn misdated_sort_key(delivery: DeliveryId, received_at: Timestamp) -> String {
+    format!("received_{}", delivery.sorted_by(received_at))
 }
 
 fn read(item: Item) -> Result<Box<Record>, Fault> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::attempt::retry_after;
 use domain::delivery::ledger::{Entry, State};
+use domain::delivery::misdated::is_misdated;
 use domain::delivery::payload::StoredPayload;
 use domain::delivery::transitions::{Condition, Transition, Write};
 use domain::delivery::worker::{Command, Job, Reply};
@@ -127,8 +128,13 @@ impl Runner {
         Ok(Reply::Done)
     }
 
+    /// Also stores the item by which a misdated delivery is found: like a payload's, it is there before its delivery.
     async fn store_payload(&self, run: &mut Run<'_>) -> Result<Reply, Fault> {
         let new_delivery = run.new_delivery()?;
+        let identity = &new_delivery.identity;
+        if is_misdated(identity.delivery_id, identity.created_at) {
+            self.deliveries.put_misdated(identity, new_delivery.expires_at).await?;
+        }
         if let StoredPayload::Separate(deflated) = new_delivery.payload {
             self.deliveries.put_payload(run.task.key(), deflated.clone(), new_delivery.expires_at).await?;
         }
