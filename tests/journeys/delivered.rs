@@ -212,7 +212,7 @@ pub async fn secrets_of_older_rules(testbed: Testbed) -> anyhow::Result<()> {
     let mut stored = Vec::new();
     for (path, text) in [("/short", "canary-8"), ("/key", "whsec_AA=="), ("/blank", "eine canary, blaß\n")] {
         let integration = testbed.create(NewIntegration::to(testbed.receiver.url(path))).await?;
-        let owner = Owner { organization: testbed.organization, integration: integration.id };
+        let owner = Owner::of(&integration);
         let current = SigningSecret::parse_stored(text).context("it is not read")?;
         let secrets =
             OpenSecrets { signing: Some(SigningSecrets { current, previous: None }), ..OpenSecrets::default() };

@@ -192,7 +192,7 @@ fn integration(organization: u64, number: u64, url: String, subscription: Subscr
     let mut random = [0; 10];
     random[2..].copy_from_slice(&number.to_be_bytes());
     let id = IntegrationId::new(now, random);
-    let owner = Owner { organization: organization_id, integration: id };
+    let owner = Owner::new(organization_id, id, &url);
     let secret = std::str::from_utf8(SECRET).expect("it is text");
     let sealed = SealedSecrets {
         // As long as what KMS makes of a data key.

@@ -104,7 +104,7 @@ async fn build(
     organization: OrganizationId,
 ) -> Result<(Integration, Option<SigningSecret>), Problem> {
     let now = now();
-    let owner = Owner { organization, integration: IntegrationId::new(now, random()) };
+    let owner = Owner::new(organization, IntegrationId::new(now, random()), &draft.url);
     let generated = (draft.secret_origin == SecretOrigin::Generated).then(|| SigningSecret::generate(random()));
     let sealed = secrets::seal(api, &owner, &draft.secrets(generated.clone())).await?;
     Ok((draft.integration(&owner, sealed, now), generated))

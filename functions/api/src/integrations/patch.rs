@@ -7,6 +7,7 @@ use domain::alert::event::EventType;
 use domain::alert::filter::Filter;
 use domain::endpoint::headers::CustomerHeaders;
 use domain::endpoint::url::{EndpointUrl, InvalidUrl};
+use domain::integration::secrets::Owner;
 use domain::integration::{Integration, Method};
 use domain::json::{BOOLEAN, Fields, InvalidField, Object, Others, STRING, Value, WHOLE_NUMBER};
 use domain::request::signature::{SigningSecret, SigningSecrets};
@@ -153,7 +154,10 @@ impl IntegrationPatch {
         if !moved.is_empty() {
             return Err(PatchError::MovesHeaderValues(moved));
         }
-        let secrets = (!are_same(&patched_secrets, secrets)).then_some(patched_secrets);
+        // Header values are sealed for one origin, so even the same ones are sealed again for another.
+        let is_sealed_already = are_same(&patched_secrets, secrets)
+            && (secrets.headers.is_empty() || have_one_origin(current, &integration));
+        let secrets = (!is_sealed_already).then_some(patched_secrets);
         Ok(Patched { integration, secrets })
     }
 
@@ -258,6 +262,10 @@ fn are_same(some: &OpenSecrets, others: &OpenSecrets) -> bool {
     some.signing == others.signing && some_headers == others.headers.iter().collect()
 }
 
+fn have_one_origin(some: &Integration, other: &Integration) -> bool {
+    Owner::of(some) == Owner::of(other)
+}
+
 /// Checks a secret that is given, unless it is the current one, which may have been set under older rules.
 fn set_secret(text: &str, current: &OpenSecrets) -> Result<SigningSecret, InvalidField> {
     match &current.signing {
@@ -273,7 +281,6 @@ mod tests {
     use domain::endpoint::address::AllowedNetworks;
     use domain::integration::DisabledReason;
     use domain::integration::health::Health;
-    use domain::integration::secrets::Owner;
     use serde_json::json;
 
     fn read_url(text: &str) -> Result<EndpointUrl, InvalidUrl> {
@@ -293,10 +300,8 @@ mod tests {
             .to_string(),
         );
         let draft = new.check(read_url).unwrap_or_else(|errors| panic!("{errors:?}"));
-        let owner = Owner {
-            organization: domain::ids::OrganizationId::new(1).unwrap(),
-            integration: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
-        };
+        let organization = domain::ids::OrganizationId::new(1).unwrap();
+        let owner = Owner::new(organization, "int_01JH7Z5A8M0000000000000001".parse().unwrap(), &draft.url);
         (draft.integration(&owner, None, Timestamp::UNIX_EPOCH), draft.secrets(None))
     }
 
@@ -450,6 +455,16 @@ mod tests {
         moved(json!({"url": "https://10.0.0.1/"}), &["url"]);
         // Together with other errors.
         moved(json!({"url": "http://example.com/", "headers": {"X-A": "a\n"}}), &["headers.X-A", "headers.x-b"]);
+    }
+
+    #[test]
+    fn the_same_header_values_are_sealed_again_for_another_origin() {
+        let is_sealed = |url: &str| {
+            let patched = patched(json!({"url": url, "headers": {"X-A": "a", "X-B": "b"}}));
+            patched.unwrap_or_else(|fields| panic!("{fields:?}")).secrets.is_some()
+        };
+        assert!(!is_sealed("HTTPS://example.com/elsewhere"));
+        assert!(is_sealed("https://example.com:8443/"));
     }
 
     /// For example because its network is no longer allowed.

@@ -10,6 +10,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{AppendHeaders, IntoResponse};
 use domain::integration::Integration;
+use domain::integration::secrets::Owner;
 use domain::json::{BOOLEAN, Fields, InvalidField, Object, Others, STRING, WHOLE_NUMBER};
 use domain::request::signature::{PreviousSecret, SigningSecret, SigningSecrets};
 use http::HeaderMap;
@@ -160,7 +161,7 @@ async fn build(
 ) -> Result<Integration, Problem> {
     let now = now();
     let open = apply_rotation(&*api.dispatch.secrets(current).await?, rotation, now)?;
-    let sealed = secrets::seal(api, &secrets::owner(current), &open).await?;
+    let sealed = secrets::seal(api, &Owner::of(current), &open).await?;
     let wanted = Integration { secrets: sealed, ..current.clone() };
     match next_version(current, wanted, precondition, now)? {
         Change::Version(next) | Change::Nothing(next) => Ok(next),

@@ -28,11 +28,6 @@ pub(crate) async fn generated_by(
     Ok(secrets.signing.as_ref().map(|signing| signing.current.clone()))
 }
 
-/// The owner of an integration's secrets.
-pub(crate) fn owner(integration: &Integration) -> Owner {
-    Owner { organization: integration.organization_id, integration: integration.id }
-}
-
 /// The same secrets without an expired previous one.
 pub(crate) fn still_valid(secrets: &OpenSecrets, now: Timestamp) -> OpenSecrets {
     let signing = secrets.signing.as_ref().map(|signing| SigningSecrets {

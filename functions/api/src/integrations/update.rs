@@ -6,6 +6,7 @@ use aws::log::{self, Changed};
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use domain::integration::Integration;
+use domain::integration::secrets::Owner;
 use http::HeaderMap;
 use jiff::Timestamp;
 
@@ -80,7 +81,7 @@ async fn apply_patch(
         vet(&api.dispatch, &patched.integration.url).await?;
     }
     let sealed = match patched.secrets {
-        Some(open) => secrets::seal(api, &secrets::owner(&current), &open).await?,
+        Some(open) => secrets::seal(api, &Owner::of(&patched.integration), &open).await?,
         None => current.secrets,
     };
     Ok(Integration { secrets: sealed, ..patched.integration })

@@ -58,10 +58,8 @@ mod tests {
     use super::*;
 
     fn owner(organization: u64) -> Owner {
-        Owner {
-            organization: OrganizationId::new(organization).unwrap(),
-            integration: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
-        }
+        let integration = "int_01JH7Z5A8M0000000000000001".parse().unwrap();
+        Owner::new(OrganizationId::new(organization).unwrap(), integration, "https://example.com/")
     }
 
     fn key(byte: u8) -> DataKey {

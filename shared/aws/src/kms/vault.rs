@@ -77,7 +77,7 @@ impl Vault {
         integration: &Integration,
         sealed: &SealedSecrets,
     ) -> Result<Arc<OpenSecrets>, Fault> {
-        let owner = Owner { organization: integration.organization_id, integration: integration.id };
+        let owner = Owner::of(integration);
         let key = self.decrypt(&owner, &sealed.data_key).await?;
         Ok(Arc::new(open_all(&key, &owner, sealed)?))
     }
@@ -176,7 +176,10 @@ fn open_all(key: &DataKey, owner: &Owner, sealed: &SealedSecrets) -> Result<Open
     };
     let mut values = Vec::with_capacity(sealed.headers.len());
     for (name, value) in &sealed.headers {
-        values.push((name.as_str(), open(key, owner, Slot::Header(name), value)?));
+        // A newer value does not open in the older slot.
+        let opened = open(key, owner, Slot::Header(name), value)
+            .or_else(|UnsealError| open(key, owner, Slot::HeaderForAnyOrigin(name), value))?;
+        values.push((name.as_str(), opened));
     }
     let headers = CustomerHeaders::parse(values.iter().map(|(name, value)| (*name, value.as_str())))
         .map_err(|_| unusable("header"))?;
@@ -186,26 +189,37 @@ fn open_all(key: &DataKey, owner: &Owner, sealed: &SealedSecrets) -> Result<Open
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::ids::OrganizationId;
+
+    const KEY: [u8; DATA_KEY_BYTES] = [1; DATA_KEY_BYTES];
+
+    fn owner(url: &str) -> Owner {
+        let organization = domain::ids::OrganizationId::new(1).unwrap();
+        Owner::new(organization, "int_01JH7Z5A8M0000000000000001".parse().unwrap(), url)
+    }
+
+    fn sealed_item() -> SealedSecrets {
+        SealedSecrets {
+            data_key: ByteBuf::new(),
+            signing_secret: None,
+            signing_secret_last4: None,
+            signing_secret_format: None,
+            previous_signing_secret: None,
+            previous_valid_until: None,
+            headers: Default::default(),
+            header_last4: Default::default(),
+        }
+    }
 
     /// Shorter secrets were accepted once, and are still stored.
     #[test]
     fn secrets_that_were_once_accepted_still_open_and_sign() {
-        let key = DataKey::new([1; DATA_KEY_BYTES]);
-        let owner = Owner {
-            organization: OrganizationId::new(1).unwrap(),
-            integration: "int_01JH7Z5A8M0000000000000001".parse().unwrap(),
-        };
+        let (key, owner) = (DataKey::new(KEY), owner("https://example.com/"));
         let opened = |current: &str, previous: &str| {
             let item = SealedSecrets {
-                data_key: ByteBuf::new(),
                 signing_secret: Some(seal(&key, &owner, Slot::SigningSecret, current, [1; 12])),
-                signing_secret_last4: None,
-                signing_secret_format: None,
                 previous_signing_secret: Some(seal(&key, &owner, Slot::PreviousSigningSecret, previous, [2; 12])),
                 previous_valid_until: Some(Timestamp::MAX),
-                headers: Default::default(),
-                header_last4: Default::default(),
+                ..sealed_item()
             };
             open_all(&key, &owner, &item).unwrap().signing.unwrap()
         };
@@ -214,5 +228,32 @@ mod tests {
             assert_eq!(signing.current.reveal(), current);
             assert_eq!(signing.previous_at(Timestamp::UNIX_EPOCH).map(SigningSecret::reveal), Some(previous));
         }
+    }
+
+    #[track_caller]
+    fn check_header(slot: Slot<'_>, url_when_sealed: &str, url_when_opened: &str, opens: bool) {
+        let key = DataKey::new(KEY);
+        let value = seal(&key, &owner(url_when_sealed), slot, "Bearer x", [1; 12]);
+        let item = SealedSecrets { headers: [("authorization".to_owned(), value)].into(), ..sealed_item() };
+        let opened = open_all(&key, &owner(url_when_opened), &item);
+        assert_eq!(opened.is_ok(), opens, "{url_when_sealed} {url_when_opened}");
+        if let Ok(opened) = opened {
+            assert_eq!(opened.headers.iter().collect::<Vec<_>>(), [("authorization", "Bearer x")]);
+        }
+    }
+
+    #[test]
+    fn a_header_value_opens_only_for_the_origin_that_it_was_given_for() {
+        let header = Slot::Header("authorization");
+        check_header(header, "https://example.com/a", "HTTPS://Example.COM:443/b?c", true);
+        for other in ["http://example.com/a", "https://example.com:8443/a", "https://example.org/a", "not a URL"] {
+            check_header(header, "https://example.com/a", other, false);
+        }
+    }
+
+    #[test]
+    fn a_header_value_from_before_origins_were_bound_still_opens() {
+        let header = Slot::HeaderForAnyOrigin("authorization");
+        check_header(header, "https://example.com/a", "https://example.com/a", true);
     }
 }

@@ -1,6 +1,7 @@
 //! Signing secrets and header values as an integration stores them: encrypted under a data key of its own (`aws::kms`).
 //! Every encrypted value is bound to its organization, its integration and its slot, so that a copy elsewhere cannot be
-//! decrypted.
+//! decrypted; header values also to the scheme, host and port that they were given for, so that whoever can change the
+//! stored URL cannot have them sent elsewhere.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,8 +9,10 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use url::Url;
 
 use crate::ids::{IntegrationId, OrganizationId};
+use crate::integration::Integration;
 use crate::request::signature::SecretFormat;
 
 /// The secrets of an integration, as its item stores them. Header names are stored in the clear, values are encrypted.
@@ -52,27 +55,44 @@ impl fmt::Debug for SealedSecrets {
 pub enum Slot<'a> {
     SigningSecret,
     PreviousSigningSecret,
-    /// The value of the header with this name.
+    /// The value of the header with this name, for the owner's origin.
     Header(&'a str),
+    /// The same as it was encrypted before origins were part of it; only read.
+    HeaderForAnyOrigin(&'a str),
 }
 
-/// Whose value it is: part of the encryption's associated data.
-#[derive(Clone, Copy, Debug)]
+/// Whose value it is, and where header values may be sent: part of the encryption's associated data.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     pub organization: OrganizationId,
     pub integration: IntegrationId,
+    /// Scheme, host and port of the integration's URL, in the standard spelling.
+    origin: String,
 }
 
 impl Owner {
+    /// The owner of an integration's secrets, if it has this URL.
+    pub fn new(organization: OrganizationId, integration: IntegrationId, url: &str) -> Self {
+        let origin = Url::parse(url).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+        Self { organization, integration, origin }
+    }
+
+    /// The owner of an integration's secrets.
+    pub fn of(integration: &Integration) -> Self {
+        Self::new(integration.organization_id, integration.id, &integration.url)
+    }
+
     /// The associated data with which the value in this slot is encrypted.
     pub fn associated_data(&self, slot: Slot<'_>) -> String {
-        let Self { organization, integration } = self;
+        let Self { organization, integration, origin } = self;
         match slot {
             // The same for both: a rotation moves the current secret to the previous slot without decrypting it.
             Slot::SigningSecret | Slot::PreviousSigningSecret => {
                 format!("{organization}/{integration}/signing_secret")
             }
-            Slot::Header(name) => format!("{organization}/{integration}/header/{name}"),
+            // No name contains an `@`, so the two forms cannot be confused.
+            Slot::Header(name) => format!("{organization}/{integration}/header/{name}@{origin}"),
+            Slot::HeaderForAnyOrigin(name) => format!("{organization}/{integration}/header/{name}"),
         }
     }
 }
