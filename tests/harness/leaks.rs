@@ -1,5 +1,6 @@
 //! Searches texts that others may see for secrets, in every form in which one may have got there: as it is, in base64
-//! at any alignment, in hexadecimal, escaped for a URL or for JSON.
+//! at any alignment, in hexadecimal, escaped for a URL, JSON or HTML. Of credentials for HTTP's Basic scheme, user and
+//! password are secrets by themselves.
 //!
 //! What others may see of a stack is collected by [`Stack::visible_texts`](crate::stack::Stack::visible_texts).
 
@@ -49,6 +50,7 @@ pub enum Form {
     Hexadecimal,
     UrlEncoded,
     JsonEscaped,
+    HtmlEscaped,
 }
 
 impl fmt::Display for Form {
@@ -59,6 +61,7 @@ impl fmt::Display for Form {
             Self::Hexadecimal => "in hexadecimal",
             Self::UrlEncoded => "escaped for a URL",
             Self::JsonEscaped => "escaped for JSON",
+            Self::HtmlEscaped => "escaped for HTML",
         })
     }
 }
@@ -108,25 +111,64 @@ impl Secrets {
 }
 
 fn needles(secret: &str) -> Vec<Needle> {
+    let spelled = [secret.to_owned()].into_iter().chain(basic_credentials(secret));
+    let needles = spelled.flat_map(|text| {
+        spellings(&text).into_iter().map(|(form, spelled)| {
+            let case = if form == Form::Base64 { Case::Sensitive } else { Case::Insensitive };
+            let text = if case == Case::Insensitive { spelled.to_lowercase() } else { spelled };
+            Needle { secret: secret.to_owned(), form, text, case }
+        })
+    });
+    needles.collect()
+}
+
+/// The user, the password and both together, if the secret is a header value of HTTP's Basic scheme.
+fn basic_credentials(secret: &str) -> Vec<String> {
+    let encoded = secret.strip_prefix("Basic ").unwrap_or_default();
+    let decoded = BASE64_STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let credentials = decoded.unwrap_or_default();
+    let halves = credentials.split_once(':').map(|(user, password)| [user, password].map(str::to_owned));
+    let mut all: Vec<_> = halves.into_iter().flatten().chain([credentials]).collect();
+    all.retain(|text| text.len() >= MIN_LENGTH);
+    all
+}
+
+/// A secret in every form that is searched for.
+///
+/// # Panics
+/// When it is shorter than six bytes.
+pub fn spellings(secret: &str) -> Vec<(Form, String)> {
     assert!(secret.len() >= MIN_LENGTH, "too short, it would be found by chance: {secret:?}");
-    let needle = |form, case, text: String| {
-        let text = if case == Case::Insensitive { text.to_lowercase() } else { text };
-        Needle { secret: secret.to_owned(), form, text, case }
+    let each = |spell: &dyn Fn(char) -> String| secret.chars().map(spell).collect::<String>();
+    let escaped_for_json = Value::from(secret).to_string();
+    let escaped_for_json = &escaped_for_json[1..escaped_for_json.len() - 1];
+    let number_unless_alphanumeric =
+        |char: char| if char.is_alphanumeric() { char.to_string() } else { format!("&#{};", u32::from(char)) };
+    let named = |char| match char {
+        '&' => "&amp;".to_owned(),
+        '<' => "&lt;".to_owned(),
+        '>' => "&gt;".to_owned(),
+        '"' => "&quot;".to_owned(),
+        '\'' => "&#39;".to_owned(),
+        other => other.to_string(),
     };
-    let every_byte_escaped: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
-    let hexadecimal: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let mut needles = vec![
-        needle(Form::Plain, Case::Insensitive, secret.to_owned()),
-        needle(Form::Hexadecimal, Case::Insensitive, hexadecimal),
-        needle(Form::UrlEncoded, Case::Insensitive, every_byte_escaped),
-        needle(Form::UrlEncoded, Case::Insensitive, url_encode(secret)),
-        needle(Form::JsonEscaped, Case::Insensitive, Value::from(secret).to_string().trim_matches('"').to_owned()),
+    let mut spellings = vec![
+        (Form::Plain, secret.to_owned()),
+        (Form::Hexadecimal, secret.bytes().map(|byte| format!("{byte:02x}")).collect()),
+        (Form::UrlEncoded, secret.bytes().map(|byte| format!("%{byte:02x}")).collect()),
+        (Form::UrlEncoded, url_encode(secret)),
+        (Form::UrlEncoded, url_encode(secret).replace("%20", "+")),
+        (Form::JsonEscaped, escaped_for_json.to_owned()),
+        (Form::JsonEscaped, escaped_for_json.replace('/', "\\/")),
+        (Form::JsonEscaped, each(&|char| format!("\\u{:04x}", u32::from(char)))),
+        (Form::HtmlEscaped, each(&named)),
+        (Form::HtmlEscaped, each(&number_unless_alphanumeric)),
     ];
     for alignment in 0..3 {
-        needles.push(needle(Form::Base64, Case::Sensitive, base64_at(&BASE64_STANDARD, secret, alignment)));
-        needles.push(needle(Form::Base64, Case::Sensitive, base64_at(&BASE64_URL_SAFE, secret, alignment)));
+        spellings.push((Form::Base64, base64_at(&BASE64_STANDARD, secret, alignment)));
+        spellings.push((Form::Base64, base64_at(&BASE64_URL_SAFE, secret, alignment)));
     }
-    needles
+    spellings
 }
 
 /// The part of a longer text's base64 that a secret within it determines alone. `alignment` is how many bytes of a
@@ -150,7 +192,7 @@ fn url_encode(secret: &str) -> String {
 mod tests {
     use super::*;
 
-    const SECRET: &str = "Bearer \"canary\" 1";
+    const SECRET: &str = "Bearer \"canary/\" 1";
 
     #[track_caller]
     fn check(text: impl Into<String>, expected: Option<Form>) {
@@ -161,15 +203,29 @@ mod tests {
     #[test]
     fn a_secret_is_found_in_every_form() {
         check(format!("said {SECRET}."), Some(Form::Plain));
-        check("BEARER \"CANARY\" 1", Some(Form::Plain));
-        check("426561726572202263616e6172792220310a", Some(Form::Hexadecimal));
-        check("426561726572202263616E617279222031", Some(Form::Hexadecimal));
-        check("?q=Bearer%20%22canary%22%201&", Some(Form::UrlEncoded));
+        check("BEARER \"CANARY/\" 1", Some(Form::Plain));
+        check("426561726572202263616e6172792f2220310a", Some(Form::Hexadecimal));
+        check("426561726572202263616E6172792F222031", Some(Form::Hexadecimal));
+        check("?q=Bearer%20%22canary%2F%22%201&", Some(Form::UrlEncoded));
+        check("q=Bearer+%22canary%2f%22+1", Some(Form::UrlEncoded));
         let all: String = SECRET.bytes().map(|byte| format!("%{byte:02X}")).collect();
         check(all, Some(Form::UrlEncoded));
         check(serde_json::json!({ "said": SECRET }).to_string(), Some(Form::JsonEscaped));
+        check(r#"{"said":"Bearer \"canary\/\" 1"}"#, Some(Form::JsonEscaped));
+        let all: String = SECRET.chars().map(|char| format!("\\u{:04X}", u32::from(char))).collect();
+        check(all, Some(Form::JsonEscaped));
+        check("Bearer &quot;canary/&quot; 1", Some(Form::HtmlEscaped));
+        check("Bearer&#32;&#34;canary&#47;&#34;&#32;1", Some(Form::HtmlEscaped));
         check("nothing of that kind", None);
-        check("Bearer \"canary\" 2", None);
+        check("Bearer \"canary/\" 2", None);
+    }
+
+    #[test]
+    fn user_and_password_are_secrets_by_themselves() {
+        let header = format!("Basic {}", BASE64_STANDARD.encode("robot-7:canary"));
+        for text in ["no user ROBOT-7", "the password is canary", "robot-7:canary", &header] {
+            assert_eq!(Secrets::new([&header]).find_in([VisibleText::new("a log", text)]).len(), 1, "{text}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One batch in which nine of ten endpoints are hostile, each in another way.
+//! One batch in which nine of ten endpoints are hostile, each in another way; and one that echoes secrets.
 
 #[allow(dead_code, reason = "the sender's own tests use all of it")]
 #[path = "../../shared/sender/tests/hostile_endpoints/endpoint.rs"]
@@ -7,12 +7,17 @@ mod endpoint;
 use std::io::{self, Read};
 
 use anyhow::Context;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use domain::delivery::Status;
+use harness::customer::NewIntegration;
+use harness::leaks::{Secrets, VisibleText, spellings};
+use harness::receiver::Answer;
 use serde_json::{Value, json};
 use support::function::Function;
 
 use self::endpoint::{Behaviour, Endpoint, Wire};
-use crate::testbed::{SOON, Testbed, ended_at, outcomes};
+use crate::testbed::{PATH, SOON, Testbed, ended_at, outcomes};
 
 /// A hostile endpoint: the scheme of its URL, its behaviour, and the error code that results.
 struct Hostile {
@@ -131,4 +136,49 @@ fn record(number: usize, body: &str) -> Value {
         "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:alerts",
         "awsRegion": "us-east-1",
     })
+}
+
+/// A header value, a password and a signing secret whose characters are escaped in JSON, HTML and URLs.
+const KEY: &str = r#"canary/k"e&y+<7>='%41'\"#;
+const PASSWORD: &str = r#"canary/p"a&s+<8>='%41'\"#;
+const SIGNING_SECRET: &str = r#"canary/s"i&g+<9>='%41'\"#;
+
+/// An endpoint that shows what it was sent, and the signing secret that it knows, in every spelling: in its answers to
+/// deliveries and to a Test.
+pub async fn secrets_are_echoed(testbed: Testbed) -> anyhow::Result<()> {
+    let credentials = format!("Basic {}", BASE64_STANDARD.encode(format!("robot:{PASSWORD}")));
+    let secrets = [KEY, &credentials, SIGNING_SECRET];
+    let echo = |secret: &str| {
+        let spelled: Vec<_> = spellings(secret).into_iter().map(|(_, spelled)| spelled).collect();
+        Answer::Full { status: 500, headers: Vec::new(), body: spelled.join(" | ") }
+    };
+    testbed.receiver.script(PATH, [echo(KEY), echo(PASSWORD), echo(SIGNING_SECRET)]);
+    let headers = [("X-Key", KEY), ("Authorization", &credentials)];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let signing_secret = Some(SIGNING_SECRET.to_owned());
+    let integration = testbed.create(NewIntegration { headers, signing_secret, ..testbed.new_integration() }).await?;
+    let body = testbed.send_alert().await?;
+    let record = testbed.record_waiting_for(testbed.delivery(&integration, &body)?, 4).await?;
+
+    let api = testbed.api().await?;
+    let id = integration.id.to_string();
+    let mut shown = vec![VisibleText::new("the Test's result", api.test(&id).await?.to_string())];
+    for delivery in api.all_deliveries(&id, "").await? {
+        let delivery = delivery["id"].as_str().context("a delivery has an id")?;
+        shown.push(VisibleText::new("the log", api.delivery(&id, delivery).await?.to_string()));
+    }
+    let excerpts: Vec<_> = record.attempts.into_iter().filter_map(|attempt| attempt.response_excerpt).collect();
+    assert_eq!(excerpts.len(), 3);
+    for excerpt in excerpts {
+        // At either end of what is base64, a few letters stand for no whole byte.
+        let rest = |spelled: &str| spelled.split("[redacted]").map(str::len).max();
+        assert!(
+            excerpt.split(" | ").all(|spelled| spelled.contains("[redacted]") && rest(spelled) <= Some(3)),
+            "{excerpt}"
+        );
+        shown.push(VisibleText::new("the ledger", excerpt));
+    }
+    let leaks = Secrets::new(secrets).find_in(shown);
+    assert!(leaks.is_empty(), "{leaks:#?}");
+    api.delete(&id).await
 }

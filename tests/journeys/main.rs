@@ -106,7 +106,7 @@ fn journeys() -> Vec<Trial> {
             due_attempts_of_a_slow_endpoint_change_lane, endpoint_that_hangs_is_recognized_before_its_first_timeout,
             accepting_late_is_slow_too, alert_that_comes_back_to_a_slow_endpoint_is_handed_off,
             failing_at_once_is_not_slow, another_url_is_another_endpoint;
-        hostile: nine_of_ten_endpoints_are_hostile;
+        hostile: nine_of_ten_endpoints_are_hostile, secrets_are_echoed;
         emulated: bootstraps_answer_the_sample_events;
         first_deployment: fails_halfway_is_repeated_and_removed;
         openapi: answers_match_the_document;

@@ -3,6 +3,7 @@
 pub mod excerpt;
 pub mod next_step;
 pub mod outcome;
+pub mod redaction;
 pub mod retry_after;
 pub mod schedule;
 

@@ -219,7 +219,8 @@ mod tests {
     }
 
     fn request() -> OutgoingRequest {
-        OutgoingRequest { method: Method::POST, headers: HeaderMap::new(), body: Bytes::from_static(b"{}") }
+        let (headers, body) = (HeaderMap::new(), Bytes::from_static(b"{}"));
+        OutgoingRequest { method: Method::POST, headers, body, secrets: Vec::new() }
     }
 
     fn listeners() -> (tokio::net::TcpListener, TcpListener) {

@@ -23,6 +23,7 @@ use http::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Request, Response};
 use rustls::RootCertStore;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use crate::connections::{Clocks, Pooled};
 use classify::{classify, not_http1};
@@ -59,12 +60,14 @@ pub struct SenderConfig {
     pub allowed_networks: AllowedNetworks,
 }
 
-/// A request. `Host` and `Content-Length` are added, and `Accept: */*` if it has no `Accept`. Header values that are
-/// marked sensitive are redacted in excerpts.
+/// A request. `Host` and `Content-Length` are added, and `Accept: */*` if it has no `Accept`.
 pub struct OutgoingRequest {
     pub method: Method,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// What excerpts must not show, in no spelling, apart from header values that are marked sensitive: the signing
+    /// secrets, which are not sent, but which the endpoint has too.
+    pub secrets: Vec<Zeroizing<String>>,
 }
 
 /// The result of one request.
@@ -229,8 +232,12 @@ impl Sender {
         if url.ip_literal().is_some_and(literal_is_forbidden) {
             return Ok(Exchange::without_response(Outcome::Blocked(Blocked::Address), started.elapsed()));
         }
-        let secrets: Vec<_> = request.headers.values().filter(|value| value.is_sensitive()).cloned().collect();
-        let mut response = match self.response(client, thread, url, request).await? {
+        let sent: Vec<_> = request.headers.values().filter(|value| value.is_sensitive()).cloned().collect();
+        let OutgoingRequest { method, headers, body, secrets } = request;
+        let mut outgoing = Request::new(method, url.url().clone());
+        *outgoing.headers_mut() = headers;
+        *outgoing.body_mut() = Some(body.into());
+        let mut response = match self.response(client, thread, outgoing).await? {
             Ok(response) => response,
             Err(outcome) => return Ok(Exchange::without_response(outcome, started.elapsed())),
         };
@@ -239,7 +246,8 @@ impl Sender {
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         // An accepted request's body is read too, so that its connection can be used again.
         let (body, extent) = read_body(&mut response).await;
-        let secrets = secrets.iter().filter_map(|value| value.to_str().ok());
+        let sent = sent.iter().filter_map(|value| value.to_str().ok());
+        let secrets = secrets.iter().map(|secret| secret.as_str()).chain(sent);
         let is_wanted = excerpts == Excerpts::OfAll || !outcome.is_success();
         let excerpt = if is_wanted { excerpt(&body, extent, secrets) } else { None };
         Ok(Exchange { outcome, duration, retry_after, excerpt })
@@ -258,12 +266,8 @@ impl Sender {
         &self,
         client: &Client,
         thread: &Thread,
-        url: &EndpointUrl,
-        outgoing: OutgoingRequest,
+        request: Request,
     ) -> Result<Result<Response, Outcome>, SendFault> {
-        let mut request = Request::new(outgoing.method, url.url().clone());
-        *request.headers_mut() = outgoing.headers;
-        *request.body_mut() = Some(outgoing.body.into());
         let client = client.clone();
         let requesting = async move { client.request(request).await };
         let requested = match thread {

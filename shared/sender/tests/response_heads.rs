@@ -167,7 +167,8 @@ async fn send(url: &str) -> Exchange {
     let config = SenderConfig { request_timeout: Duration::from_secs(20), allowed_networks };
     let sender = Sender::with_roots(config, RootCertStore::empty());
     let url = EndpointUrl::parse(url, sender.allowed_networks()).expect("a test URL is valid");
-    let request = OutgoingRequest { method: Method::POST, headers: HeaderMap::new(), body: Bytes::from_static(b"{}") };
+    let (headers, body) = (HeaderMap::new(), Bytes::from_static(b"{}"));
+    let request = OutgoingRequest { method: Method::POST, headers, body, secrets: Vec::new() };
     sender.send(&url, request).await.expect("no fault of our own")
 }
 

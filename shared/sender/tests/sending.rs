@@ -28,6 +28,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS12;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use sender::{Exchange, HostVetting, OutgoingRequest, Probe, Sender, SenderConfig, Timings, VETTING_TIMEOUT};
+use zeroize::Zeroizing;
 
 use crate::certificate::{Certificate, GOOD, Issued, SignedBy, cryptography};
 use crate::endpoint::Wire;
@@ -200,7 +201,8 @@ fn outgoing(body: Bytes) -> OutgoingRequest {
         (HeaderName::from_static("x-roboticks-attempt"), HeaderValue::from_static("1")),
         (AUTHORIZATION, secret),
     ]);
-    OutgoingRequest { method: Method::PUT, headers, body }
+    let secrets = vec![Zeroizing::new("s3cr3t-signing".to_owned())];
+    OutgoingRequest { method: Method::PUT, headers, body, secrets }
 }
 
 /// Runs a test on one thread, like the functions.
@@ -339,7 +341,7 @@ fn a_request_is_what_readme_shows() {
     let mut names: Vec<_> = headers.keys().map(request::wire_name).collect();
     run(async {
         let endpoint = Endpoint::start(write(OK));
-        let outgoing = OutgoingRequest { method: Method::POST, headers, body: Bytes::from(alert) };
+        let outgoing = OutgoingRequest { method: Method::POST, headers, body: Bytes::from(alert), secrets: Vec::new() };
         sender(GENEROUS).send(&endpoint_url(&endpoint.url("http")), outgoing).await.expect("no fault of our own");
         let request = endpoint.request(0);
         let (head, body) = request.split_once("\r\n\r\n").expect("a head and a body");

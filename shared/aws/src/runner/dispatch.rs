@@ -9,9 +9,11 @@ use domain::attempt::{Attempt, AttemptError};
 use domain::delivery::ledger::Freshness;
 use domain::endpoint::url::EndpointUrl;
 use domain::integration::Integration;
+use domain::request::signature::SigningSecrets;
 use domain::request::{self, Subject};
 use jiff::Timestamp;
 use sender::{Exchange, HostVetting, OutgoingRequest, Probe, Sender};
+use zeroize::Zeroizing;
 
 use crate::fault::Fault;
 use crate::kms::vault::{OpenSecrets, Vault};
@@ -70,7 +72,9 @@ impl Dispatch {
     ) -> OutgoingRequest {
         let body = body.into();
         let headers = request::headers(subject, &body, &secrets.headers, secrets.signing.as_ref());
-        OutgoingRequest { method: integration.method.into(), headers, body }
+        let signing = secrets.signing.iter().flat_map(SigningSecrets::all);
+        let secrets = signing.map(|secret| Zeroizing::new(secret.reveal().to_owned())).collect();
+        OutgoingRequest { method: integration.method.into(), headers, body, secrets }
     }
 
     /// Makes one attempt.

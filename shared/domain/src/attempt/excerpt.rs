@@ -4,9 +4,9 @@
 //! Characters that could disturb a page or a terminal (control characters, text-direction overrides, invisible
 //! characters) are removed.
 
-use std::iter::once;
-
 use zeroize::Zeroizing;
+
+use crate::attempt::redaction::{Secrets, TooComplex};
 
 /// How much of a response body is read at most, in bytes.
 pub const MAX_BODY_BYTES: usize = 4 * 1024;
@@ -15,10 +15,9 @@ pub const MAX_BODY_BYTES: usize = 4 * 1024;
 pub const MAX_EXCERPT_BYTES: usize = 1024;
 
 const ELLIPSIS: char = '…';
-const REDACTED: &str = "[redacted]";
 
-/// Shorter secrets and words are not redacted: they occur by chance, or are words like `Bearer`.
-const MIN_SECRET_BYTES: usize = 8;
+/// What is shown instead of a text that could not be searched for secrets to its end.
+const NOT_SHOWN: &str = "(not shown: it is encoded in too many ways to be searched for your secrets)";
 
 /// Whether the bytes that were read are the whole body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,17 +28,35 @@ pub enum Extent {
 
 /// Makes an excerpt of the part of a response body that was read; `None` if there is nothing to show.
 ///
-/// `secrets` are texts that must not be shown, neither whole nor any of their words, such as header values that an
-/// endpoint may echo.
+/// `secrets` are texts that an endpoint may echo, such as header values. No part of eight or more characters of one is
+/// shown, in no encoding; see [`Secrets`].
 pub fn excerpt<'a>(body: &[u8], extent: Extent, secrets: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let text = String::from_utf8_lossy(without_torn_character(body, extent));
     if is_binary(&text) {
         return Some(describe_binary(body.len(), extent));
     }
-    // Redact after cleaning: removing invisible characters may join a secret that the endpoint had split with them.
-    let secrets: Vec<_> = secrets.into_iter().flat_map(whole_and_words).collect();
-    let redacted = without_torn_secret(redact(clean(&text), &secrets), extent, &secrets);
-    if redacted.is_empty() { None } else { Some(shorten(redacted, extent)) }
+    let cleaned = clean(&text);
+    if cleaned.is_empty() {
+        return None;
+    }
+    // Redacted after cleaning: removing invisible characters may join a secret that the endpoint had split with them.
+    let secrets: Vec<_> = secrets.into_iter().map(|secret| (Zeroizing::new(clean(secret)), secret)).collect();
+    let secrets = Secrets::new(secrets.iter().flat_map(|(cleaned, given)| [cleaned.as_str(), given]));
+    // Not the whole body, which bounds the work; but more than is shown, so that a secret at the end is seen whole.
+    let (searched, extent) = beginning(cleaned, 2 * MAX_EXCERPT_BYTES, extent);
+    match secrets.redact(&searched) {
+        Ok(redacted) => Some(shorten(redacted, extent)),
+        Err(TooComplex) => Some(NOT_SHOWN.to_owned()),
+    }
+}
+
+/// The beginning of a text, of at most `max` bytes, and whether anything is missing.
+fn beginning(mut text: String, max: usize, extent: Extent) -> (String, Extent) {
+    if text.len() <= max {
+        return (text, extent);
+    }
+    text.truncate(text.floor_char_boundary(max));
+    (text, Extent::Cut)
 }
 
 /// Drops an incomplete character at the end of a cut body: at most three bytes.
@@ -62,33 +79,6 @@ fn describe_binary(bytes: usize, extent: Extent) -> String {
         Extent::Whole => format!("(not text, {bytes} bytes)"),
         Extent::Cut => format!("(not text, more than {bytes} bytes)"),
     }
-}
-
-/// A secret as it looks after cleaning, and its words.
-fn whole_and_words(secret: &str) -> impl Iterator<Item = Zeroizing<String>> {
-    let words = secret.split_ascii_whitespace().map(str::to_owned);
-    once(clean(secret)).chain(words).map(Zeroizing::new).filter(|text| text.len() >= MIN_SECRET_BYTES)
-}
-
-fn redact(text: String, secrets: &[Zeroizing<String>]) -> String {
-    let redact_one = |text: String, secret: &Zeroizing<String>| {
-        if text.contains(secret.as_str()) { text.replace(secret.as_str(), REDACTED) } else { text }
-    };
-    secrets.iter().fold(text, redact_one)
-}
-
-/// Drops the beginning of a secret at the end of a cut body.
-fn without_torn_secret(mut text: String, extent: Extent, secrets: &[Zeroizing<String>]) -> String {
-    if extent == Extent::Whole {
-        return text;
-    }
-    let torn_bytes = |secret: &Zeroizing<String>| {
-        let starts = secret.char_indices().map(|(start, _)| start).rev();
-        starts.map(|bytes| &secret[..bytes]).find(|start| text.ends_with(start)).map_or(0, str::len)
-    };
-    let torn_bytes = secrets.iter().map(torn_bytes).max().unwrap_or_default();
-    text.truncate(text.len() - torn_bytes);
-    text
 }
 
 /// Removes invisible characters, and replaces each run of white space and control characters with one space.
@@ -122,11 +112,11 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// Cuts between characters, and appends an ellipsis if anything is missing.
-fn shorten(mut text: String, extent: Extent) -> String {
+fn shorten(text: String, extent: Extent) -> String {
     if extent == Extent::Whole && text.len() <= MAX_EXCERPT_BYTES {
         return text;
     }
-    text.truncate(text.floor_char_boundary(MAX_EXCERPT_BYTES - ELLIPSIS.len_utf8()));
+    let (mut text, _) = beginning(text, MAX_EXCERPT_BYTES - ELLIPSIS.len_utf8(), extent);
     text.push(ELLIPSIS);
     text
 }
@@ -215,11 +205,14 @@ mod tests {
         let taken_apart = excerpt("no such token: 01234\u{200b}56789".as_bytes(), Extent::Whole, ["0123456789"]);
         assert_eq!(taken_apart.as_deref(), Some("no such token: [redacted]"));
         let torn = excerpt(b"no such token: 01234567", Extent::Cut, ["Bearer 0123456789"]);
-        assert_eq!(torn.as_deref(), Some("no such token: …"));
+        assert_eq!(torn.as_deref(), Some("no such token: [redacted]…"));
         let by_chance = excerpt(b"1 error in 1 robot", Extent::Whole, ["1", ""]);
         assert_eq!(by_chance.as_deref(), Some("1 error in 1 robot"));
         let at_the_limit = [&[b'a'; MAX_EXCERPT_BYTES - 8][..], b"s3cr3t-token"].concat();
         let shown = excerpt(&at_the_limit, Extent::Whole, ["s3cr3t-token"]).expect("there is text");
         assert!(!shown.contains("s3c"), "{shown}");
+        let complex = r"%2541\u0025&amp;aaaaaaaaaaa+".repeat(70);
+        assert_eq!(excerpt(complex.as_bytes(), Extent::Whole, ["s3cr3t-token"]).as_deref(), Some(NOT_SHOWN));
+        assert_ne!(excerpt(complex.as_bytes(), Extent::Whole, []).as_deref(), Some(NOT_SHOWN));
     }
 }

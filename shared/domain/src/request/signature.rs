@@ -182,6 +182,11 @@ pub struct PreviousSecret {
 }
 
 impl SigningSecrets {
+    /// All of them, whether the previous one still signs or not.
+    pub fn all(&self) -> impl Iterator<Item = &SigningSecret> {
+        std::iter::once(&self.current).chain(self.previous.as_ref().map(|previous| &previous.secret))
+    }
+
     /// The previous secret, if it still signs at this time.
     pub fn previous_at(&self, now: Timestamp) -> Option<&SigningSecret> {
         self.previous.as_ref().filter(|previous| now < previous.valid_until).map(|previous| &previous.secret)

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use domain::attempt::excerpt::{Extent, MAX_BODY_BYTES};
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use domain::attempt::excerpt::{Extent, MAX_BODY_BYTES, MAX_EXCERPT_BYTES};
 use domain::attempt::retry_after;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -68,6 +70,88 @@ fn fillers() -> impl Strategy<Value = String> {
     ]
 }
 
+/// How an endpoint escapes the characters of what it echoes.
+#[derive(Clone, Copy, Debug)]
+enum Escape {
+    Json,
+    /// As PHP writes it by default.
+    JsonWithSlashes,
+    JsonEveryCharacter,
+    Html,
+    HtmlDecimal,
+    HtmlHexadecimal,
+    Url,
+    UrlEveryByte,
+    Form,
+}
+
+const ESCAPES: [Escape; 9] = [
+    Escape::Json,
+    Escape::JsonWithSlashes,
+    Escape::JsonEveryCharacter,
+    Escape::Html,
+    Escape::HtmlDecimal,
+    Escape::HtmlHexadecimal,
+    Escape::Url,
+    Escape::UrlEveryByte,
+    Escape::Form,
+];
+
+impl Escape {
+    /// Writes text of ASCII.
+    fn write(self, text: &str) -> String {
+        let each = |write: &dyn Fn(char) -> String| text.chars().map(write).collect::<String>();
+        let unless_alphanumeric = |char: char, escaped: String| {
+            if char.is_ascii_alphanumeric() { char.to_string() } else { escaped }
+        };
+        match self {
+            Self::Json => text.replace('\\', "\\\\").replace('"', "\\\""),
+            Self::JsonWithSlashes => Self::Json.write(text).replace('/', "\\/"),
+            Self::JsonEveryCharacter => each(&|char| format!("\\u{:04x}", u32::from(char))),
+            Self::Html => each(&|char| match char {
+                '&' => "&amp;".to_owned(),
+                '<' => "&lt;".to_owned(),
+                '>' => "&gt;".to_owned(),
+                '"' => "&quot;".to_owned(),
+                '\'' => "&#039;".to_owned(),
+                other => other.to_string(),
+            }),
+            Self::HtmlDecimal => each(&|char| unless_alphanumeric(char, format!("&#{};", u32::from(char)))),
+            Self::HtmlHexadecimal => each(&|char| format!("&#x{:X};", u32::from(char))),
+            Self::Url => each(&|char| unless_alphanumeric(char, format!("%{:02x}", u32::from(char)))),
+            Self::UrlEveryByte => each(&|char| format!("%{:02X}", u32::from(char))),
+            Self::Form => form_urlencoded::byte_serialize(text.as_bytes()).collect(),
+        }
+    }
+}
+
+/// How an endpoint encodes what it echoes as a whole.
+#[derive(Clone, Copy, Debug)]
+enum Encoding {
+    Base64,
+    Base64Url,
+    Hex,
+}
+
+impl Encoding {
+    fn write(self, text: &str) -> String {
+        match self {
+            Self::Base64 => BASE64_STANDARD.encode(text),
+            Self::Base64Url => BASE64_URL_SAFE_NO_PAD.encode(text),
+            Self::Hex => hex::encode(text),
+        }
+    }
+
+    /// The letters that a part of a longer text determines alone, after `alignment` bytes of a group of three.
+    fn write_part(self, text: &str, alignment: usize) -> String {
+        if matches!(self, Self::Hex) {
+            return self.write(text);
+        }
+        let letters = self.write(&format!("{}{text}", &"..."[..alignment]));
+        letters[(alignment * 8).div_ceil(6)..(alignment + text.len()) * 8 / 6].to_owned()
+    }
+}
+
 fn extents() -> impl Strategy<Value = Extent> {
     select(vec![Extent::Whole, Extent::Cut])
 }
@@ -96,6 +180,39 @@ proptest! {
     ) {
         let body = format!("{before}{}{invisible}{}", &secret[..at], &secret[at..]);
         oracles::excerpt(body.as_bytes(), Extent::Whole, &[&secret]);
+    }
+
+    /// No eight characters of it are left, in whichever spelling.
+    #[test]
+    fn a_secret_is_redacted_however_it_is_spelled(
+        secret in "[!-~]{8,24}",
+        inner in proptest::option::of(select(ESCAPES.to_vec())),
+        encoding in select(vec![None, Some(Encoding::Base64), Some(Encoding::Base64Url), Some(Encoding::Hex)]),
+        outer in proptest::option::of(select(ESCAPES.to_vec())),
+        case in select(vec![str::to_owned as fn(&str) -> String, str::to_uppercase, str::to_lowercase]),
+        around in ("[a-z ]{0,4}", "[a-z ]{0,4}"),
+    ) {
+        let spell = |text: &str, encode: &dyn Fn(&str) -> String| {
+            let inner = inner.iter().fold(case(text), |text, escape| escape.write(&text));
+            let encoded = encode(&inner);
+            outer.map_or(encoded.clone(), |outer: Escape| outer.write(&encoded))
+        };
+        let whole = spell(&format!("{}{secret}{}", around.0, around.1), &|text| match encoding {
+            None => text.to_owned(),
+            Some(encoding) => encoding.write(text),
+        });
+        let excerpt = domain::attempt::excerpt::excerpt(whole.as_bytes(), Extent::Whole, [secret.as_str()]);
+        let excerpt = excerpt.unwrap_or_default();
+        prop_assert!(excerpt.contains("[redacted]") || whole.len() > MAX_EXCERPT_BYTES, "{} {}", whole, excerpt);
+        for at in 0..=secret.len() - 8 {
+            for alignment in 0..3 {
+                let part = spell(&secret[at..at + 8], &|text| match encoding {
+                    None => text.to_owned(),
+                    Some(encoding) => encoding.write_part(text, alignment),
+                });
+                prop_assert!(!excerpt.contains(&part), "{} is in {}", part, excerpt);
+            }
+        }
     }
 
     /// The part of the body that is read may end in the middle of a secret.

@@ -53,8 +53,8 @@ pub(crate) async fn send(sender: &Sender, url: &str, payload: &'static [u8]) -> 
     // A URL as it would have been stored while its network was allowed.
     let any = "0.0.0.0/0,::/0".parse().expect("networks parse");
     let url = EndpointUrl::parse(url, &any).expect("a test URL is valid");
-    let request =
-        OutgoingRequest { method: Method::POST, headers: HeaderMap::new(), body: Bytes::from_static(payload) };
+    let (headers, body) = (HeaderMap::new(), Bytes::from_static(payload));
+    let request = OutgoingRequest { method: Method::POST, headers, body, secrets: Vec::new() };
     sender.send(&url, request).await.expect("no fault of our own")
 }
 
