@@ -169,7 +169,11 @@ impl<'a> Object<'a> {
     pub fn parse(json: &'a str, fields: &Fields) -> Result<Self, Unreadable> {
         let not_json = |error: serde_json::Error| {
             let (line, column) = (error.line(), error.column());
-            let message = format!("This is not valid JSON: see line {line}, column {column}.");
+            let message = if json.starts_with('\u{feff}') {
+                "This is not valid JSON: it begins with a byte order mark (U+FEFF), which must be left out.".to_owned()
+            } else {
+                format!("This is not valid JSON: see line {line}, column {column}.")
+            };
             Unreadable::NotJson(InvalidField::new(WHOLE_BODY, message))
         };
         // Checked first, so that the message can name the kind that was found.
@@ -551,6 +555,8 @@ mod tests {
             check(json, WHOLE_BODY, &format!("This is not valid JSON: see line {place}."));
             assert!(matches!(Object::parse(json, &STRICT), Err(Unreadable::NotJson(_))), "{json}");
         }
+        let marked = "This is not valid JSON: it begins with a byte order mark (U+FEFF), which must be left out.";
+        check("\u{feff}{}", WHOLE_BODY, marked);
         assert!(matches!(Object::parse("[]", &STRICT), Err(Unreadable::Invalid(_))));
     }
 

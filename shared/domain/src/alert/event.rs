@@ -80,8 +80,10 @@ pub struct AlertEvent {
     pub organization_id: OrganizationId,
 }
 
-const EVENT: Fields =
-    Fields { names: &["event_type", "timestamp", "alert", "project", "organization"], others: Others::Ignored };
+const EVENT: Fields = Fields {
+    names: &["event_type", "timestamp", "alert", "project", "organization", "TopicArn", "detail-type"],
+    others: Others::Ignored,
+};
 const ALERT: Fields = Fields { names: &["id", "severity"], others: Others::Ignored };
 const PROJECT: Fields = Fields { names: &["id"], others: Others::Ignored };
 const ORGANIZATION: Fields = Fields { names: &["id"], others: Others::Ignored };
@@ -106,6 +108,9 @@ impl AlertEvent {
             return Err(InvalidField::new(WHOLE_BODY, message));
         }
         let event = Object::parse(body, &EVENT)?;
+        if let (None, Some(message)) = (event.value("event_type"), envelope(&event)) {
+            return Err(InvalidField::new(WHOLE_BODY, message));
+        }
         let event_type = event.required("event_type", &EventType::EXPECTED)?;
         let timestamp = event.required("timestamp", &json::TIME)?;
         if timestamp < Timestamp::UNIX_EPOCH {
@@ -120,6 +125,16 @@ impl AlertEvent {
         let organization_id = organization.required("id", &OrganizationId::EXPECTED)?;
         Ok(Self { event_type, timestamp, alert_id, severity, project_id, organization_id })
     }
+}
+
+/// What to do about an envelope in which AWS wraps messages on their way to a queue, if this is one.
+fn envelope(event: &Object<'_>) -> Option<&'static str> {
+    if event.value("TopicArn").is_some() {
+        return Some("This is an envelope of SNS: enable raw message delivery for the subscription of this queue.");
+    }
+    event.value("detail-type").map(|_| {
+        "This is an envelope of EventBridge: set the rule's input path to `$.detail`, so that only the event is sent."
+    })
 }
 
 #[cfg(test)]
@@ -244,6 +259,15 @@ mod tests {
         refused_whole(r#"{"event_type":"#, "This is not valid JSON: see line 1, column 14.");
         refused_whole("[1,2]", "This is a list: it must be an object.");
         refused_whole(&minimal_with("}}", "}}}"), "This is not valid JSON: see line 1, column 168.");
+        let sns =
+            r#"{"Type": "Notification", "TopicArn": "arn:aws:sns:eu-west-1:123456789012:alerts", "Message": "{}"}"#;
+        refused_whole(
+            sns,
+            "This is an envelope of SNS: enable raw message delivery for the subscription of this queue.",
+        );
+        let eventbridge = r#"{"version": "0", "detail-type": "alert", "source": "fleet", "detail": {}}"#;
+        let advice = "set the rule's input path to `$.detail`, so that only the event is sent.";
+        refused_whole(eventbridge, &format!("This is an envelope of EventBridge: {advice}"));
         let long = format!("{}{}", minimal_with("", ""), " ".repeat(MAX_EVENT_BYTES));
         refused_whole(&long, &format!("The message has {} bytes: an alert event may have at most 262144.", long.len()));
     }

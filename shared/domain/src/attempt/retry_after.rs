@@ -10,11 +10,15 @@ use jiff::Timestamp;
 const MANY_SECONDS: u64 = 1 << 31;
 
 /// Parses a header value: a number of seconds, or a date, which is taken relative to `now`. A date in the past is zero.
-/// `None` if the value is neither.
+/// A fraction of a second, which the standard does not allow but some servers send, counts as a whole one. `None` if the
+/// value is none of these.
 pub fn parse(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim_ascii();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        let seconds = value.parse().unwrap_or(MANY_SECONDS).min(MANY_SECONDS);
+    let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    if are_digits(whole) && are_digits(fraction) {
+        let rounded_up = u64::from(fraction.bytes().any(|digit| digit != b'0'));
+        let seconds = whole.parse().unwrap_or(MANY_SECONDS).saturating_add(rounded_up).min(MANY_SECONDS);
         return Some(Duration::from_secs(seconds));
     }
     let date = Timestamp::try_from(httpdate::parse_http_date(value).ok()?).ok()?;
@@ -37,6 +41,10 @@ mod tests {
         check("120", Some(120));
         check(" 120\t", Some(120));
         check("007", Some(7));
+        check("7.5", Some(8));
+        check("7.000", Some(7));
+        check("0.001", Some(1));
+        check("99999999999999999999999999.9", Some(1 << 31));
         check("2147483648", Some(1 << 31));
         check("99999999999", Some(1 << 31));
         check("99999999999999999999999999", Some(1 << 31));
@@ -55,9 +63,23 @@ mod tests {
 
     #[test]
     fn anything_else_is_ignored() {
-        for value in
-            ["", " ", "-1", "+5", "1.5", "5s", "1e3", "soon", "0x10", "١٢", "Mon, 23 Nov 2026", "2026-11-23T09:00:00Z"]
-        {
+        for value in [
+            "",
+            " ",
+            "-1",
+            "+5",
+            "1.",
+            ".5",
+            "1.5.0",
+            "-1.5",
+            "5s",
+            "1e3",
+            "soon",
+            "0x10",
+            "١٢",
+            "Mon, 23 Nov 2026",
+            "2026-11-23T09:00:00Z",
+        ] {
             check(value, None);
         }
     }
