@@ -334,7 +334,7 @@ fn a_request_is_what_readme_shows() {
         attempt: 1,
         sent_at: "2025-01-10T10:23:45Z".parse().expect("a time"),
     };
-    let customer = CustomerHeaders::parse([("x-API-key", "k")]).expect("valid");
+    let customer = CustomerHeaders::parse_new([("x-API-key", "k")]).expect("valid");
     let secret = SigningSecret::parse_new("a-signing-secret").expect("valid");
     let secrets = SigningSecrets { current: secret, previous: None };
     let headers = request::headers(&subject, alert.as_bytes(), &customer, Some(&secrets));

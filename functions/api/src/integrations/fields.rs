@@ -86,7 +86,7 @@ pub fn signing_secret(text: &str) -> Result<SigningSecret, InvalidField> {
 /// # Errors
 /// The error names the header at fault as it was written.
 pub fn headers(pairs: &[(&str, &str)]) -> Result<CustomerHeaders, InvalidField> {
-    CustomerHeaders::parse(pairs.iter().copied()).map_err(|refused| {
+    CustomerHeaders::parse_new(pairs.iter().copied()).map_err(|refused| {
         let as_written = |name: &HeaderName| {
             let mut written = pairs.iter().rev().map(|(written, _)| *written);
             written.find(|written| written.eq_ignore_ascii_case(name.as_str()))
@@ -235,6 +235,7 @@ mod tests {
         at_fault(&[("X-Key", "v"), ("x-KEY", "v")], "headers.x-KEY");
         at_fault(&[("", "v")], "headers.");
         at_fault(&[("X-Key", &"v".repeat(8_192))], "headers");
+        at_fault(&[("X-Key", "v"), ("X_Key", "v")], "headers.X_Key");
         at_fault(&[("x", "v"); 21], "headers.x");
     }
 

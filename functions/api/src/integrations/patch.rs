@@ -405,6 +405,22 @@ mod tests {
         }
     }
 
+    /// Names with underscores that count as forbidden ones, or as each other, could once be set.
+    #[test]
+    fn stored_headers_under_older_rules_block_no_other_change() {
+        let (integration, mut secrets) = current();
+        let stored = [("content_length", "1"), ("x-key", "2"), ("x_key", "3")];
+        secrets.headers = CustomerHeaders::parse_stored(stored).unwrap();
+        let apply = |patch: serde_json::Value| {
+            let patch: IntegrationPatch = read(&patch.to_string());
+            patch.apply(&integration, &secrets, LATER, read_url).map(drop).map_err(|refused| at_fault(&refused))
+        };
+        assert_eq!(apply(json!({"name": "renamed", "signing_secret": "another-signing-secret"})), Ok(()));
+        assert_eq!(apply(json!({"headers": {"x-a": "a"}})), Err(vec!["headers.content_length".to_owned()]));
+        let patch = json!({"headers": {"content_length": null, "x_key": null, "X-Key": "new"}});
+        assert_eq!(apply(patch), Ok(()));
+    }
+
     #[test]
     fn required_fields_cannot_be_removed() {
         assert_eq!(patched(json!({"name": null, "url": null})).err(), Some(vec!["name".to_owned(), "url".to_owned()]));

@@ -181,7 +181,7 @@ fn open_all(key: &DataKey, owner: &Owner, sealed: &SealedSecrets) -> Result<Open
             .or_else(|UnsealError| open(key, owner, Slot::HeaderForAnyOrigin(name), value))?;
         values.push((name.as_str(), opened));
     }
-    let headers = CustomerHeaders::parse(values.iter().map(|(name, value)| (*name, value.as_str())))
+    let headers = CustomerHeaders::parse_stored(values.iter().map(|(name, value)| (*name, value.as_str())))
         .map_err(|_| unusable("header"))?;
     Ok(OpenSecrets { signing: current.map(|current| SigningSecrets { current, previous }), headers })
 }
@@ -210,18 +210,22 @@ mod tests {
         }
     }
 
-    /// Shorter secrets were accepted once, and are still stored.
+    /// Shorter secrets and names with underscores were accepted once, and are still stored.
     #[test]
     fn secrets_that_were_once_accepted_still_open_and_sign() {
         let (key, owner) = (DataKey::new(KEY), owner("https://example.com/"));
+        let name = "x_roboticks_signature";
         let opened = |current: &str, previous: &str| {
             let item = SealedSecrets {
                 signing_secret: Some(seal(&key, &owner, Slot::SigningSecret, current, [1; 12])),
                 previous_signing_secret: Some(seal(&key, &owner, Slot::PreviousSigningSecret, previous, [2; 12])),
                 previous_valid_until: Some(Timestamp::MAX),
+                headers: [(name.to_owned(), seal(&key, &owner, Slot::Header(name), "value", [3; 12]))].into(),
                 ..sealed_item()
             };
-            open_all(&key, &owner, &item).unwrap().signing.unwrap()
+            let opened = open_all(&key, &owner, &item).unwrap();
+            assert_eq!(opened.headers.iter().collect::<Vec<_>>(), [(name, "value")]);
+            opened.signing.unwrap()
         };
         for (current, previous) in [("12345678", "whsec_AA=="), ("whsec_AA==", "ein Schlüssel\n")] {
             let signing = opened(current, previous);

@@ -3,7 +3,11 @@
 //! Their values are secrets: they are zeroed when dropped and no `Debug` output shows them. Headers that frame or route
 //! the request or carry our signatures cannot be set, so that no customer header can change the meaning of a request or
 //! impersonate another sender.
+//!
+//! `_` counts as `-` in a name: CGI, WSGI, Rack and PHP hand both to an application as the same variable (RFC 3875,
+//! section 4.1.18), so `X_Roboticks_Signature` could pass for our signature.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -62,11 +66,35 @@ pub enum Why {
 }
 
 impl CustomerHeaders {
-    /// Checks a customer's headers, given as pairs of name and value.
+    /// Checks headers that a customer sets, given as pairs of name and value.
     ///
     /// # Errors
     /// The first problem found; see [`InvalidHeader::message`].
-    pub fn parse<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, InvalidHeader>
+    pub fn parse_new<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, InvalidHeader>
+    where
+        N: AsRef<str>,
+        V: Into<String>,
+    {
+        Self::parse(pairs, with_hyphens)
+    }
+
+    /// Checks stored headers. Names with `_` may be there that can no longer be set.
+    ///
+    /// # Errors
+    /// As [`CustomerHeaders::parse_new`].
+    pub fn parse_stored<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, InvalidHeader>
+    where
+        N: AsRef<str>,
+        V: Into<String>,
+    {
+        Self::parse(pairs, |name| Cow::Borrowed(name.as_str()))
+    }
+
+    /// `compared` is how a name is compared with forbidden names and with other ones.
+    fn parse<N, V>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+        compared: fn(&HeaderName) -> Cow<'_, str>,
+    ) -> Result<Self, InvalidHeader>
     where
         N: AsRef<str>,
         V: Into<String>,
@@ -80,8 +108,10 @@ impl CustomerHeaders {
             }
             let name = HeaderName::from_bytes(name.as_ref().as_bytes())
                 .map_err(|_| InvalidHeader::Name { position: index + 1 })?;
-            check_name(&name)?;
-            if headers.iter().any(|(earlier, _)| *earlier == name) {
+            if let Some(why) = why_forbidden(&compared(&name)) {
+                return Err(InvalidHeader::Forbidden { name, why });
+            }
+            if headers.iter().any(|(earlier, _)| compared(earlier) == compared(&name)) {
                 return Err(InvalidHeader::Duplicate { name });
             }
             if !is_field_value(&value) {
@@ -127,11 +157,8 @@ impl fmt::Debug for CustomerHeaders {
     }
 }
 
-fn check_name(name: &HeaderName) -> Result<(), InvalidHeader> {
-    match why_forbidden(name.as_str()) {
-        Some(why) => Err(InvalidHeader::Forbidden { name: name.clone(), why }),
-        None => Ok(()),
-    }
+fn with_hyphens(name: &HeaderName) -> Cow<'_, str> {
+    if name.as_str().contains('_') { Cow::Owned(name.as_str().replace('_', "-")) } else { Cow::Borrowed(name.as_str()) }
 }
 
 /// `name` is in lower case.
@@ -178,7 +205,10 @@ impl InvalidHeader {
                  breaks and no spaces at either end."
             ),
             Self::Duplicate { name } => {
-                format!("The custom header {name} is given twice (upper and lower case are the same): keep one.")
+                format!(
+                    "The custom header {name} is given twice (upper and lower case are the same, and so are _ and -): \
+                     keep one."
+                )
             }
             Self::Forbidden { name, why } => {
                 format!("The custom header {name} cannot be set, because {}: remove it.", why.clause())
@@ -207,7 +237,7 @@ mod tests {
 
     #[track_caller]
     fn check(name: &str, value: &str, expected: Result<(), InvalidHeader>) {
-        assert_eq!(CustomerHeaders::parse([(name, value)]).map(|_| ()), expected, "{name:?}: {value:?}");
+        assert_eq!(CustomerHeaders::parse_new([(name, value)]).map(|_| ()), expected, "{name:?}: {value:?}");
     }
 
     fn named(name: &'static str) -> HeaderName {
@@ -219,6 +249,7 @@ mod tests {
         check("Authorization", "Bearer abc.def-123", Ok(()));
         check("X-Api-Key", "s3cr3t with blanks\tand a tab", Ok(()));
         check("x_underscore.and~more", "", Ok(()));
+        check("X_Roboticks", "not one of ours", Ok(()));
         check("Cookie", "a=b; c=d", Ok(()));
         check("Accept", "*/*", Ok(()));
         check("X-Roboticks", "not one of ours", Ok(()));
@@ -231,7 +262,7 @@ mod tests {
         for name in ["", " ", "X Key", "X-Key:", "X-Key\r\n", "Schlüssel", "a\u{0}", "(x)", "X-Key "] {
             check(name, "v", Err(InvalidHeader::Name { position: 1 }));
         }
-        let second = CustomerHeaders::parse([("a", "1"), ("b:", "2")]);
+        let second = CustomerHeaders::parse_new([("a", "1"), ("b:", "2")]);
         assert_eq!(second, Err(InvalidHeader::Name { position: 2 }));
     }
 
@@ -245,7 +276,7 @@ mod tests {
     #[track_caller]
     fn forbidden(names: &[&str], expected: Why) {
         for name in names {
-            let refused = CustomerHeaders::parse([(name, "v")]).expect_err("it is forbidden");
+            let refused = CustomerHeaders::parse_new([(name, "v")]).expect_err("it is forbidden");
             assert!(matches!(&refused, InvalidHeader::Forbidden { why, .. } if *why == expected), "{refused:?}");
             assert!(refused.message().contains(&name.to_ascii_lowercase()), "{}", refused.message());
         }
@@ -264,32 +295,50 @@ mod tests {
     }
 
     #[test]
+    fn an_underscore_counts_as_a_hyphen() {
+        forbidden(&["X_Roboticks_Signature", "x-roboticks_delivery", "Webhook_Signature"], Why::Ours);
+        forbidden(&["Content_Length", "CONTENT_TYPE"], Why::Content);
+        forbidden(&["Transfer_Encoding", "Proxy_Authorization"], Why::HopByHop);
+        forbidden(&["X_Forwarded_For"], Why::Forwarding);
+        let twice = CustomerHeaders::parse_new([("X-Api-Key", "1"), ("x_api-KEY", "2")]);
+        assert_eq!(twice, Err(InvalidHeader::Duplicate { name: named("x_api-key") }));
+    }
+
+    #[test]
+    fn stored_names_with_underscores_still_work() {
+        let pairs = [("x_roboticks_signature", "1"), ("x_key", "2"), ("x-key", "3")];
+        assert!(CustomerHeaders::parse_stored(pairs).is_ok_and(|headers| headers.iter().eq(pairs)));
+        assert!(CustomerHeaders::parse_stored([("x-roboticks-signature", "1")]).is_err());
+        assert!(CustomerHeaders::parse_stored([("x-key", "2"), ("x-key", "3")]).is_err());
+    }
+
+    #[test]
     fn at_most_twenty() {
         let pairs = |count: usize| (0..count).map(|number| (format!("x-{number}"), "v"));
-        assert_eq!(CustomerHeaders::parse(pairs(MAX_HEADERS)).map(|headers| headers.names().count()), Ok(20));
-        assert_eq!(CustomerHeaders::parse(pairs(MAX_HEADERS + 1)), Err(InvalidHeader::TooMany));
+        assert_eq!(CustomerHeaders::parse_new(pairs(MAX_HEADERS)).map(|headers| headers.names().count()), Ok(20));
+        assert_eq!(CustomerHeaders::parse_new(pairs(MAX_HEADERS + 1)), Err(InvalidHeader::TooMany));
     }
 
     #[test]
     fn at_most_8_kib_in_total() {
         let pair = |value_bytes: usize| [("x-key", "v".repeat(value_bytes))];
         let around = "x-key: \r\n".len();
-        assert!(CustomerHeaders::parse(pair(MAX_HEADER_BYTES - around)).is_ok());
-        assert_eq!(CustomerHeaders::parse(pair(MAX_HEADER_BYTES - around + 1)), Err(InvalidHeader::TooLarge));
+        assert!(CustomerHeaders::parse_new(pair(MAX_HEADER_BYTES - around)).is_ok());
+        assert_eq!(CustomerHeaders::parse_new(pair(MAX_HEADER_BYTES - around + 1)), Err(InvalidHeader::TooLarge));
         let many = (0..9).map(|number| (format!("x-{number}"), "v".repeat(1000)));
-        assert_eq!(CustomerHeaders::parse(many), Err(InvalidHeader::TooLarge));
+        assert_eq!(CustomerHeaders::parse_new(many), Err(InvalidHeader::TooLarge));
     }
 
     #[test]
     fn names_are_case_insensitive() {
-        let twice = CustomerHeaders::parse([("X-Key", "1"), ("x-KEY", "2")]);
+        let twice = CustomerHeaders::parse_new([("X-Key", "1"), ("x-KEY", "2")]);
         assert_eq!(twice, Err(InvalidHeader::Duplicate { name: named("x-key") }));
     }
 
     #[test]
     fn values_reach_the_request_and_no_debug_output() {
         let headers =
-            CustomerHeaders::parse([("Authorization", "Bearer s3cr3t"), ("X-Tenant", "s3cr3t")]).expect("valid");
+            CustomerHeaders::parse_new([("Authorization", "Bearer s3cr3t"), ("X-Tenant", "s3cr3t")]).expect("valid");
         let mut request = HeaderMap::new();
         headers.insert_into(&mut request);
         assert_eq!(request["authorization"], "Bearer s3cr3t");
@@ -302,10 +351,10 @@ mod tests {
     #[test]
     fn errors_never_contain_values() {
         for refused in [
-            CustomerHeaders::parse([("X-Key", "s3cr3t\n")]),
-            CustomerHeaders::parse([("Host", "s3cr3t")]),
-            CustomerHeaders::parse([("s3cr3t:", "v")]),
-            CustomerHeaders::parse([("a", "s3cr3t"), ("A", "s3cr3t")]),
+            CustomerHeaders::parse_new([("X-Key", "s3cr3t\n")]),
+            CustomerHeaders::parse_new([("Host", "s3cr3t")]),
+            CustomerHeaders::parse_new([("s3cr3t:", "v")]),
+            CustomerHeaders::parse_new([("a", "s3cr3t"), ("A", "s3cr3t")]),
         ] {
             let refused = refused.expect_err("each is refused");
             let message = refused.message();
