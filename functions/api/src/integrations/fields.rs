@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use domain::alert::event::{EventType, MAX_SEVERITY_BYTES};
-use domain::alert::filter::Filter;
+use domain::alert::filter::{Filter, is_same_severity};
 use domain::endpoint::headers::{CustomerHeaders, InvalidHeader};
 use domain::endpoint::url::{EndpointUrl, InvalidUrl};
 use domain::json::InvalidField;
@@ -134,7 +134,7 @@ fn header_error(written: Option<&str>, refused: &InvalidHeader) -> InvalidField 
     InvalidField::new(field, refused.message())
 }
 
-/// Checks a filter and removes duplicate values.
+/// Checks a filter and removes duplicate values. Of severities that differ in case only, the first one stays.
 pub fn filter(
     event_types: Vec<EventType>,
     severities: Vec<String>,
@@ -158,16 +158,16 @@ pub fn filter(
         ));
     }
     Filter {
-        event_types: without_duplicates(event_types),
-        severities: without_duplicates(severities),
-        project_ids: without_duplicates(project_ids),
+        event_types: without_duplicates(event_types, PartialEq::eq),
+        severities: without_duplicates(severities, |one, other| is_same_severity(one, other)),
+        project_ids: without_duplicates(project_ids, PartialEq::eq),
     }
 }
 
-fn without_duplicates<T: PartialEq>(values: Vec<T>) -> Vec<T> {
+fn without_duplicates<T>(values: Vec<T>, is_same: fn(&T, &T) -> bool) -> Vec<T> {
     let mut unique = Vec::with_capacity(values.len());
     for value in values {
-        if !unique.contains(&value) {
+        if !unique.iter().any(|earlier| is_same(earlier, &value)) {
             unique.push(value);
         }
     }
@@ -218,8 +218,10 @@ mod tests {
         check_filter(&[""], 0, &["severities"]);
         check_filter(&[&"x".repeat(MAX_SEVERITY_BYTES + 1)], 0, &["severities"]);
         check_filter(&["x"; MAX_SEVERITIES + 1], MAX_PROJECTS + 1, &["severities", "project_ids"]);
-        let twice = filter(vec![EventType::Resolved; 2], vec![], vec![1, 2, 1], &mut Errors::default());
+        let severities = ["Critical", "low", "critical"].map(str::to_owned).to_vec();
+        let twice = filter(vec![EventType::Resolved; 2], severities, vec![1, 2, 1], &mut Errors::default());
         assert_eq!((twice.event_types.len(), twice.project_ids), (1, vec![1, 2]));
+        assert_eq!(twice.severities, ["Critical", "low"]);
     }
 
     #[track_caller]
@@ -233,9 +235,9 @@ mod tests {
         at_fault(&[("X-Key", "a\nb")], "headers.X-Key");
         at_fault(&[("X-Key", "v"), ("X Key", "v")], "headers.X Key");
         at_fault(&[("X-Key", "v"), ("x-KEY", "v")], "headers.x-KEY");
+        at_fault(&[("X-Key", "v"), ("X_Key", "v")], "headers.X_Key");
         at_fault(&[("", "v")], "headers.");
         at_fault(&[("X-Key", &"v".repeat(8_192))], "headers");
-        at_fault(&[("X-Key", "v"), ("X_Key", "v")], "headers.X_Key");
         at_fault(&[("x", "v"); 21], "headers.x");
     }
 

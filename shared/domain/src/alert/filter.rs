@@ -9,7 +9,7 @@ use crate::alert::event::{AlertEvent, EventType};
 pub struct Filter {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event_types: Vec<EventType>,
-    /// Compared with `alert.severity`, case-sensitively.
+    /// Compared with `alert.severity`, as [`is_same_severity`] does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub severities: Vec<String>,
     /// Compared with `project.id`.
@@ -20,13 +20,19 @@ pub struct Filter {
 impl Filter {
     pub fn matches(&self, event: &AlertEvent) -> bool {
         allows(&self.event_types, &event.event_type)
-            && allows(&self.severities, &event.severity)
+            && (self.severities.is_empty()
+                || self.severities.iter().any(|severity| is_same_severity(severity, &event.severity)))
             && allows(&self.project_ids, &event.project_id)
     }
 }
 
 fn allows<T: PartialEq>(list: &[T], value: &T) -> bool {
     list.is_empty() || list.contains(value)
+}
+
+/// Whether two names of severities mean the same: they may differ in case.
+pub fn is_same_severity(one: &str, other: &str) -> bool {
+    one.chars().flat_map(char::to_lowercase).eq(other.chars().flat_map(char::to_lowercase))
 }
 
 #[cfg(test)]
@@ -61,7 +67,7 @@ mod tests {
         check(&[Resolved, Acknowledged], &[], &[], false);
         check(&[], &["critical"], &[], true);
         check(&[], &["warning", "critical"], &[], true);
-        check(&[], &["Critical"], &[], false);
+        check(&[], &["warning", "CRITICAL"], &[], true);
         check(&[], &["crit"], &[], false);
         check(&[], &[], &[10], true);
         check(&[], &[], &[1, 0], false);
@@ -69,5 +75,12 @@ mod tests {
         check(&[Triggered], &["critical"], &[11], false);
         check(&[Triggered], &["warning"], &[10], false);
         check(&[Resolved], &["critical"], &[10], false);
+    }
+    #[test]
+    fn severities_are_compared_without_case() {
+        for (one, other, expected) in [("Critical", "cRITICAL", true), ("ÉLEVÉ", "élevé", true), ("high", "hig", false)]
+        {
+            assert_eq!(is_same_severity(one, other), expected, "{one} {other}");
+        }
     }
 }

@@ -52,7 +52,8 @@ proptest! {
     ) {
         let event = event(event_type, severity, project_id);
         let lacks_type = !filter.event_types.is_empty() && !filter.event_types.contains(&event_type);
-        let lacks_severity = !filter.severities.is_empty() && !filter.severities.iter().any(|known| known == severity);
+        let has_severity = filter.severities.iter().any(|known| known.eq_ignore_ascii_case(severity));
+        let lacks_severity = !filter.severities.is_empty() && !has_severity;
         let lacks_project = !filter.project_ids.is_empty() && !filter.project_ids.contains(&project_id);
         prop_assert_eq!(filter.matches(&event), !(lacks_type || lacks_severity || lacks_project));
     }
