@@ -55,6 +55,7 @@ pub async fn from_creation_to_deletion(testbed: Testbed) -> anyhow::Result<()> {
             "previous_secret_valid_until": null,
             "event_types": ["alert.triggered"], "severities": ["critical"], "project_ids": [10],
             "health": {"state": "unknown", "since": null, "reason": null},
+            "warnings": [{"field": "url", "message": created["warnings"][0]["message"]}],
             "created_at": created["created_at"], "updated_at": created["created_at"],
         })
     );
@@ -117,6 +118,30 @@ pub async fn a_patch_keeps_what_it_does_not_name(testbed: Testbed) -> anyhow::Re
         (&json!(false), &json!({}), &json!(false))
     );
     assert_eq!(changed["health"]["state"], "disabled");
+    Ok(())
+}
+
+/// The stack allows plain HTTP; this API is configured not to.
+pub async fn plain_http_can_be_refused(testbed: Testbed) -> anyhow::Result<()> {
+    let strict = InProcessApi::new(&testbed, &[("REQUIRE_HTTPS", "true")], testbed.stack.endpoint()).await?;
+    let plain = json!({"name": "Pager", "url": testbed.receiver.url(PATH)});
+    let refused = strict.call(Method::POST, "/integrations", &[], Some(&plain)).await?;
+    assert_eq!(
+        (refused.status, &refused.body["errors"][0]["field"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("url"))
+    );
+
+    // One that was set before stays in use.
+    let id = create_integration(&testbed.api().await?, &plain).await?;
+    let path = format!("/integrations/{id}");
+    for (patch, status) in [
+        (json!({"enabled": false}), StatusCode::OK),
+        (json!({"enabled": true, "headers": {"X-Key": "canary"}}), StatusCode::OK),
+        (json!({"url": testbed.receiver.url("/other")}), StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        let answer = strict.call(Method::PATCH, &path, &[], Some(&patch)).await?;
+        assert_eq!(answer.status, status, "{patch}: {}", answer.body);
+    }
     Ok(())
 }
 

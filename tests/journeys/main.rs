@@ -119,8 +119,8 @@ fn journeys() -> Vec<Trial> {
             a_dry_run_counts_what_would_be_sent;
         integrations: from_creation_to_deletion, a_patch_keeps_what_it_does_not_name, an_update_is_not_lost,
             repeated_requests_create_once, an_organization_has_a_limit, bad_input_is_reported_by_field,
-            a_host_is_looked_up_when_it_is_set_or_switched_on, an_unreadable_integration_hides_no_other,
-            what_changes_nothing_makes_no_version, disabled_says_since_when_and_why,
+            a_host_is_looked_up_when_it_is_set_or_switched_on, plain_http_can_be_refused,
+            an_unreadable_integration_hides_no_other, what_changes_nothing_makes_no_version, disabled_says_since_when_and_why,
             large_answers_are_compressed_on_request, stored_header_values_go_to_no_other_origin,
             a_header_added_while_the_url_changes_is_not_sent_elsewhere;
         test_button: shows_what_was_sent_and_what_came_back, explains_a_failure_and_tries_once,

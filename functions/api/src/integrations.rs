@@ -15,3 +15,4 @@ pub mod fields;
 pub mod patch;
 pub(crate) mod secrets;
 pub mod view;
+pub mod warnings;

@@ -17,6 +17,20 @@ pub(crate) fn test_timeout(request_timeout: Duration) -> Duration {
     request_timeout.min(LONGEST_TEST.saturating_sub(BODY_TIMEOUT))
 }
 
+/// Whether a URL that is to be set may begin with `http://`: the parameter `RequireHttps`. URLs that are stored stay as
+/// they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlainHttp {
+    Allowed,
+    Refused,
+}
+
+impl PlainHttp {
+    fn read(environment: &Environment<'_>) -> Result<Self, InvalidSetting> {
+        Ok(if environment.parsed("REQUIRE_HTTPS")? { Self::Refused } else { Self::Allowed })
+    }
+}
+
 /// The function's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -28,6 +42,7 @@ pub struct Settings {
     pub(crate) request_timeout: Duration,
     pub(crate) retention: Duration,
     pub(crate) allowed_networks: AllowedNetworks,
+    pub(crate) plain_http: PlainHttp,
     pub(crate) organization_claim: OrganizationClaim,
     pub(crate) max_integrations: usize,
     pub(crate) sign_in: SignIn,
@@ -46,6 +61,7 @@ impl Settings {
             request_timeout: environment.seconds("REQUEST_TIMEOUT_SECONDS")?,
             retention: environment.days("RETENTION_DAYS")?,
             allowed_networks: environment.parsed("ALLOW_PRIVATE_NETWORKS")?,
+            plain_http: PlainHttp::read(environment)?,
             organization_claim: OrganizationClaim(environment.text("ORGANIZATION_CLAIM")?),
             max_integrations: environment.parsed("MAX_INTEGRATIONS")?,
             sign_in: SignIn::read(environment)?,

@@ -9,11 +9,12 @@ use aws::runner::Dispatch;
 use aws::sqs::queues::RetryMessages;
 use aws_config::SdkConfig;
 use axum::extract::FromRef;
+use domain::endpoint::url::{EndpointUrl, InvalidUrl};
 use sender::{NoTrustedRoots, Sender, SenderConfig};
 
 use crate::console::SignIn;
 use crate::http::caller::OrganizationClaim;
-use crate::settings::{Settings, test_timeout};
+use crate::settings::{PlainHttp, Settings, test_timeout};
 use crate::store::integrations::Integrations;
 use crate::store::recovery_rate::RecoveryRate;
 use crate::store::redelivery::Redelivery;
@@ -31,6 +32,7 @@ pub struct Api {
     pub(crate) secrets_key_arn: String,
     pub(crate) retention: Duration,
     pub(crate) sign_in: SignIn,
+    plain_http: PlainHttp,
     organization_claim: OrganizationClaim,
 }
 
@@ -61,8 +63,21 @@ impl Api {
             secrets_key_arn: settings.secrets_key_arn,
             retention: settings.retention,
             sign_in: settings.sign_in,
+            plain_http: settings.plain_http,
             organization_claim: settings.organization_claim,
         })
+    }
+
+    /// Reads a URL that is to be set.
+    ///
+    /// # Errors
+    /// [`InvalidUrl`] when it cannot be used, or must be encrypted and is not.
+    pub(crate) fn read_new_url(&self, text: &str) -> Result<EndpointUrl, InvalidUrl> {
+        let url = self.dispatch.read_url(text)?;
+        match self.plain_http {
+            PlainHttp::Allowed => Ok(url),
+            PlainHttp::Refused => url.require_https(),
+        }
     }
 }
 

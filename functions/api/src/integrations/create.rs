@@ -63,7 +63,7 @@ pub(crate) async fn create(
     body: JsonBody<NewIntegration>,
 ) -> Result<impl IntoResponse, Problem> {
     let request = IdempotentRequest::read(&headers, Operation::Create, &body.bytes)?;
-    let draft = body.value.check(|url| api.dispatch.read_url(url)).map_err(Problem::Invalid)?;
+    let draft = body.value.check(|url| api.read_new_url(url)).map_err(Problem::Invalid)?;
     vet(&api.dispatch, &draft.url).await?;
     let (organization, request) = (caller.organization, request.as_ref());
     with_backoff((), |()| async {
@@ -122,7 +122,8 @@ pub struct NewIntegration {
     /// A name that says what the webhook is for.
     #[schema(required = true, min_length = 1, max_length = 100, example = "On-call pager")]
     name: String,
-    /// Where alerts are sent. HTTPS is recommended; the host must be publicly reachable.
+    /// Where alerts are sent. HTTPS is recommended, and can be required; the host must be publicly
+    /// reachable.
     #[schema(required = true, max_length = 2048, example = "https://example.com/webhook")]
     url: String,
     #[schema(required = false, value_type = MethodName, default = "POST")]

@@ -67,7 +67,7 @@ async fn apply_patch(
     now: Timestamp,
 ) -> Result<Integration, Problem> {
     let open = secrets::still_valid(&*api.dispatch.secrets(&current).await?, now);
-    let patched = match patch.apply(&current, &open, now, |url| api.dispatch.read_url(url)) {
+    let patched = match patch.apply(&current, &open, now, |url| api.read_new_url(url)) {
         Ok(patched) => patched,
         Err(PatchError::Invalid(errors)) => return Err(Problem::Invalid(errors)),
         Err(PatchError::MovesHeaderValues(errors)) => {

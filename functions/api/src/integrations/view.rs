@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use crate::error_view::ErrorView;
 use crate::http::clock;
 use crate::http::precondition::entity_tag;
+use crate::integrations::warnings::{Warning, warnings};
 
 /// A custom header; only the end of its value is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -95,6 +96,9 @@ pub struct IntegrationView {
     #[schema(value_type = Vec<crate::http::openapi::WholeNumber>)]
     pub project_ids: Vec<u64>,
     pub health: HealthView,
+    /// What the owner should look at; empty if there is nothing. An `http://` URL is warned of when there are custom
+    /// headers or a signing secret, and a severity when it is probably misspelled.
+    pub warnings: Vec<Warning>,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -145,6 +149,7 @@ impl IntegrationView {
             severities: integration.filter.severities.clone(),
             project_ids: integration.filter.project_ids.clone(),
             health: health(integration),
+            warnings: warnings(integration),
             created_at: integration.created_at,
             updated_at: integration.updated_at,
         }

@@ -34,6 +34,8 @@ pub enum InvalidUrl {
     Character,
     /// It begins neither with `http://` nor with `https://`.
     Scheme,
+    /// It begins with `http://`, and URLs that are to be set must be encrypted.
+    PlainHttp,
     /// `user:password@` before the host.
     UserInfo,
     /// No host, or an invalid one.
@@ -119,6 +121,14 @@ impl EndpointUrl {
         self.url.origin() == other.url.origin()
     }
 
+    /// The same URL, if its scheme is `https`.
+    ///
+    /// # Errors
+    /// [`InvalidUrl::PlainHttp`] otherwise.
+    pub fn require_https(self) -> Result<Self, InvalidUrl> {
+        if self.is_encrypted() { Ok(self) } else { Err(InvalidUrl::PlainHttp) }
+    }
+
     /// Whether the scheme is `https`.
     pub fn is_encrypted(&self) -> bool {
         self.url.scheme() == "https"
@@ -140,6 +150,11 @@ impl fmt::Display for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.redacted())
     }
+}
+
+/// Whether a valid URL, as a customer wrote it, has the scheme `http`.
+pub fn is_plain_http(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http"))
 }
 
 /// The part between `://` and the path, parsed strictly: the WHATWG standard also accepts `https:host` and
@@ -216,6 +231,7 @@ impl InvalidUrl {
                  percent-encode it."
             }
             Self::Scheme => "The webhook URL must start with https:// (recommended) or http://.",
+            Self::PlainHttp => "The webhook URL must start with https://: requests over http:// are not encrypted.",
             Self::UserInfo => {
                 "The webhook URL must not contain a user name or password: send credentials in a custom header instead."
             }
@@ -269,6 +285,14 @@ mod tests {
         // A name's addresses are vetted when it is resolved.
         accepted("http://localhost:8080/", "http://localhost:8080/");
         accepted("http://printer/", "http://printer/");
+    }
+
+    #[test]
+    fn https_can_be_required() {
+        for (text, expected) in [("HTTPS://example.com/", None), ("HTTP://example.com/", Some(InvalidUrl::PlainHttp))] {
+            assert_eq!(parse(text).and_then(EndpointUrl::require_https).err(), expected, "{text}");
+            assert_eq!(is_plain_http(text), expected.is_some(), "{text}");
+        }
     }
 
     #[test]
