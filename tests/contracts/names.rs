@@ -2,7 +2,7 @@
 
 use support::template::{Template, attribute, list, reference};
 
-const PARAMETERS: [&str; 9] = [
+const PARAMETERS: [&str; 10] = [
     "Architecture",
     "RetrySchedule",
     "RequestTimeoutSeconds",
@@ -11,6 +11,7 @@ const PARAMETERS: [&str; 9] = [
     "JwtIssuer",
     "JwtAudience",
     "OrganizationClaim",
+    "ProducerPrincipals",
     "MaxIntegrations",
 ];
 

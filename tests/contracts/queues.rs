@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use support::template::{Template, attribute, reference};
+use support::template::{Template, attribute, list, reference};
 
 /// 14 days, the maximum of SQS.
 const LONGEST_RETENTION_SECONDS: u64 = 14 * 24 * 60 * 60;
@@ -60,13 +60,13 @@ fn dead_letter_queues_admit_their_own_sources() {
 fn queues_refuse_plain_http() {
     let template = Template::read();
     let policies = template.of_type("AWS::SQS::QueuePolicy");
-    assert_eq!(
-        policies.keys().copied().collect::<Vec<_>>(),
-        ["QueuesRefusePlainHttp"],
-        "a queue has one policy at most"
-    );
-    let policy = template.properties("QueuesRefusePlainHttp");
-    assert_eq!(policy["Queues"], QUEUES.iter().map(|(queue, _)| reference(queue)).collect::<Value>());
+    assert_eq!(policies.keys().copied().collect::<Vec<_>>(), ["AlertsQueuePolicy", "QueuesRefusePlainHttp"]);
+    let mut covered: Vec<_> =
+        policies.keys().flat_map(|policy| list(&template.properties(policy)["Queues"])).map(Value::to_string).collect();
+    covered.sort_unstable();
+    let mut queues: Vec<_> = QUEUES.iter().map(|(queue, _)| reference(queue).to_string()).collect();
+    queues.sort_unstable();
+    assert_eq!(covered, queues, "a queue has exactly one policy");
     let refusal = json!({
         "Sid": "DenyPlainHttp",
         "Effect": "Deny",
@@ -76,11 +76,35 @@ fn queues_refuse_plain_http() {
         "Resource": "*",
         "Condition": { "Bool": { "aws:SecureTransport": "false" } },
     });
-    assert_eq!(policy["PolicyDocument"]["Statement"], json!([refusal]));
-    assert_eq!(template.resource("QueuesRefusePlainHttp")["Condition"], "OnAws");
+    for policy in policies.keys() {
+        assert_eq!(template.properties(policy)["PolicyDocument"]["Statement"][0], refusal, "{policy}");
+        assert_eq!(template.resource(policy)["Condition"], "OnAws", "{policy}");
+    }
     let calls_aws = json!({ "Fn::Equals": [reference("LocalCloudUrl"), ""] });
     assert_eq!(template.section("Conditions")["OnAws"], calls_aws);
     assert_eq!(template.default_of("LocalCloudUrl"), "");
+}
+
+/// Nobody else may send to a queue, unless a policy of this account's IAM allows it.
+#[test]
+fn only_named_producers_may_send_alerts() {
+    let template = Template::read();
+    let statements = |policy: &str| list(&template.properties(policy)["PolicyDocument"]["Statement"]).len();
+    assert_eq!((statements("QueuesRefusePlainHttp"), statements("AlertsQueuePolicy")), (1, 2));
+    let permission = json!({
+        "Sid": "ProducersSend",
+        "Effect": "Allow",
+        "Principal": { "AWS": { "Fn::Split": [",", reference("ProducerPrincipals")] } },
+        "Action": ["sqs:SendMessage", "sqs:GetQueueUrl"],
+        "Resource": attribute("AlertsQueue", "Arn"),
+    });
+    let statement = &template.properties("AlertsQueuePolicy")["PolicyDocument"]["Statement"][1];
+    assert_eq!(*statement, json!({ "Fn::If": ["ProducersNamed", permission, reference("AWS::NoValue")] }));
+    let named = json!({ "Fn::Not": [{ "Fn::Equals": [reference("ProducerPrincipals"), ""] }] });
+    assert_eq!(template.section("Conditions")["ProducersNamed"], named);
+    assert_eq!(template.default_of("ProducerPrincipals"), "");
+    let principals = template.section("Parameters")["ProducerPrincipals"]["AllowedPattern"].as_str();
+    assert!(principals.is_some_and(|pattern| !pattern.contains('*')), "not everybody");
 }
 
 #[test]
