@@ -145,6 +145,7 @@ fn documented_numbers_are_the_defaults() {
     assert_eq!(template.default_of("Architecture"), "arm64");
     assert_eq!(template.number("RetentionDays"), 30);
     assert_eq!(template.default_of("AllowPrivateNetworks"), "");
+    assert_eq!(template.default_of("DenyNetworks"), "");
     assert_eq!(template.default_of("RequireHttps"), "false");
     assert_eq!(template.number("MaxIntegrations"), 50);
 }

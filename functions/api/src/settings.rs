@@ -60,7 +60,9 @@ impl Settings {
             secrets_key_arn: environment.text("SECRETS_KEY_ARN")?,
             request_timeout: environment.seconds("REQUEST_TIMEOUT_SECONDS")?,
             retention: environment.days("RETENTION_DAYS")?,
-            allowed_networks: environment.parsed("ALLOW_PRIVATE_NETWORKS")?,
+            allowed_networks: environment
+                .parsed::<AllowedNetworks>("ALLOW_PRIVATE_NETWORKS")?
+                .except(environment.parsed("DENY_NETWORKS")?),
             plain_http: PlainHttp::read(environment)?,
             organization_claim: OrganizationClaim(environment.text("ORGANIZATION_CLAIM")?),
             max_integrations: environment.parsed("MAX_INTEGRATIONS")?,

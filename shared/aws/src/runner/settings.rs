@@ -40,7 +40,9 @@ impl Settings {
             retry_queue_url: environment.text("RETRY_QUEUE_URL")?,
             long_wait_arn: environment.text("LONG_WAIT_ARN")?,
             policy: Policy::read(environment)?,
-            allowed_networks: environment.parsed("ALLOW_PRIVATE_NETWORKS")?,
+            allowed_networks: environment
+                .parsed::<AllowedNetworks>("ALLOW_PRIVATE_NETWORKS")?
+                .except(environment.parsed("DENY_NETWORKS")?),
         })
     }
 

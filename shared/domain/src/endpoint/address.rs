@@ -38,16 +38,27 @@ pub enum Forbidden {
     /// An IPv6 address that embeds an IPv4 one: mapped, compatible, local NAT64, 6to4, Teredo, or a public NAT64 or
     /// ISATAP form of a forbidden IPv4 address. Never opened.
     EmbedsIpv4,
+    /// Forbidden by the parameter `DenyNetworks`, although it may be public.
+    Denied,
 }
 
-/// Networks that are allowed although they are not public, for local runs: the parameter `AllowPrivateNetworks`.
+/// Networks that are allowed although they are not public, for local runs: the parameter `AllowPrivateNetworks`. And
+/// the exceptions, which are forbidden although they are public or allowed: the parameter `DenyNetworks`.
 ///
 /// Link-local addresses, the metadata service, and the IPv6 forms of IPv4 addresses stay forbidden whatever is listed
 /// here: no local run needs them, and such a form could lead to the metadata service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllowedNetworks(Vec<IpNet>);
+pub struct AllowedNetworks {
+    private: Vec<IpNet>,
+    denied: Vec<IpNet>,
+}
 
-/// An entry of the parameter `AllowPrivateNetworks` that is not a network.
+/// Networks that endpoints must not be in, although they are public: the parameter `DenyNetworks`. For example those
+/// that trust this service's own addresses, or the public addresses of its own network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeniedNetworks(Vec<IpNet>);
+
+/// An entry of the parameter `AllowPrivateNetworks` or `DenyNetworks` that is not a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{entry:?} is not a network: write a comma-separated list of CIDR blocks, such as 127.0.0.0/8,::1/128")]
 pub struct InvalidNetwork {
@@ -60,9 +71,25 @@ impl AllowedNetworks {
         Self::default()
     }
 
+    /// The same networks with exceptions, which win.
+    #[must_use]
+    pub fn except(self, denied: DeniedNetworks) -> Self {
+        Self { denied: denied.0, ..self }
+    }
+
     fn open(&self, address: IpAddr, family: Forbidden) -> bool {
         let is_never_opened = matches!(family, Forbidden::LinkLocal | Forbidden::Metadata | Forbidden::EmbedsIpv4);
-        !is_never_opened && self.0.iter().any(|network| network.contains(&address))
+        !is_never_opened && self.private.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether an address is denied, also as the IPv4 address within an IPv6 one.
+    fn deny(&self, address: IpAddr) -> bool {
+        let inner = match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => inner_v4(address).map(IpAddr::V4),
+        };
+        let is_denied = |address: IpAddr| self.denied.iter().any(|network| network.contains(&address));
+        is_denied(address) || inner.is_some_and(is_denied)
     }
 }
 
@@ -72,13 +99,25 @@ impl FromStr for AllowedNetworks {
     /// Parses a comma-separated list of CIDR blocks. White space around entries is ignored; an empty text means no
     /// network.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let entries = text.split(',').map(str::trim);
-        if text.trim().is_empty() {
-            return Ok(Self::none());
-        }
-        let parse = |entry: &str| entry.parse().map_err(|_| InvalidNetwork { entry: entry.to_owned() });
-        entries.map(parse).collect::<Result<_, _>>().map(Self)
+        Ok(Self { private: parse_networks(text)?, denied: Vec::new() })
     }
+}
+
+impl FromStr for DeniedNetworks {
+    type Err = InvalidNetwork;
+
+    /// Parses the same kind of list.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_networks(text).map(Self)
+    }
+}
+
+fn parse_networks(text: &str) -> Result<Vec<IpNet>, InvalidNetwork> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let parse = |entry: &str| entry.parse().map_err(|_| InvalidNetwork { entry: entry.to_owned() });
+    text.split(',').map(str::trim).map(parse).collect()
 }
 
 impl fmt::Display for Forbidden {
@@ -96,6 +135,7 @@ impl fmt::Display for Forbidden {
             Self::Benchmarking => "benchmarking",
             Self::Reserved => "reserved",
             Self::EmbedsIpv4 => "IPv6 form of an IPv4 address",
+            Self::Denied => "denied",
         })
     }
 }
@@ -103,8 +143,12 @@ impl fmt::Display for Forbidden {
 /// Checks whether a webhook may be sent to an address.
 ///
 /// # Errors
-/// The family of forbidden addresses that it belongs to, unless `allowed` contains it.
+/// The family of forbidden addresses that it belongs to, unless `allowed` contains it; [`Forbidden::Denied`] for its
+/// exceptions.
 pub fn check(address: IpAddr, allowed: &AllowedNetworks) -> Result<(), Forbidden> {
+    if allowed.deny(address) {
+        return Err(Forbidden::Denied);
+    }
     let family = match address {
         IpAddr::V4(address) => family_v4(address),
         IpAddr::V6(address) => family_v6(address),
@@ -362,9 +406,30 @@ mod tests {
     }
 
     #[track_caller]
+    fn check_denied(private: &str, denied: &str, address: &str, expected: Result<(), Forbidden>) {
+        let networks = private.parse::<AllowedNetworks>().expect("test networks parse");
+        let networks = networks.except(denied.parse().expect("test networks parse"));
+        assert_eq!(check(address.parse().expect("a test address parses"), &networks), expected, "{address}");
+    }
+
+    #[test]
+    fn denied_networks_are_closed_in_every_form() {
+        let denied = "198.41.0.0/24, 2606:4700::/32";
+        for address in ["198.41.0.4", "2606:4700::1111", "64:ff9b::198.41.0.4", "2a00::5efe:198.41.0.4"] {
+            check_denied("", denied, address, Err(Forbidden::Denied));
+        }
+        for address in ["198.41.1.4", "2606:4701::1", "64:ff9b::198.41.1.4"] {
+            check_denied("", denied, address, Ok(()));
+        }
+        check_denied("", denied, "10.0.0.1", Err(Forbidden::Private));
+        check_denied("10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", Err(Forbidden::Denied));
+        check_denied("10.0.0.0/8", "10.1.0.0/16", "10.2.2.3", Ok(()));
+    }
+
+    #[track_caller]
     fn check_list(text: &str, expected: Result<usize, &str>) {
         let parsed = text.parse::<AllowedNetworks>();
-        let parsed = parsed.as_ref().map(|networks| networks.0.len()).map_err(|error| error.entry.as_str());
+        let parsed = parsed.as_ref().map(|networks| networks.private.len()).map_err(|error| error.entry.as_str());
         assert_eq!(parsed, expected, "{text:?}");
     }
 
