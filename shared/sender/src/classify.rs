@@ -144,7 +144,6 @@ fn certificate_fault(error: &CertificateError) -> TlsFault {
         // A self-signed authority's certificate used as the server's: what `openssl req -x509` makes by default.
         CertificateError::Other(error) if is_authority_as_server(error) => TlsFault::UnknownIssuer,
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsFault::WrongHost,
-        CertificateError::Revoked => TlsFault::CertificateRevoked,
         _ => TlsFault::BadCertificate,
     }
 }
@@ -205,7 +204,6 @@ mod tests {
         check_tls(Error::InvalidCertificate(CertificateError::NotValidYet), TlsFault::CertificateNotYetValid);
         check_tls(Error::InvalidCertificate(CertificateError::UnknownIssuer), TlsFault::UnknownIssuer);
         check_tls(Error::InvalidCertificate(CertificateError::NotValidForName), TlsFault::WrongHost);
-        check_tls(Error::InvalidCertificate(CertificateError::Revoked), TlsFault::CertificateRevoked);
         check_tls(Error::InvalidCertificate(CertificateError::BadEncoding), TlsFault::BadCertificate);
         check_tls(Error::AlertReceived(AlertDescription::HandshakeFailure), TlsFault::Handshake);
         check_tls(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered), TlsFault::Handshake);

@@ -77,7 +77,6 @@ pub enum TlsFault {
     UnknownIssuer,
     /// The certificate is for another host.
     WrongHost,
-    CertificateRevoked,
     /// The certificate is invalid for another reason.
     BadCertificate,
     /// The other side does not speak TLS.
@@ -98,7 +97,7 @@ pub enum Blocked {
 }
 
 /// Every code that a failure can have, for the documentation and its tests. Codes are only ever added.
-pub const CODES: [&str; 31] = [
+pub const CODES: [&str; 30] = [
     "redirect",
     "unauthorized",
     "not_found",
@@ -118,7 +117,6 @@ pub const CODES: [&str; 31] = [
     "tls_not_yet_valid",
     "tls_unknown_issuer",
     "tls_wrong_host",
-    "tls_revoked",
     "tls_bad_certificate",
     "tls_not_spoken",
     "tls_handshake",
@@ -334,7 +332,6 @@ impl TlsFault {
             Self::CertificateNotYetValid => "tls_not_yet_valid",
             Self::UnknownIssuer => "tls_unknown_issuer",
             Self::WrongHost => "tls_wrong_host",
-            Self::CertificateRevoked => "tls_revoked",
             Self::BadCertificate => "tls_bad_certificate",
             Self::NotTls => "tls_not_spoken",
             Self::Handshake => "tls_handshake",
@@ -354,7 +351,6 @@ impl TlsFault {
             Self::WrongHost => {
                 "Your endpoint's HTTPS certificate is for another host: use one that names the host of the webhook URL."
             }
-            Self::CertificateRevoked => "Your endpoint's HTTPS certificate has been revoked: replace it.",
             Self::BadCertificate => {
                 "Your endpoint's HTTPS certificate is not valid: check it with an online TLS test, and replace it."
             }
@@ -453,7 +449,7 @@ mod tests {
         check(timed_out(Phase::Response, Duration::from_millis(1500)), "timed_out", "timeout_response", "1500 milli");
     }
 
-    const UNREACHABLE: [Unreachable; 17] = [
+    const UNREACHABLE: [Unreachable; 16] = [
         Unreachable::Dns,
         Unreachable::ConnectionRefused,
         Unreachable::NoRoute,
@@ -461,7 +457,6 @@ mod tests {
         Unreachable::Tls(TlsFault::CertificateNotYetValid),
         Unreachable::Tls(TlsFault::UnknownIssuer),
         Unreachable::Tls(TlsFault::WrongHost),
-        Unreachable::Tls(TlsFault::CertificateRevoked),
         Unreachable::Tls(TlsFault::BadCertificate),
         Unreachable::Tls(TlsFault::NotTls),
         Unreachable::Tls(TlsFault::Handshake),
