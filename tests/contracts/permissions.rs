@@ -92,7 +92,16 @@ fn roles_allow_what_the_code_does() {
     check(
         "ApiRole",
         &[
-            ("IntegrationsTable", &["dynamodb:Query", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]),
+            (
+                "IntegrationsTable",
+                &[
+                    "dynamodb:Query",
+                    "dynamodb:GetItem",
+                    "dynamodb:PutItem",
+                    "dynamodb:UpdateItem",
+                    "dynamodb:DeleteItem",
+                ],
+            ),
             (
                 "DeliveriesTable",
                 &[

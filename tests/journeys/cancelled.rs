@@ -53,16 +53,19 @@ pub async fn deleted_while_waiting(testbed: Testbed) -> anyhow::Result<()> {
 pub async fn alert_that_comes_back(testbed: Testbed) -> anyhow::Result<()> {
     testbed.receiver.script("/1", [Answer::with_header(503, "retry-after", "7200"), Answer::Status(200)]);
     testbed.receiver.script("/2", [Answer::with_header(503, "retry-after", "7200"), Answer::Status(200)]);
+    testbed.receiver.script("/4", [Answer::with_header(503, "retry-after", "7200"), Answer::Status(200)]);
     let disabled = testbed.create(NewIntegration::to(testbed.receiver.url("/1"))).await?;
     let narrowed = testbed.create(NewIntegration::to(testbed.receiver.url("/2"))).await?;
     let never_wanted =
         testbed.create(NewIntegration { enabled: false, ..NewIntegration::to(testbed.receiver.url("/3")) }).await?;
+    let deleted = testbed.create(NewIntegration::to(testbed.receiver.url("/4"))).await?;
     let body = testbed.send_alert().await?;
-    for integration in [&disabled, &narrowed] {
+    for integration in [&disabled, &narrowed, &deleted] {
         testbed.record_waiting_for(testbed.delivery(integration, &body)?, 2).await?;
     }
     testbed.stack.change(&disabled, &json!({"enabled": false})).await?;
     testbed.stack.change(&narrowed, &json!({"project_ids": [11]})).await?;
+    testbed.stack.delete(&deleted).await?;
 
     let again = json!({ "Records": [{
         "messageId": "5a2f2b5e-0000-4000-8000-000000000001",
@@ -77,14 +80,16 @@ pub async fn alert_that_comes_back(testbed: Testbed) -> anyhow::Result<()> {
     let answer = testbed.stack.invoke(Function::Deliver, &again).await?;
     assert_eq!(answer, json!({ "batchItemFailures": [] }));
 
-    for (integration, reason) in
-        [(&disabled, CancelReason::IntegrationDisabled), (&narrowed, CancelReason::NoLongerMatches)]
-    {
+    for (integration, reason) in [
+        (&disabled, CancelReason::IntegrationDisabled),
+        (&narrowed, CancelReason::NoLongerMatches),
+        (&deleted, CancelReason::IntegrationDeleted),
+    ] {
         let record = testbed.record(testbed.delivery(integration, &body)?, Status::Cancelled).await?;
         assert_eq!(record.cancel_reason, Some(reason));
         assert_eq!(outcomes(&record), [(1, "rejected", Some(503))]);
     }
     assert_eq!(testbed.stack.record(testbed.delivery(&never_wanted, &body)?).await?, None);
-    assert_eq!(testbed.receiver.arrivals().len(), 2);
+    assert_eq!(testbed.receiver.arrivals().len(), 3);
     Ok(())
 }

@@ -26,7 +26,7 @@ use domain::deadline::Deadline;
 use domain::delivery::payload::{StoredPayload, compress};
 use domain::delivery::worker::AttemptMode;
 use domain::delivery::{CancelReason, Identity};
-use domain::ids::{DeliveryId, OrganizationId};
+use domain::ids::{DeliveryId, IntegrationId, OrganizationId};
 use domain::integration::health::{Health, Lane};
 use domain::integration::{Integration, Standing};
 use futures_util::future::join_all;
@@ -111,7 +111,14 @@ pub async fn handle(deliver: Arc<Deliver>, event: LambdaEvent<SqsEvent>) -> Resu
 struct Invocation {
     deadline: Deadline,
     first_attempts_left: AtomicUsize,
-    organizations: Mutex<HashMap<OrganizationId, Arc<OnceCell<Integrations>>>>,
+    organizations: Mutex<HashMap<OrganizationId, Arc<Organization>>>,
+}
+
+/// What is read of an organization once, however many messages of the batch belong to it.
+#[derive(Default)]
+struct Organization {
+    integrations: OnceCell<Integrations>,
+    deleted: OnceCell<Vec<IntegrationId>>,
 }
 
 impl Invocation {
@@ -123,8 +130,7 @@ impl Invocation {
         }
     }
 
-    /// The organization's integrations, queried once however many messages of the batch belong to it.
-    fn integrations_of(&self, id: OrganizationId) -> Arc<OnceCell<Integrations>> {
+    fn organization(&self, id: OrganizationId) -> Arc<Organization> {
         Arc::clone(self.organizations.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default())
     }
 
@@ -172,18 +178,32 @@ impl Deliver {
         };
         let received_at = Timestamp::now();
         let receipt = Receipt::classify(message.receive_count, &event, received_at);
-        let integrations = invocation.integrations_of(event.organization_id);
+        let organization = invocation.organization(event.organization_id);
         let query = || self.runner.integrations().of_organization(event.organization_id);
-        let integrations = integrations.get_or_try_init(query).await?;
+        let integrations = organization.integrations.get_or_try_init(query).await?;
+        // Read last: one that is deleted meanwhile is then among the integrations, the deleted ones, or both.
+        let deleted = match receipt {
+            Receipt::First => &[][..],
+            Receipt::Repeated => {
+                let query = || self.runner.integrations().newest_deleted(event.organization_id);
+                organization.deleted.get_or_try_init(query).await?
+            }
+        };
 
         let body = Bytes::copy_from_slice(message.body.as_bytes());
         let stored = compress(&body);
-        let deliveries = integrations.readable.iter().filter_map(|integration| {
+        let payload = Payload { body: &body, stored: &stored };
+        let present = integrations.readable.iter().filter_map(|integration| {
             let action = choose_action(integration, &event, receipt, invocation)?;
-            Some((self.new_task(integration, &event, Payload { body: &body, stored: &stored }, received_at), action))
+            Some((self.new_task(integration.id, &event, payload, received_at), action))
+        });
+        let absent = deleted.iter().filter(|id| integrations.readable.iter().all(|present| present.id != **id));
+        let absent = absent.map(|id| {
+            let action = Action::Cancel(CancelReason::IntegrationDeleted);
+            (self.new_task(*id, &event, payload, received_at), action)
         });
         let (inline, other): (Vec<_>, Vec<_>) =
-            deliveries.partition(|(_, action)| matches!(action, Action::Send(_, AttemptMode::Inline)));
+            present.chain(absent).partition(|(_, action)| matches!(action, Action::Send(_, AttemptMode::Inline)));
 
         let deadline = invocation.deadline;
         let inline = async { self.run_all(&inline, deadline).await };
@@ -204,16 +224,16 @@ impl Deliver {
 
     fn new_task<'a>(
         &self,
-        integration: &Integration,
+        integration_id: IntegrationId,
         event: &AlertEvent,
         payload: Payload<'a>,
         received_at: Timestamp,
     ) -> Task<'a> {
         let Payload { body, stored } = payload;
-        let delivery_id = DeliveryId::of_alert(event.organization_id, integration.id, event.timestamp, body);
+        let delivery_id = DeliveryId::of_alert(event.organization_id, integration_id, event.timestamp, body);
         Task::Alert(NewDelivery {
             identity: Identity {
-                integration_id: integration.id,
+                integration_id,
                 delivery_id,
                 organization_id: event.organization_id,
                 event_type: event.event_type,

@@ -3,3 +3,4 @@
 pub mod conditional;
 pub mod deliveries_table;
 pub mod integrations_table;
+pub mod tombstones;

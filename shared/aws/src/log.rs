@@ -249,7 +249,7 @@ struct ChangeLine {
     version: u64,
 }
 
-/// Logs what a customer did to an integration. `integration` is the result.
+/// Logs what a customer did to an integration. `integration` is the result, or what was deleted.
 pub fn changed(what: Changed, integration: &Integration) {
     write(&ChangeLine {
         level: Level::Info,

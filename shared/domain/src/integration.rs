@@ -73,7 +73,7 @@ impl From<Method> for http::Method {
 pub enum Standing {
     Enabled,
     Disabled,
-    /// A tombstone: kept for the retention time, so that deliveries still on their way can end properly.
+    /// Deleted before tombstones were items of their own: its item stays until it expires.
     Deleted,
 }
 
@@ -120,13 +120,14 @@ pub struct Integration {
     pub created_at: Timestamp,
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub updated_at: Timestamp,
+    /// Only in older items of deleted integrations; new ones are deleted and leave a tombstone of another kind.
     #[serde(
         default,
         with = "jiff::fmt::serde::timestamp::millisecond::optional",
         skip_serializing_if = "Option::is_none"
     )]
     pub deleted_at: Option<Timestamp>,
-    /// When DynamoDB may delete a tombstone, in epoch seconds (the table's TTL attribute).
+    /// When DynamoDB may delete the item of a deleted integration, in epoch seconds (the table's TTL attribute).
     #[serde(default, with = "jiff::fmt::serde::timestamp::second::optional", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// The format of this item; this code writes [`Integration::FORMAT`] and reads it and everything older.

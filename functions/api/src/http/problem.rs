@@ -62,7 +62,6 @@ pub enum Conflict {
     TooManyIntegrations {
         max: usize,
     },
-    TooManyDeleted,
     /// The request was carried out before, and what it created has been deleted since.
     CreatedAndDeleted,
     InFlight,
@@ -93,9 +92,6 @@ impl Conflict {
                     "The secret before the last rotation still signs until {until:.0}: rotate again after that, or set \
                      `\"replace_previous\": true` to end it now."
                 );
-            }
-            Self::TooManyDeleted => {
-                "Your organization has deleted too many integrations recently: try again in a few days."
             }
             Self::CreatedAndDeleted => {
                 "The integration that was created with this Idempotency-Key has since been deleted: use another key."

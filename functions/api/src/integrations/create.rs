@@ -49,10 +49,9 @@ use crate::store::remembered_requests::SecretOrigin;
          headers(("Location" = String, description = "The path of the integration."),
                  ("ETag" = String, description = "Its version, for If-Match."))),
         ClientErrors, BodyErrors,
-        (status = CONFLICT, description = "The organization has the maximum number of integrations, or has deleted \
-                                           too many recently; the integration that was created with this \
-                                           Idempotency-Key has since been deleted; or another request is creating \
-                                           one: try again after the time in Retry-After.",
+        (status = CONFLICT, description = "The organization has the maximum number of integrations; the integration \
+                                           that was created with this Idempotency-Key has since been deleted; or \
+                                           another request is creating one: try again after the time in Retry-After.",
          body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]

@@ -4,13 +4,16 @@
 //! the new one. So two people who change different fields do not undo each other's changes, and a caller who names an
 //! outdated version is told so.
 
+use std::time::Duration;
+
 use aws::dynamodb::conditional::{Conditional, conditional, with_backoff};
 use aws::dynamodb::integrations_table::IntegrationsTable;
+use aws::dynamodb::tombstones::tombstone;
 use aws::fault::Fault;
 use aws::log;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 use domain::ids::{IntegrationId, OrganizationId};
 use domain::integration::{Integration, Standing};
 use jiff::Timestamp;
@@ -23,10 +26,6 @@ use crate::http::precondition::Precondition;
 use crate::http::problem::{Conflict, Problem};
 use crate::store::item::{UNCHANGED, UNREADABLE, generation, get, item_key, number};
 use crate::store::remembered_requests::{RememberedRequests, SecretOrigin};
-
-/// The most integrations and tombstones of an organization together. `deliver` reads them all for every alert, so
-/// creating and deleting in a loop must not make that expensive.
-const MAX_REMEMBERED: usize = 1_000;
 
 /// The sort key of the item that counts creations. Every creation writes it, so that two concurrent ones conflict.
 const CREATIONS: &str = "creations";
@@ -113,9 +112,6 @@ impl Integrations {
         if active >= self.max {
             return Err(Problem::Conflict(Conflict::TooManyIntegrations { max: self.max }));
         }
-        if found.readable.len() >= MAX_REMEMBERED.max(2 * self.max) {
-            return Err(Problem::Conflict(Conflict::TooManyDeleted));
-        }
         Ok(())
     }
 
@@ -196,6 +192,39 @@ impl Integrations {
             let Change::Version(next) = &change else { return Ok(Conditional::Applied(change)) };
             let written = self.replace(next, current.version, None).await?;
             Ok(written.map(|()| change))
+        })
+        .await
+    }
+
+    /// Deletes an integration, and leaves a tombstone for the retention time. Returns what was deleted.
+    ///
+    /// # Errors
+    /// [`Problem::NotFound`] when the caller has none with this id, [`Problem::PreconditionFailed`] when another version
+    /// is meant, or a fault.
+    pub async fn delete(
+        &self,
+        caller: Caller,
+        id: &str,
+        precondition: &Precondition,
+        retention: Duration,
+    ) -> Result<Integration, Problem> {
+        with_backoff((), |()| async move {
+            let (current, now) = (self.find(caller, id).await?, now());
+            precondition.check(current.version)?;
+            let deletion = Delete::builder()
+                .table_name(&self.table_name)
+                .set_key(Some(item_key(current.organization_id, &current.id.to_string())))
+                .condition_expression("version = :used")
+                .expression_attribute_values(":used", number(current.version))
+                .build()
+                .expect("a deletion has a table and a key");
+            let expires_at = now.saturating_add(retention).unwrap_or(Timestamp::MAX);
+            let tombstone = tombstone(current.organization_id, current.id, now, expires_at);
+            let writes = vec![
+                TransactWriteItem::builder().delete(deletion).build(),
+                put(Put::builder().table_name(&self.table_name).set_item(Some(tombstone))),
+            ];
+            Ok(self.write_together(writes).await?.map(|()| current))
         })
         .await
     }

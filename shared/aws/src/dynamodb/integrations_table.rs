@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 
 use crate::dynamodb::conditional::{Conditional, conditional};
+use crate::dynamodb::tombstones;
 use crate::fault::Fault;
 
 type Item = HashMap<String, AttributeValue>;
@@ -52,8 +53,8 @@ impl IntegrationsTable {
         Self { client, table }
     }
 
-    /// Every integration of an organization, including disabled ones and tombstones, by a strongly consistent query:
-    /// one read unit for each 4 KB.
+    /// Every integration of an organization, including disabled ones, by a strongly consistent query: one read unit for
+    /// each 4 KB. Deleted ones are among them only if they were deleted before tombstones had keys of their own.
     pub async fn of_organization(&self, organization: OrganizationId) -> Result<Integrations, Fault> {
         let mut pages = self
             .client
@@ -77,7 +78,15 @@ impl IntegrationsTable {
         Ok(integrations)
     }
 
-    /// One integration; `None` when it never existed or its tombstone has expired.
+    /// Which integrations an organization has deleted lately; see [`tombstones::newest_deleted`].
+    ///
+    /// # Errors
+    /// [`Fault`] when DynamoDB fails or a tombstone cannot be read.
+    pub async fn newest_deleted(&self, organization: OrganizationId) -> Result<Vec<IntegrationId>, Fault> {
+        tombstones::newest_deleted(&self.client, &self.table, organization).await
+    }
+
+    /// One integration; `None` when it never existed or was deleted.
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails or the item cannot be read.
@@ -220,7 +229,7 @@ fn is_same_version(mut found: Item, mut written: Item) -> bool {
     found == written
 }
 
-const UNREADABLE: Fault = Fault::UnreadableItem { table: "integrations" };
+pub(super) const UNREADABLE: Fault = Fault::UnreadableItem { table: "integrations" };
 
 fn item_key(organization: OrganizationId, id: IntegrationId) -> Item {
     HashMap::from([
