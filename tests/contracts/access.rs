@@ -129,6 +129,11 @@ fn user_pool_is_protected() {
         json!({ "CaseSensitive": false }),
         "addresses that differ in case are one user"
     );
+    assert_eq!(
+        (&pool["MfaConfiguration"], &pool["EnabledMfas"]),
+        (&json!("OPTIONAL"), &json!(["SOFTWARE_TOKEN_MFA"])),
+        "users can have a second factor"
+    );
     let policy = &pool["Policies"]["PasswordPolicy"];
     assert!(policy["MinimumLength"].as_u64() >= Some(12), "{policy}");
     for kind in ["Lowercase", "Uppercase", "Numbers", "Symbols"] {
