@@ -72,6 +72,19 @@ fn tokens_come_from_the_stacks_issuer_or_the_deployers() {
     );
 }
 
+/// Tokens would travel unencrypted. The local cloud has no TLS.
+#[test]
+fn pages_sign_in_over_https_except_on_this_machine() {
+    let template = Template::read();
+    for parameter in ["JwtIssuer", "SignInOrigins"] {
+        let pattern = template.section("Parameters")[parameter]["AllowedPattern"].as_str().unwrap_or_default();
+        let plain: Vec<_> = pattern.split("http").skip(1).filter(|rest| !rest.starts_with("s://")).collect();
+        assert!(!plain.is_empty(), "{parameter}: for local runs");
+        let is_local = |rest: &&str| rest.starts_with(r"://(127\.0\.0\.1|localhost):");
+        assert!(plain.iter().all(|rest| is_local(rest)), "{parameter}: {pattern}");
+    }
+}
+
 #[test]
 fn no_user_can_write_the_organization() {
     let template = Template::read();
