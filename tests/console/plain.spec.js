@@ -146,6 +146,7 @@ const header = (name, value) => ({ key: 'new', name, value, stored: false });
 
 check('nothing was edited', after({}), {});
 check('the name was edited', after({ name: 'After' }), { name: 'After' });
+check('white space around it is not', after({ name: ' Before\n', url: '\ufeff https://example.com/\u00a0' }), {});
 check('all events again', after({ events: ['alert.resolved', 'alert.triggered', 'alert.acknowledged'] }), {
   event_types: [],
 });

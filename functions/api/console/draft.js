@@ -64,7 +64,6 @@ export function creation(draft) {
     enabled: draft.enabled,
     headers: Object.fromEntries(draft.headers.filter(({ name, value }) => name || value).map(headerEntry)),
     ...(draft.secret === 'generate' && { generate_signing_secret: true }),
-    // Pasted text often begins or ends with a space or a line break.
     ...(draft.secret === 'own' && { signing_secret: draft.ownSecret.trim() }),
   };
 }
@@ -112,7 +111,8 @@ export function rebase(before, mine, theirs) {
 
 function plainFields({ name, url, method, events, severities, projects }) {
   return {
-    name,
+    // Pasted text often begins or ends with white space, and sometimes with a byte order mark, which `trim` removes too.
+    name: name.trim(),
     url: url.trim(),
     method,
     // An empty list means all types, including those that may be added later.

@@ -2,6 +2,7 @@
 
 pub mod ids;
 pub mod json;
+pub mod text;
 
 pub mod alert;
 pub mod integration;

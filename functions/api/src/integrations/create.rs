@@ -215,6 +215,7 @@ impl NewIntegration {
         }
         let headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let headers = errors.record(fields::headers(&headers));
+        errors.record(fields::visible_severities(self.severities.iter().map(String::as_str)));
         let filter = fields::filter(self.event_types, self.severities, self.project_ids, &mut errors);
         errors.into_result()?;
         let secret_origin = if self.generate_signing_secret { SecretOrigin::Generated } else { SecretOrigin::Customer };

@@ -8,6 +8,7 @@ use domain::endpoint::headers::{CustomerHeaders, InvalidHeader};
 use domain::endpoint::url::{EndpointUrl, InvalidUrl};
 use domain::json::InvalidField;
 use domain::request::signature::SigningSecret;
+use domain::text::{first_invisible, first_invisible_in_prose};
 use http::HeaderName;
 
 /// The longest name of an integration, in characters.
@@ -43,7 +44,7 @@ impl Errors {
     }
 }
 
-/// Checks a name: trimmed, not empty, at most [`MAX_NAME_CHARS`] characters, without control characters.
+/// Checks a name: trimmed, not empty, at most [`MAX_NAME_CHARS`] characters, without control characters and invisible ones.
 pub fn name(text: &str) -> Result<String, InvalidField> {
     let name = text.trim();
     let refused = |message: String| Err(InvalidField::new("name", message));
@@ -56,6 +57,9 @@ pub fn name(text: &str) -> Result<String, InvalidField> {
     if name.chars().any(char::is_control) {
         return refused("The name contains a line break or another control character: remove it.".to_owned());
     }
+    if let Some(invisible) = first_invisible_in_prose(name) {
+        return refused(format!("The name {invisible}: remove it, or type the name instead of pasting it."));
+    }
     Ok(name.to_owned())
 }
 
@@ -66,6 +70,10 @@ pub const ENABLED_BY_DEFAULT: bool = true;
 pub fn url(text: &str, read_url: impl Fn(&str) -> Result<EndpointUrl, InvalidUrl>) -> Result<String, InvalidField> {
     if text.is_empty() {
         let message = "The webhook URL is missing: it should look like https://example.com/webhook.";
+        return Err(InvalidField::new("url", message));
+    }
+    if let Some(invisible) = first_invisible(text) {
+        let message = format!("The webhook URL {invisible}: remove it, or type the URL instead of pasting it.");
         return Err(InvalidField::new("url", message));
     }
     read_url(text).map(|_| text.to_owned()).map_err(url_error)
@@ -134,6 +142,20 @@ fn header_error(written: Option<&str>, refused: &InvalidHeader) -> InvalidField 
     InvalidField::new(field, refused.message())
 }
 
+/// Checks that severities which are to be set have no characters that a reader cannot see: they would match no alert.
+pub fn visible_severities<'a>(severities: impl IntoIterator<Item = &'a str>) -> Result<(), InvalidField> {
+    let refused = |message: String| Err(InvalidField::new("severities", message));
+    for severity in severities {
+        if let Some(invisible) = first_invisible(severity) {
+            return refused(format!("A severity {invisible}: remove it, or type the severity instead of pasting it."));
+        }
+        if severity.chars().any(char::is_control) {
+            return refused("A severity contains a line break or another control character: remove it.".to_owned());
+        }
+    }
+    Ok(())
+}
+
 /// Checks a filter and removes duplicate values. Of severities that differ in case only, the first one stays.
 pub fn filter(
     event_types: Vec<EventType>,
@@ -200,6 +222,22 @@ mod tests {
         check_name(&"é".repeat(MAX_NAME_CHARS + 1), Err("longer"));
         check_name("a\nb", Err("control character"));
         check_name("a\u{0}b", Err("control character"));
+        check_name("⚠️ Pager", Ok("⚠️ Pager"));
+        check_name("Pager\u{200b}", Err("The name contains an invisible character (U+200B) at position 6: remove it"));
+        check_name("\u{feff}Pager", Err("(U+FEFF) at position 1"));
+    }
+
+    #[test]
+    fn invisible_characters_in_urls_and_severities_are_refused() {
+        let read_url = |text: &str| EndpointUrl::parse(text, &AllowedNetworks::none());
+        let error = url("https://example.com/canary\u{200b}?a", read_url).expect_err("it is refused");
+        assert!(error.message.contains("URL contains an invisible character (U+200B) at position 27"), "{error}");
+        assert!(!error.message.contains("canary"), "{error}");
+        for severity in ["critical\u{ad}", "critical\n"] {
+            let error = visible_severities(["warning", severity]).expect_err("it is refused");
+            assert_eq!(error.field, "severities");
+        }
+        assert_eq!(visible_severities(["très haut", "高"]), Ok(()));
     }
 
     #[track_caller]

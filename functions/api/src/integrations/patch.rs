@@ -172,11 +172,16 @@ impl IntegrationPatch {
         match &self.name {
             Patch::Keep => {}
             Patch::Reset => next.name = errors.record(fields::name("")),
+            // What is stored may have been set under older rules.
+            Patch::Set(text) if text.trim() == current.name => {}
             Patch::Set(text) => next.name = errors.record(fields::name(text)),
         }
         match &self.url {
             Patch::Keep => {}
             Patch::Reset => next.url = errors.record(fields::url("", read_url)),
+            Patch::Set(text) if *text == current.url => {
+                errors.record(read_url(text).map(drop).map_err(fields::url_error));
+            }
             Patch::Set(text) => next.url = errors.record(fields::url(text, read_url)),
         }
         next.method = self.method.or(&current.method);
@@ -215,6 +220,10 @@ impl IntegrationPatch {
     }
 
     fn patched_filter(&self, current: &Filter, errors: &mut Errors) -> Filter {
+        if let Patch::Set(severities) = &self.severities {
+            let new = severities.iter().filter(|severity| !current.severities.contains(severity));
+            errors.record(fields::visible_severities(new.map(String::as_str)));
+        }
         fields::filter(
             self.event_types.or(&current.event_types),
             self.severities.or(&current.severities),
@@ -345,6 +354,22 @@ mod tests {
         let patched = patched(patch).unwrap_or_else(|fields| panic!("{fields:?}"));
         assert_eq!(patched.integration, integration);
         assert!(patched.secrets.is_none());
+    }
+
+    #[test]
+    fn what_was_set_under_older_rules_may_be_given_again() {
+        let (mut integration, secrets) = current();
+        integration.name = "Pager\u{200b}".to_owned();
+        integration.url = "https://example.com/\u{200b}".to_owned();
+        integration.filter.severities = vec!["critical\u{ad}".to_owned()];
+        let apply = |patch: serde_json::Value| {
+            let patch: IntegrationPatch = read(&patch.to_string());
+            patch.apply(&integration, &secrets, LATER, read_url).map_err(|refused| at_fault(&refused))
+        };
+        let same = json!({"name": "Pager\u{200b}", "url": integration.url, "severities": ["critical\u{ad}"]});
+        assert_eq!(apply(same).map(|patched| patched.integration).as_ref(), Ok(&integration));
+        let others = json!({"name": "\u{200b}", "url": "https://example.com/\u{ad}", "severities": ["\u{200b}"]});
+        assert_eq!(apply(others).err().unwrap_or_default(), ["name", "url", "severities"]);
     }
 
     #[test]

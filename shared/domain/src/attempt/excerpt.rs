@@ -7,6 +7,7 @@
 use zeroize::Zeroizing;
 
 use crate::attempt::redaction::{Secrets, TooComplex};
+use crate::text::is_invisible;
 
 /// How much of a response body is read at most, in bytes.
 pub const MAX_BODY_BYTES: usize = 4 * 1024;
@@ -81,7 +82,8 @@ fn describe_binary(bytes: usize, extent: Extent) -> String {
     }
 }
 
-/// Removes invisible characters, and replaces each run of white space and control characters with one space.
+/// Removes invisible characters, even though that splits emoji sequences, and replaces each run of white space and
+/// control characters with one space.
 fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut is_gap = false;
@@ -97,18 +99,6 @@ fn clean(text: &str) -> String {
         cleaned.push(c);
     }
     cleaned
-}
-
-/// Characters that change how others are displayed or are not displayed themselves (Unicode's default-ignorable format
-/// characters, interlinear annotations and tags). They are removed even though that splits emoji sequences.
-fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
 }
 
 /// Cuts between characters, and appends an ellipsis if anything is missing.
