@@ -46,7 +46,22 @@ const PATH = '/roboticks-webhook';
 const SECRET = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD';
 const BODY = '{"event_type":"alert.triggered","alert":{"id":123,"name":"\u00fc"}}';
 
-const signed = (secret, body) => `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
+const ID = 'dlv_01JH7VVHV81KJMEKY94GFHBBTY';
+const now = () => Math.floor(Date.now() / 1000);
+
+// The headers of a request that was sent so many seconds ago, signed with all of these secrets.
+function signed(secrets, body, { ago = 0 } = {}) {
+  const sentAt = now() - ago;
+  const signature = (secret) => {
+    const key = secret.startsWith('whsec_') ? Buffer.from(secret.slice(6), 'base64') : secret;
+    return `v1,${createHmac('sha256', key).update(`${ID}.${sentAt}.${body}`).digest('base64')}`;
+  };
+  return {
+    'Webhook-Id': ID,
+    'Webhook-Timestamp': String(sentAt),
+    'Webhook-Signature': secrets.map(signature).join(' '),
+  };
+}
 
 // One after the other, because Go's has a fixed port.
 test.describe.configure({ mode: 'default' });
@@ -103,21 +118,41 @@ for (const [language, code] of examples({ method: 'POST', url: `https://example.
         (response) => response.status,
         () => 0,
       );
-    const isUp = () =>
-      expect.poll(() => post({ 'X-Roboticks-Signature': signed(SECRET, BODY) }), { timeout: 50_000 }).toBe(204);
+    const isUp = (secret = SECRET) => expect.poll(() => post(signed([secret], BODY)), { timeout: 50_000 }).toBe(204);
 
     test(`the example in ${language} lets in what is signed, and nothing else`, async () => {
       start(SECRET);
       await isUp();
-      const both = {
-        'X-Roboticks-Signature': signed('another', BODY),
-        'X-Roboticks-Signature-Previous': signed(SECRET, BODY),
-      };
-      expect(await post(both)).toBe(204);
-      expect(await post({ 'X-Roboticks-Signature': signed('another', BODY) })).toBe(401);
-      expect(await post({ 'X-Roboticks-Signature': signed(SECRET, `${BODY} `) })).toBe(401);
-      expect(await post({ 'X-Roboticks-Signature': 'sha256=\u00fc' })).toBe(401);
+      expect(await post(signed(['another', SECRET], BODY))).toBe(204);
+      expect(await post(signed([SECRET, 'another'], BODY))).toBe(204);
+      expect(await post(signed(['another'], BODY))).toBe(401);
+      expect(await post(signed([SECRET], `${BODY} `))).toBe(401);
+      expect(await post({ ...signed([SECRET], BODY), 'Webhook-Id': 'dlv_another' })).toBe(401);
+      expect(await post({ ...signed([SECRET], BODY), 'Webhook-Signature': 'v1,\u00fc' })).toBe(401);
       expect(await post({})).toBe(401);
+    });
+
+    test(`the example in ${language} refuses a request that is sent again later`, async () => {
+      start(SECRET);
+      await isUp();
+      for (const [ago, status] of [
+        [280, 204],
+        [320, 401],
+        [-280, 204],
+        [-320, 401],
+      ]) {
+        expect(await post(signed([SECRET], BODY, { ago }))).toBe(status);
+      }
+      const replayed = signed([SECRET], BODY, { ago: 3600 });
+      for (const time of [String(now()), 'x', '9'.repeat(30), `-${'9'.repeat(30)}`]) {
+        expect(await post({ ...replayed, 'Webhook-Timestamp': time })).toBe(401);
+      }
+    });
+
+    test(`the example in ${language} takes a secret that is not base64`, async () => {
+      start('your-signing-secret');
+      await isUp('your-signing-secret');
+      expect(await post(signed([SECRET], BODY))).toBe(401);
     });
 
     test(`the example in ${language} outlives a request that breaks off, and bounds what it reads`, async () => {
@@ -133,16 +168,20 @@ for (const [language, code] of examples({ method: 'POST', url: `https://example.
         socket.destroy();
       }
       const long = `{"event_type":"x","alert":{"id":1},"long":"${'x'.repeat(2 << 20)}"}`;
-      expect([0, 400, 413]).toContain(await post({ 'X-Roboticks-Signature': signed(SECRET, long) }, long));
+      expect([0, 400, 413]).toContain(await post(signed([SECRET], long), long));
       await isUp();
       expect(child.exitCode).toBe(null);
     });
 
     // An empty key is one that anybody can sign with.
-    for (const secret of [null, '']) {
-      test(`the example in ${language} lets nothing in when the secret is ${secret === null ? 'not set' : 'empty'}`, async () => {
+    for (const [what, secret] of [
+      ['not set', null],
+      ['empty', ''],
+      ['only a prefix', 'whsec_'],
+    ]) {
+      test(`the example in ${language} lets nothing in when the secret is ${what}`, async () => {
         start(secret);
-        const forged = { 'X-Roboticks-Signature': signed('', BODY) };
+        const forged = signed([''], BODY);
         const ended = () => child.exitCode !== null;
         await expect.poll(async () => ended() || (await post(forged)), { timeout: 50_000 }).not.toBe(0);
         if (ended()) expect(child.exitCode).not.toBe(0);

@@ -149,7 +149,7 @@ test('a new secret is brought into view and read out', async ({ signedIn: page, 
 for (const [format, sentence] of [
   [
     'whsec',
-    'replays. The key of the first is the whole text of your signing secret, whsec_ included; that of the second is',
+    'again later. The key of the first is the whole text of your signing secret, whsec_ included; that of the second is',
   ],
   ['raw', 'The key of both is the text of your signing secret. Those libraries expect base64'],
 ]) {

@@ -1,7 +1,7 @@
 """A webhook receiver as a customer would write it, with Flask and waitress.
 
 It verifies the raw body of every request in two ways: by `X-Roboticks-Signature`, and by the Standard Webhooks
-headers with that project's own library. Either is enough in production; the second also rejects replays. An invalid
+headers with that project's own library. Either shows who sent it; only the second also rejects replays, so prefer it in production. An invalid
 signature is answered with 401, a valid one as the route's endpoint in the demo should.
 
 WEBHOOK_SECRET is the signing secret, RECEIVER_HOST the address to listen at. JSON lines go to standard output: first

@@ -54,7 +54,8 @@ export function Verification({ integration, of = 'the secret' }) {
   return html`<div class="verification">
     <p>
       Every request carries <code>X-Roboticks-Signature</code>, the HMAC-SHA256 of the raw body, and the three headers of
-      Standard Webhooks, whose libraries verify <code>Webhook-Signature</code> and reject replays.${' '}
+      Standard Webhooks. Verify <code>Webhook-Signature</code>, as these examples and that project's libraries do: it
+      covers the time too, so that a recorded request cannot be sent again later.${' '}
       <${SigningKeys} secretFormat=${integration.signing_secret_format} />
     </p>
     <div class="tabs" role="tablist" aria-label="Language, for ${of}" ref=${tabs} onKeyDown=${move}>
