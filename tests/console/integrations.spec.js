@@ -3,6 +3,34 @@
 import { add, expect, test } from './fixtures.js';
 import { reachable, toTheApi } from './stack.js';
 
+test('while a URL is typed, the form says what is called and what is exposed', async ({ signedIn: page }) => {
+  await page.getByRole('link', { name: 'Add', exact: true }).click();
+  const url = page.getByLabel('Webhook URL');
+  await url.fill('https://example.com/a/../b');
+  await expect(url).toHaveAccessibleDescription('Requests go to https://example.com/b');
+  await url.fill('http://example.com/b');
+  await expect(url).toHaveAccessibleDescription(/^Requests to http:\/\/ are not encrypted/);
+  await page.getByRole('radio', { name: 'None' }).check();
+  await expect(url).toHaveAccessibleDescription('Your endpoint. HTTPS is recommended.');
+});
+
+test('what the API warns of is shown with the integration and in its form', async ({ integration, page }) => {
+  const warnings = [{ field: 'severities', message: 'No alert has had the severity critcal\u202e.' }];
+  await page.route(
+    (url) => url.pathname.endsWith(integration),
+    async (route) => {
+      const response = await route.fetch({ url: reachable(route.request().url()) });
+      await route.fulfill({ response, json: { ...(await response.json()), warnings } });
+    },
+  );
+  await page.reload();
+  const shown = page.getByRole('status').filter({ hasText: 'No alert has had the severity critcal⟨U+202E⟩.' });
+  await expect(shown).toBeVisible();
+  await page.getByRole('link', { name: 'Edit' }).click();
+  await expect(page.getByRole('heading', { name: 'Edit webhook' })).toBeVisible();
+  await expect(shown).toBeVisible();
+});
+
 test('a new organization is told what a webhook is', async ({ signedIn: page }) => {
   await expect(page.getByRole('heading', { name: 'Custom Webhook' })).toBeVisible();
   await expect(page.getByText('A webhook is a URL of yours')).toBeVisible();

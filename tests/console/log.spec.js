@@ -259,6 +259,18 @@ test('a delivery is looked at when its next attempt is due, not more often', asy
   expect(asked[1] - asked[0]).toBeGreaterThan(5000);
 });
 
+test('a payload of any depth is shown', async ({ integration, page, user }) => {
+  const levels = 130_000;
+  await sendAlert(user.organization, (event) => {
+    const nested = '['.repeat(levels) + ']'.repeat(levels);
+    event.text = `${JSON.stringify(event).slice(0, -1)},"deep":${nested}}`;
+  });
+  await rows(page).first().getByRole('link').click();
+  const payload = page.getByRole('region', { name: 'The payload' });
+  await expect(payload).toContainText('"deep": [');
+  expect((await payload.textContent()).replace(/[^[]/g, '').length).toBe(levels);
+});
+
 test('a delivery shows its attempts, its payload as sent, and a curl without secrets', async ({
   integration,
   callApi,

@@ -3,7 +3,16 @@
 import { expect, test } from '@playwright/test';
 
 import { curl } from '../../functions/api/console/curl.js';
-import { changes, changesOrigin, creation, draftOf, mistakesIn, rebase } from '../../functions/api/console/draft.js';
+import {
+  calledUrl,
+  changes,
+  changesOrigin,
+  creation,
+  draftOf,
+  exposesSecrets,
+  mistakesIn,
+  rebase,
+} from '../../functions/api/console/draft.js';
 import {
   duration,
   localInput,
@@ -13,7 +22,7 @@ import {
   utcTime,
   visible,
 } from '../../functions/api/console/format.js';
-import { indented, member } from '../../functions/api/console/json_text.js';
+import { indented, member, without } from '../../functions/api/console/json_text.js';
 import { backoff } from '../../functions/api/console/polling.js';
 import { refreshDelay } from '../../functions/api/console/refresh_delay.js';
 
@@ -101,6 +110,12 @@ check('not a deeper one', member('{"b":[{"payload":3}]}', 'payload'), undefined)
 check('not a value of that name', member('{"b":"payload","payload":"\\"x,\\""}', 'payload'), '"\\"x,\\""');
 check('none', member('{}', 'payload'), undefined);
 check(
+  'without a member',
+  without('{"a":1, "payload" : {"x":1.0} ,"z":[]}', 'payload'),
+  '{"a":1, "payload" :null,"z":[]}',
+);
+check('without one that is not there', without('{"a":{"payload":1}}', 'payload'), '{"a":{"payload":1}}');
+check(
   'indented, values untouched',
   indented('{"a":[],"b":{}, "c":[1.50,"\\u00fc,{"],"c":1e5}'),
   '{\n  "a": [],\n  "b": {},\n  "c": [\n    1.50,\n    "\\u00fc,{"\n  ],\n  "c": 1e5\n}',
@@ -109,6 +124,25 @@ test('the longest payload', () => {
   const text = JSON.stringify({ payload: { long: 'x\\'.repeat(120_000), many: Array(5000).fill(1) } });
   expect(member(text, 'payload').length).toBe(text.length - 12);
   expect(indented(text).split('\n').length).toBe(5007);
+});
+test('a payload of any depth', () => {
+  const levels = 131_072;
+  const nested = '['.repeat(levels) + ']'.repeat(levels);
+  const text = `{"id":"dlv_1","payload":${nested}}`;
+  const started = performance.now();
+  expect(member(text, 'payload')).toBe(nested);
+  expect(JSON.parse(without(text, 'payload'))).toEqual({ id: 'dlv_1', payload: null });
+  const shown = indented(nested);
+  expect(shown.length).toBeLessThan(nested.length + 5000);
+  expect(shown.replace(/\s/g, '')).toBe(nested);
+  // Loose, for a busy machine: with indentation at every level it would be 34 GB.
+  expect(performance.now() - started).toBeLessThan(5000);
+});
+test('only so many levels are indented', () => {
+  const lines = indented(`${'['.repeat(41)}1, 2${']'.repeat(41)}`).split('\n');
+  expect(lines[39]).toBe(`${'  '.repeat(39)}[`);
+  expect(lines[40]).toBe(`${'  '.repeat(40)}[1, 2]`);
+  expect(lines.length).toBe(81);
 });
 check('what is no JSON is shown all the same', indented('not { json "'), 'not{\n  json"');
 
@@ -236,4 +270,25 @@ check('another path is the same place', changesOrigin('https://a.example/1', ' h
 check('another port is another place', changesOrigin('https://a.example/', 'https://a.example:8443/'), true);
 check('another scheme is another place', changesOrigin('https://a.example/', 'http://a.example/'), true);
 check('another host is another place', changesOrigin('https://a.example/', 'https://a.example.evil.example/'), true);
+check('what is called', calledUrl(' https://example.com/a/../b'), 'https://example.com/b');
+check('as it is called', calledUrl('https://example.com/b?c'), null);
+check('a slash is no difference', calledUrl('https://example.com'), null);
+check('a name with an umlaut', calledUrl('HTTPS://Bücher.example/ü'), 'https://xn--bcher-kva.example/%C3%BC');
+check('what the API refuses', ['https:/a.example/../b', 'https://a.example/../#b', 'ftp://a/../b'].map(calledUrl), [
+  null,
+  null,
+  null,
+]);
+
+const exposed = (fields, current) =>
+  exposesSecrets({ url: 'http://a.example/', secret: 'none', headers: [], ...fields }, current);
+check('nothing to expose', exposed({}), false);
+check('headers are exposed', exposed({ headers: [header('x-a', '')] }), true);
+check(
+  'what is signed is exposed',
+  [exposed({ secret: 'generate' }), exposed({}, { has_signing_secret: true })],
+  [true, true],
+);
+check('encrypted', exposed({ url: 'https://a.example/', secret: 'generate' }), false);
+
 check('no URL is no place yet', changesOrigin('https://a.example/', 'https:/'), false);

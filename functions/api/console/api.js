@@ -2,6 +2,7 @@
 // response throws `NoResponse`.
 
 import { setClock } from './clock.js';
+import { without } from './json_text.js';
 import * as signIn from './sign_in.js';
 
 const ROOT = new URL('integrations', new URL('.', document.baseURI));
@@ -38,7 +39,7 @@ const listOf = (field) => field.replace(/\[\d+\]$/, '');
 // No response, or an unreadable one: the request may have been carried out all the same.
 export class NoResponse extends Error {}
 
-async function call(method, path, { body, headers } = {}) {
+async function call(method, path, { body, headers, read = parse } = {}) {
   const send = (bearer) =>
     request(ROOT.href + path, {
       method,
@@ -60,7 +61,7 @@ async function call(method, path, { body, headers } = {}) {
   if (!answer) throw new Problem(401, { detail: 'Your session has ended.' });
   const { response, text } = answer;
   setClock(response.headers.get('date'));
-  const value = parse(text);
+  const value = read(text);
   const retryAfter = Number(response.headers.get('retry-after')) || null;
   if (!response.ok) throw new Problem(response.status, value, retryAfter);
   if (value === null && response.status !== 204) throw new NoResponse('The response of the API cannot be read.');
@@ -118,8 +119,12 @@ export const rotateSecret = (id, fields, etag, idempotencyKey) =>
   });
 
 export const remove = (id) => call('DELETE', one(id));
-export const test = (id) => call('POST', `${one(id)}/test`);
+export const test = (id, eventType) => call('POST', `${one(id)}/test`, { body: { event_type: eventType } });
 export const deliveries = (id, filters) => call('GET', `${one(id)}/deliveries${query(filters)}`);
-export const oneDelivery = (id, deliveryId) => call('GET', delivery(id, deliveryId));
+
+// The payload is in the `text` only: nested deeply enough, it cannot be parsed.
+export const oneDelivery = (id, deliveryId) =>
+  call('GET', delivery(id, deliveryId), { read: (text) => parse(without(text, 'payload')) });
+
 export const redeliver = (id, deliveryId) => call('POST', `${delivery(id, deliveryId)}/redeliver`);
 export const recover = (id, fields) => call('POST', `${one(id)}/recover`, { body: fields });

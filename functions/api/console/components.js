@@ -120,6 +120,15 @@ export function ErrorNotice({ error, children }) {
   </div>`;
 }
 
+// What the API warns of: the integration works, but maybe not as intended.
+export function Warnings({ integration }) {
+  const warnings = integration?.warnings ?? [];
+  if (warnings.length === 0) return null;
+  return html`<div class="notice info" role="status">
+    ${warnings.map(({ message }) => html`<p>${format.visible(message)}</p>`)}
+  </div>`;
+}
+
 // A labelled field with its hint and its error message, linked for screen readers. `children` is called with the
 // attributes for the control.
 export function Field({ id, label, hint, mistake, children }) {

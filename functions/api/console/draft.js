@@ -44,6 +44,21 @@ export function changesOrigin(before, after) {
   return current !== null && current !== old;
 }
 
+// The URL that is called, if it differs from what was typed by more than a slash after the host: `/a/../b` is sent as
+// `/b`. The API normalizes URLs as browsers do. What it refuses has none.
+export function calledUrl(typed) {
+  const url = typed.trim();
+  if (!/^https?:\/\/[^\s\\#@]+$/i.test(url) || !URL.canParse(url)) return null;
+  const { href } = new URL(url);
+  return href === url || href === `${url}/` ? null : href;
+}
+
+// Whether an unencrypted URL would carry what others must not read or repeat: custom headers, or signed requests.
+export function exposesSecrets({ url, headers, secret }, current) {
+  const signs = current ? current.has_signing_secret : secret !== 'none';
+  return /^\s*http:\/\//i.test(url) && (signs || headers.some(({ name }) => name.trim()));
+}
+
 // The mistakes that a request could not express: a JSON object cannot contain a name twice, an empty list of events means
 // all of them, and an empty header value is a valid one.
 export function mistakesIn({ headers, events }) {

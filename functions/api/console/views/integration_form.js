@@ -4,8 +4,8 @@
 import * as address from '../address.js';
 import * as api from '../api.js';
 import * as cache from '../cache.js';
-import { Action, ErrorNotice, Field, Loading, Mistake, Switch, TryAgain, UserText } from '../components.js';
-import { changes, changesOrigin, creation, draftOf, mistakesIn, rebase } from '../draft.js';
+import { Action, ErrorNotice, Field, Loading, Mistake, Switch, TryAgain, UserText, Warnings } from '../components.js';
+import { calledUrl, changes, changesOrigin, creation, draftOf, exposesSecrets, mistakesIn, rebase } from '../draft.js';
 import * as format from '../format.js';
 import { html, useEffect, useRef, useState } from '../html.js';
 import { saveDraft, takeSavedDraft } from '../saved_draft.js';
@@ -85,12 +85,13 @@ function Form({ name, start: first, draft: initial }) {
   const moved = draft.headers.some(({ stored }) => stored) && changesOrigin(current.url, draft.url);
 
   return html`<form class="card form" ref=${form} onSubmit=${submit} novalidate>
+    <${Warnings} integration=${current} />
     <${Text} field="name" label="Name" value=${draft.name} mistake=${mistake('name')} onInput=${put} />
     <div class="pair">
       <${Text}
         field="url"
         label="Webhook URL"
-        hint=${moved ? MOVED : 'Your endpoint. HTTPS is recommended.'}
+        hint=${urlHint(draft, current, moved)}
         placeholder="https://"
         type="url"
         value=${draft.url}
@@ -194,6 +195,19 @@ function Rebased({ both, lost, current }) {
   </div>`;
 }
 
+function urlHint(draft, current, moved) {
+  const called = calledUrl(draft.url);
+  const hints = [
+    moved && MOVED,
+    exposesSecrets(draft, current) && EXPOSED,
+    called && `Requests go to ${format.visible(called)}`,
+  ].filter(Boolean);
+  return hints.join(' ') || 'Your endpoint. HTTPS is recommended.';
+}
+
+const EXPOSED =
+  'Requests to http:// are not encrypted: others on the way can read the alerts and the values of custom headers, and ' +
+  'answer in the name of your endpoint. Use https:// if you can.';
 const MOVED = 'This URL has another scheme, host or port: enter the values of the custom headers below again.';
 
 const FIELDS = ['name', 'url', 'method', 'signing_secret', 'event_types', 'severities', 'project_ids', 'headers'];
