@@ -11,6 +11,7 @@ test('shows what was sent and what came back, and where the time went', async ({
   await expect(result).toContainText('Accepted, 200');
   await expect(page.getByRole('heading', { name: 'Test' })).toBeFocused();
   const [received] = receiver.received;
+  expect(received.headers['x-roboticks-event']).toBe('alert.triggered');
   const sent = result.getByRole('region', { name: 'The request' });
   await expect(sent).toContainText(`POST ${receiver.url}`);
   await expect(sent).toContainText(`X-Roboticks-Signature: ${received.headers['x-roboticks-signature']}`);
@@ -23,6 +24,17 @@ test('shows what was sent and what came back, and where the time went', async ({
   await expect(page.locator('.title .state')).toBeVisible();
   await result.getByRole('link', { name: 'View it in the log' }).click();
   await expect(page.getByRole('heading', { level: 1, name: 'Delivery' })).toBeVisible();
+});
+
+test('sends the chosen type of event, marked as a test', async ({ integration, page, receiver }) => {
+  await page.getByLabel('Event to test with').selectOption('alert.resolved');
+  await page.getByRole('button', { name: 'Test' }).click();
+  const result = page.getByRole('region', { name: 'Test', exact: true });
+  await expect(result.getByRole('region', { name: 'The request' })).toContainText('X-Roboticks-Test: true');
+  const [{ headers, body }] = receiver.received;
+  expect(headers['x-roboticks-event']).toBe('alert.resolved');
+  expect(JSON.parse(body).event_type).toBe('alert.resolved');
+  await expect(rows(page).first()).toContainText('alert.resolved');
 });
 
 test('says what to do about a refusal', async ({ integration, page, receiver }) => {

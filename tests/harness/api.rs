@@ -316,6 +316,12 @@ impl Api {
         self.json(StatusCode::OK, Method::POST, &format!("/integrations/{id}/test"), Content::none()).await
     }
 
+    /// Presses the Test button for this type of event.
+    pub async fn test_event(&self, id: &str, event_type: &str) -> anyhow::Result<Value> {
+        let options = Content::json(&json!({"event_type": event_type}));
+        self.json(StatusCode::OK, Method::POST, &format!("/integrations/{id}/test"), options).await
+    }
+
     /// Gives an integration a new secret. `{}` generates one, with the usual overlap.
     pub async fn rotate(&self, id: &str, rotation: &Value) -> anyhow::Result<Value> {
         let path = format!("/integrations/{id}/rotate-secret");

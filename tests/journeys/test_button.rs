@@ -1,9 +1,13 @@
 //! The Test button: what a customer sees after pressing it.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
+use domain::alert::event::AlertEvent;
 use harness::api::Content;
 use harness::receiver::Answer;
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::integrations::{assert_problem, create_integration};
@@ -15,7 +19,7 @@ pub async fn shows_what_was_sent_and_what_came_back(testbed: Testbed) -> anyhow:
     let id = create_integration(
         &api,
         &json!({
-            "name": "Pager", "url": testbed.receiver.url(PATH), "method": "PATCH", "signing_secret": STANDARD_SECRET,
+            "name": "Pager", "url": testbed.receiver.url(&format!("/a/..{PATH}")), "method": "PATCH", "signing_secret": STANDARD_SECRET,
             "headers": {"Authorization": "Bearer canary-0123456789"}, "event_types": ["alert.resolved"], "enabled": false,
         }),
     )
@@ -25,10 +29,11 @@ pub async fn shows_what_was_sent_and_what_came_back(testbed: Testbed) -> anyhow:
     let arrivals = testbed.arrivals();
     assert_eq!(arrivals.len(), 1, "whatever the filters, and though it is switched off");
     let arrival = &arrivals[0];
-    let sample = include_str!("../../events/alert-triggered.json").trim_end();
-    assert_eq!(String::from_utf8_lossy(&arrival.body), sample);
-    assert_eq!((&shown["request"]["method"], &shown["request"]["body"]), (&json!("PATCH"), &json!(sample)));
+    let sent = std::str::from_utf8(&arrival.body)?;
+    assert_eq!((&shown["request"]["method"], &shown["request"]["body"]), (&json!("PATCH"), &json!(sent)));
+    assert_eq!(shown["request"]["url"], testbed.receiver.url(PATH), "what was called, not what was written");
     for name in [
+        "X-Roboticks-Test",
         "X-Roboticks-Signature",
         "X-Roboticks-Delivery",
         "Webhook-Signature",
@@ -51,11 +56,45 @@ pub async fn shows_what_was_sent_and_what_came_back(testbed: Testbed) -> anyhow:
 
     let logged = api.all_deliveries(&id, "").await?;
     assert_eq!(logged.len(), 1);
+    let delivery = api.delivery(&id, shown["delivery_id"].as_str().context("no delivery")?).await?;
+    assert_eq!(delivery["payload"], serde_json::from_str::<Value>(sent)?, "what was sent");
     assert_eq!((&logged[0]["id"], &logged[0]["test"]), (&shown["delivery_id"], &json!(true)));
     assert_eq!(
         (&logged[0]["status"], &logged[0]["attempts"][0]["response_excerpt"]),
         (&json!("delivered"), &Value::Null)
     );
+    Ok(())
+}
+
+/// A receiver can tell a test from a real alert, and one test from another.
+pub async fn sends_any_event_as_of_now_and_marked(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH)})).await?;
+    let types = ["alert.triggered", "alert.acknowledged", "alert.resolved"];
+    for event_type in types {
+        api.test_event(&id, event_type).await?;
+    }
+    let arrivals = testbed.arrivals();
+    let mut alerts = Vec::new();
+    for (arrival, event_type) in arrivals.iter().zip(types) {
+        let event = AlertEvent::parse(std::str::from_utf8(&arrival.body)?)?;
+        assert_eq!((event.event_type.as_str(), header(arrival, "x-roboticks-event")), (event_type, event_type));
+        assert_eq!(header(arrival, "x-roboticks-test"), "true");
+        let age = Timestamp::now().duration_since(event.timestamp);
+        assert!((0..60).contains(&age.as_secs()), "{age:?}");
+        assert!((1 << 52..1 << 53).contains(&event.alert_id), "{}", event.alert_id);
+        alerts.push(event.alert_id);
+    }
+    assert_eq!(alerts.iter().collect::<BTreeSet<_>>().len(), types.len(), "{alerts:?}");
+    let logged = api.all_deliveries(&id, &format!("alert_id={}", alerts[2])).await?;
+    assert_eq!(logged.iter().map(|delivery| &delivery["event_type"]).collect::<Vec<_>>(), [types[2]]);
+
+    let path = format!("/integrations/{id}/test");
+    let unknown = api.call(Method::POST, &path, Content::json(&json!({"event_type": "alert.closed"}))).await?;
+    assert_problem(&unknown, StatusCode::UNPROCESSABLE_ENTITY, &["event_type"])?;
+    let garbled = api.call(Method::POST, &path, Content::raw("application/json", "{".to_owned())).await?;
+    assert_problem(&garbled, StatusCode::BAD_REQUEST, &["$"])?;
+    assert_eq!(testbed.arrivals().len(), types.len());
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use domain::alert::event::AlertEvent;
 use domain::endpoint::headers::CustomerHeaders;
 use domain::ids::{DeliveryId, IntegrationId};
 use domain::request::signature::{SigningSecret, SigningSecrets};
-use domain::request::{Subject, headers};
+use domain::request::{Occasion, Subject, headers};
 use futures_util::future::join_all;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -56,7 +56,8 @@ async fn send(
     let event = AlertEvent::parse(&body)?;
     let integration = IntegrationId::new(event.timestamp, [0; 10]);
     let delivery = DeliveryId::of_alert(event.organization_id, integration, event.timestamp, body.as_bytes());
-    let subject = Subject { event_type: event.event_type, delivery, attempt: 1, sent_at: Timestamp::now() };
+    let (occasion, sent_at) = (Occasion::Alert, Timestamp::now());
+    let subject = Subject { occasion, event_type: event.event_type, delivery, attempt: 1, sent_at };
     let body = Bytes::from(body);
     let mut request = Request::post(url).body(Full::new(body.clone()))?;
     *request.headers_mut() = headers(&subject, &body, &CustomerHeaders::default(), Some(secrets));

@@ -11,6 +11,7 @@ export function curl(integration, delivery, payload) {
     ['X-Roboticks-Event', delivery.event_type],
     ['X-Roboticks-Delivery', delivery.id],
     ['X-Roboticks-Attempt', String(attempts.at(-1)?.number ?? 1)],
+    ...(delivery.test ? [['X-Roboticks-Test', 'true']] : []),
     ...(integration.has_signing_secret ? [['X-Roboticks-Signature', 'sha256=<signature>']] : []),
   ];
   return [

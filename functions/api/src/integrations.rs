@@ -13,6 +13,7 @@ pub mod update;
 pub(crate) mod endpoint;
 pub mod fields;
 pub mod patch;
+mod sample;
 pub(crate) mod secrets;
 pub mod view;
 pub mod warnings;

@@ -32,6 +32,7 @@ pub(crate) fn routes_and_document() -> (Router<Arc<Api>>, Document) {
     openapi::forbid_unknown_fields::<patch::IntegrationPatch>(&mut document);
     openapi::forbid_unknown_fields::<rotate_secret::RotateSecret>(&mut document);
     openapi::forbid_unknown_fields::<recover::Recover>(&mut document);
+    openapi::forbid_unknown_fields::<test::TestOptions>(&mut document);
     (router, document)
 }
 
@@ -155,6 +156,7 @@ mod tests {
         check_fields::<patch::IntegrationPatch>();
         check_fields::<rotate_secret::RotateSecret>();
         check_fields::<recover::Recover>();
+        check_fields::<test::TestOptions>();
     }
 
     /// The `match`es make the compiler ask for every new variant here.

@@ -17,15 +17,26 @@ pub const USER_AGENT_NAME: &str = concat!("Roboticks-Webhooks/", env!("CARGO_PKG
 const EVENT: HeaderName = HeaderName::from_static("x-roboticks-event");
 const DELIVERY: HeaderName = HeaderName::from_static("x-roboticks-delivery");
 const ATTEMPT: HeaderName = HeaderName::from_static("x-roboticks-attempt");
+const TEST: HeaderName = HeaderName::from_static("x-roboticks-test");
 const SIGNATURE: HeaderName = HeaderName::from_static("x-roboticks-signature");
 const PREVIOUS_SIGNATURE: HeaderName = HeaderName::from_static("x-roboticks-signature-previous");
 const STANDARD_ID: HeaderName = HeaderName::from_static("webhook-id");
 const STANDARD_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const STANDARD_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
+/// Why a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// Something happened to an alert.
+    Alert,
+    /// A customer pressed Test: the header `X-Roboticks-Test` tells the receiver that there is nothing to act upon.
+    Test,
+}
+
 /// What a request is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject {
+    pub occasion: Occasion,
     pub event_type: EventType,
     pub delivery: DeliveryId,
     /// From 1.
@@ -47,6 +58,10 @@ pub fn headers(
     headers.insert(EVENT, HeaderValue::from_static(subject.event_type.as_str()));
     headers.insert(DELIVERY, ascii(&subject.delivery.to_string()));
     headers.insert(ATTEMPT, HeaderValue::from(subject.attempt));
+    match subject.occasion {
+        Occasion::Test => drop(headers.insert(TEST, HeaderValue::from_static("true"))),
+        Occasion::Alert => {}
+    }
     // Some firewalls refuse requests without `Accept`.
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     if let Some(secrets) = signing {
@@ -95,6 +110,7 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "the official library compares with the real time")]
     fn subject() -> Subject {
         Subject {
+            occasion: Occasion::Alert,
             event_type: EventType::Resolved,
             delivery: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().unwrap(),
             attempt: 3,
@@ -130,6 +146,13 @@ mod tests {
         assert_eq!(headers["x-roboticks-attempt"], "3");
         assert_eq!(headers["content-type"], "application/json");
         assert_eq!(headers["user-agent"], concat!("Roboticks-Webhooks/", env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn a_test_is_marked() {
+        let subject = Subject { occasion: Occasion::Test, ..subject() };
+        let headers = headers(&subject, BODY, &CustomerHeaders::default(), None);
+        assert_eq!(headers["x-roboticks-test"], "true");
     }
 
     #[test]

@@ -3,7 +3,18 @@
 import * as address from '../address.js';
 import * as api from '../api.js';
 import * as cache from '../cache.js';
-import { Action, Confirm, ErrorNotice, Loading, State, Switch, Time, TryAgain, UserText } from '../components.js';
+import {
+  Action,
+  Confirm,
+  ErrorNotice,
+  Loading,
+  State,
+  Switch,
+  Time,
+  TryAgain,
+  UserText,
+  Warnings,
+} from '../components.js';
 import * as format from '../format.js';
 import { html, useEffect, useState } from '../html.js';
 import { usePolled } from '../polling.js';
@@ -43,11 +54,13 @@ function Body({ integration, etag, query, error, reload }) {
   const [dialog, open] = useState(null);
   const [result, show] = useState(null);
   const { id } = integration;
+  const [chosenEvent, chooseEvent] = useState(null);
+  const testEvent = chosenEvent ?? integration.event_types[0] ?? format.EVENTS[0][0];
   const [word, kind] = format.health(integration);
   const toggle = useTask(async (enabled) => cache.store(await api.change(id, { enabled })));
   const test = useTask(async () => {
     show(null);
-    show((await api.test(id)).value);
+    show((await api.test(id, testEvent)).value);
   });
   const close = () => open(null);
 
@@ -60,19 +73,23 @@ function Body({ integration, etag, query, error, reload }) {
           <span aria-hidden="true">Enabled</span>
           <${Switch} on=${integration.enabled} busy=${toggle.busy} label="Enabled" onChange=${toggle.run} />
         </span>
-        <${Action} class="primary" busy=${test.busy} busyLabel="Testing…" onClick=${test.run}>Test<//>
+        <select aria-label="Event to test with" onChange=${({ target }) => chooseEvent(target.value)}>
+          ${format.EVENTS.map(([event]) => html`<option selected=${event === testEvent}>${event}</option>`)}
+        </select>
+        <${Action} class="primary" busy=${test.busy} busyLabel="Testing…" onClick=${() => test.run()}>Test<//>
         <a class="button" href="#/integrations/${id}/edit">Edit</a>
         <button type="button" class="danger" onClick=${() => open('delete')}>Delete</button>
       </div>
     </div>
     <${ErrorNotice} error=${error ?? toggle.error} />
     <${Health} integration=${integration} />
+    <${Warnings} integration=${integration} />
     <${NewSecret} integration=${integration} />
     ${
       test.busy &&
       html`<section class="card test">
       <h2>Test</h2>
-      <p role="status">Sending a sample payload to your endpoint…</p>
+      <p role="status">Sending a sample event to your endpoint…</p>
     </section>`
     }
     <${ErrorNotice} error=${test.error} />

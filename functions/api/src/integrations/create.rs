@@ -118,11 +118,11 @@ fn created_response(integration: &Integration, generated: Option<&SigningSecret>
 /// A new integration.
 #[derive(ToSchema)]
 pub struct NewIntegration {
-    /// A name that says what the webhook is for.
+    /// A name that says what the webhook is for, without invisible characters.
     #[schema(required = true, min_length = 1, max_length = 100, example = "On-call pager")]
     name: String,
-    /// Where alerts are sent. HTTPS is recommended, and can be required; the host must be publicly
-    /// reachable.
+    /// Where alerts are sent, without invisible characters. HTTPS is recommended, and can be required; the host must be
+    /// publicly reachable.
     #[schema(required = true, max_length = 2048, example = "https://example.com/webhook")]
     url: String,
     #[schema(required = false, value_type = MethodName, default = "POST")]

@@ -1,5 +1,5 @@
-//! `POST /integrations/{id}/test`, the Test button: sends the documented sample payload now, and reports the request,
-//! the response and the timings.
+//! `POST /integrations/{id}/test`, the Test button: sends a sample event now, and reports the request, the response and
+//! the timings.
 //!
 //! A test uses the same code as every delivery, but a connection of its own so that each phase can be timed. It is a
 //! single request: a test is never retried, and never switches the integration off.
@@ -15,14 +15,15 @@ use aws::runner::{Dispatch, build_attempt};
 use axum::Json;
 use axum::extract::{Path, State};
 use bytes::Bytes;
-use domain::alert::event::AlertEvent;
+use domain::alert::event::EventType;
 use domain::delivery::ledger::{End, Freshness, State as LedgerState};
 use domain::delivery::payload::{StoredPayload, compress};
 use domain::delivery::{Identity, Record};
 use domain::endpoint::url::EndpointUrl;
 use domain::ids::DeliveryId;
 use domain::integration::Integration;
-use domain::request::{Subject, wire_name};
+use domain::json::{Fields, InvalidField, Object, Others};
+use domain::request::{Occasion, Subject, wire_name};
 use http::header::{CONTENT_LENGTH, HOST};
 use jiff::Timestamp;
 use sender::{OutgoingRequest, Probe, Timings};
@@ -30,17 +31,34 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error_view::ErrorView;
+use crate::http::body::{FromBody, OptionalJsonBody};
 use crate::http::caller::Caller;
 use crate::http::clock::now;
-use crate::http::openapi::{ClientErrors, Contended, IntegrationPath, NotFoundResponse, TooManyRequestsResponse};
+use crate::http::openapi::{
+    BodyErrors, ClientErrors, Contended, EventTypeName, IntegrationPath, NotFoundResponse, TooManyRequestsResponse,
+};
 use crate::http::problem::Problem;
+use crate::integrations::sample::{alert_id, sample};
 use crate::state::Api;
-
-/// The documented sample payload, as a producer would send it.
-const SAMPLE: &str = include_str!("../../../../events/alert-triggered.json");
 
 /// What a customer's header values are replaced with in the result.
 const MASKED: &str = "••••";
+
+/// What a test sends.
+#[derive(Default, ToSchema)]
+pub struct TestOptions {
+    /// The type of the event; `alert.triggered` if absent. The integration's filters do not matter.
+    #[schema(required = false, value_type = EventTypeName)]
+    event_type: Option<EventType>,
+}
+
+impl FromBody for TestOptions {
+    const FIELDS: Fields = Fields { names: &["event_type"], others: Others::Refused };
+
+    fn read(object: &Object<'_>) -> Result<Self, InvalidField> {
+        Ok(Self { event_type: object.optional("event_type", &EventType::EXPECTED)? })
+    }
+}
 
 /// The result of a test.
 #[derive(Serialize, ToSchema)]
@@ -68,6 +86,7 @@ pub struct TestResult {
 #[derive(Serialize, ToSchema)]
 pub struct SentRequest {
     pub method: &'static str,
+    /// The URL that was called: the integration's, normalized.
     pub url: String,
     /// The headers by name, spelled as they were sent; the values of custom headers are masked.
     pub headers: BTreeMap<String, String>,
@@ -99,21 +118,25 @@ pub struct TimingsView {
     pub first_byte_ms: Option<f64>,
 }
 
-/// Sends the documented sample payload to the endpoint now, and returns the result.
+/// Sends a sample event to the endpoint now, and returns the result.
 ///
-/// An organization can make at most 10 tests a minute. A test appears in the integration log, and is never retried.
+/// The request is like that of an alert which has just been triggered, resolved or acknowledged, but has the header
+/// `X-Roboticks-Test: true`, and `alert.id` is a random number from 2^52 to 2^53 - 1, the id of no real alert. An
+/// organization can make at most 10 tests a minute. A test appears in the integration log, and is never retried.
 #[utoipa::path(
     post, path = "/integrations/{id}/test", tag = "Integrations", operation_id = "testIntegration",
     params(IntegrationPath),
+    request_body = Option<TestOptions>,
     responses(
         (status = OK, description = "The result, whether the endpoint accepted the test or not.", body = TestResult),
-        ClientErrors, NotFoundResponse, TooManyRequestsResponse, Contended,
+        ClientErrors, NotFoundResponse, BodyErrors, TooManyRequestsResponse, Contended,
     )
 )]
 pub(crate) async fn test(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Path(id): Path<String>,
+    OptionalJsonBody { value: options, .. }: OptionalJsonBody<TestOptions>,
 ) -> Result<Json<TestResult>, Problem> {
     let integration = api.integrations.find(caller, &id).await?;
     let started_at = now();
@@ -123,33 +146,34 @@ pub(crate) async fn test(
         until: too_many.until,
     })?;
 
-    let identity = identity(&integration, started_at);
+    let identity = Identity {
+        integration_id: integration.id,
+        delivery_id: DeliveryId::new(started_at, random()),
+        organization_id: integration.organization_id,
+        event_type: options.event_type.unwrap_or(EventType::Triggered),
+        alert_id: alert_id(random()),
+        created_at: started_at,
+    };
     let Identity { event_type, delivery_id: delivery, .. } = identity;
-    let subject = Subject { event_type, delivery, attempt: 1, sent_at: started_at };
+    let body = Bytes::from(sample(event_type, identity.alert_id, started_at));
+    let subject = Subject { occasion: Occasion::Test, event_type, delivery, attempt: 1, sent_at: started_at };
     let secrets = api.dispatch.secrets(&integration).await?;
-    let request = Dispatch::request(&integration, &secrets, &subject, Bytes::from_static(sample_bytes()));
+    let request = Dispatch::request(&integration, &secrets, &subject, body.clone());
     let sent = sent_request(&integration, &request, api.dispatch.read_url(&integration.url).ok().as_ref());
     let probe = api.dispatch.probe(&integration, request).await?;
-    let record = log_test(&api, identity, &probe, started_at).await?;
+    let record = log_test(&api, identity, &body, &probe, started_at).await?;
     log::tested(&record);
     Ok(Json(result(&record, sent, probe)))
 }
 
-/// The identity of a new delivery of the sample.
-fn identity(integration: &Integration, started_at: Timestamp) -> Identity {
-    let AlertEvent { event_type, alert_id, .. } = AlertEvent::parse(sample()).expect("a test of this file parses it");
-    Identity {
-        integration_id: integration.id,
-        delivery_id: DeliveryId::new(started_at, random()),
-        organization_id: integration.organization_id,
-        event_type,
-        alert_id,
-        created_at: started_at,
-    }
-}
-
 /// Records a test in the log when it has ended, in one write: no message would come back for one left unfinished.
-async fn log_test(api: &Api, identity: Identity, probe: &Probe, started_at: Timestamp) -> Result<Box<Record>, Problem> {
+async fn log_test(
+    api: &Api,
+    identity: Identity,
+    body: &[u8],
+    probe: &Probe,
+    started_at: Timestamp,
+) -> Result<Box<Record>, Problem> {
     let end = if probe.exchange.outcome.is_success() { End::Delivered } else { End::Failed };
     let state = LedgerState::Ended { attempt: 1, round_start: 1, end };
     let expires_at = started_at.saturating_add(api.retention).unwrap_or(Timestamp::MAX);
@@ -157,7 +181,7 @@ async fn log_test(api: &Api, identity: Identity, probe: &Probe, started_at: Time
     let mut record = Box::new(Record::new(identity, &state, expires_at));
     record.test = true;
     record.add_attempt(build_attempt(&probe.exchange, 1, started_at, Freshness::First));
-    match compress(sample_bytes()) {
+    match compress(body) {
         StoredPayload::Inline(deflated) => record.payload = Some(deflated.into()),
         StoredPayload::Separate(deflated) => api.deliveries.put_payload(key, deflated, expires_at).await?,
     }
@@ -165,15 +189,6 @@ async fn log_test(api: &Api, identity: Identity, probe: &Probe, started_at: Time
         // The id is random, so a record found under it is this one, written by a call whose response was lost.
         Written::Applied(_) | Written::Refused(_) => Ok(record),
     }
-}
-
-/// The sample without the final newline of a text file.
-fn sample() -> &'static str {
-    SAMPLE.trim_end()
-}
-
-fn sample_bytes() -> &'static [u8] {
-    sample().as_bytes()
 }
 
 /// The request as the result shows it, with the two headers that the HTTP client adds. `url` is `None` if it is
@@ -190,7 +205,7 @@ fn sent_request(integration: &Integration, request: &OutgoingRequest, url: Optio
     headers.insert(wire_name(&CONTENT_LENGTH), request.body.len().to_string());
     SentRequest {
         method: integration.method.as_str(),
-        url: integration.url.clone(),
+        url: url.map_or(integration.url.as_str(), EndpointUrl::as_str).to_owned(),
         headers,
         body: String::from_utf8_lossy(&request.body).into_owned(),
     }
@@ -229,12 +244,6 @@ fn in_ms(duration: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_sample_is_an_alert_event_without_a_final_newline() {
-        assert!(AlertEvent::parse(sample()).is_ok());
-        assert!(sample().starts_with('{') && sample().ends_with('}'));
-    }
 
     #[test]
     fn milliseconds_keep_their_microseconds() {

@@ -9,7 +9,7 @@ use domain::delivery::ledger::whole_milliseconds;
 use domain::delivery::{DeliveryKey, Identity, Record};
 use domain::integration::Integration;
 use domain::integration::health::{Health, Observation, Speed, slow_threshold};
-use domain::request::Subject;
+use domain::request::{Occasion, Subject};
 use jiff::Timestamp;
 use sender::Exchange;
 use tokio::time::{sleep, timeout};
@@ -60,7 +60,8 @@ impl Runner {
     ) -> Result<FinishedAttempt, Fault> {
         let started_at = whole_milliseconds(Timestamp::now());
         let Identity { event_type, delivery_id: delivery, .. } = record.identity;
-        let subject = Subject { event_type, delivery, attempt: record.attempt, sent_at: started_at };
+        let occasion = Occasion::Alert;
+        let subject = Subject { occasion, event_type, delivery, attempt: record.attempt, sent_at: started_at };
         let slow_threshold = slow_threshold(self.policy.request_timeout);
         let mut request = pin!(self.dispatch.send(integration, secrets, &subject, body));
         let mut unanswered = pin!(async {
