@@ -4,6 +4,7 @@ pub mod excerpt;
 pub mod next_step;
 pub mod outcome;
 pub mod redaction;
+pub mod redirect;
 pub mod retry_after;
 pub mod schedule;
 
@@ -28,7 +29,7 @@ pub struct Attempt {
     pub status_code: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<AttemptError>,
-    /// An excerpt of the response body, cleaned up; of failures only.
+    /// An excerpt of the response body, cleaned up, or where a redirect led; of failures only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_excerpt: Option<String>,
     /// A worker died while making this attempt earlier, so the endpoint may have received it twice.

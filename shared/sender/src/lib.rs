@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use domain::attempt::excerpt::{Extent, MAX_BODY_BYTES, excerpt};
 use domain::attempt::outcome::{Blocked, Outcome, Phase};
+use domain::attempt::redirect;
 use domain::endpoint::address::{self, AllowedNetworks};
 use domain::endpoint::url::EndpointUrl;
 use http::Method;
-use http::header::{HeaderMap, RETRY_AFTER};
+use http::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Request, Response};
 use rustls::RootCertStore;
 use tokio::time::timeout;
@@ -79,7 +80,7 @@ pub struct Exchange {
     pub duration: Duration,
     /// The value of the first `Retry-After` header, whatever the status.
     pub retry_after: Option<String>,
-    /// An excerpt of the response body: of rejected requests, and of all probes.
+    /// An excerpt of the response body, or where a redirect led: of rejected requests, and of all probes.
     pub excerpt: Option<String>,
 }
 
@@ -243,13 +244,15 @@ impl Sender {
         };
         let duration = started.elapsed();
         let outcome = Outcome::of_status(response.status());
+        let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection()).cloned();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         // An accepted request's body is read too, so that its connection can be used again.
         let (body, extent) = read_body(&mut response).await;
-        let sent = sent.iter().filter_map(|value| value.to_str().ok());
-        let secrets = secrets.iter().map(|secret| secret.as_str()).chain(sent);
+        let sent = || sent.iter().filter_map(|value| value.to_str().ok());
+        let secrets = || secrets.iter().map(|secret| secret.as_str()).chain(sent());
         let is_wanted = excerpts == Excerpts::OfAll || !outcome.is_success();
-        let excerpt = if is_wanted { excerpt(&body, extent, secrets) } else { None };
+        let of_body = || if is_wanted { excerpt(&body, extent, secrets()) } else { None };
+        let excerpt = location.and_then(|location| redirect::target(location.as_bytes(), secrets())).or_else(of_body);
         Ok(Exchange { outcome, duration, retry_after, excerpt })
     }
 

@@ -21,7 +21,7 @@ use domain::attempt::outcome::{
 use domain::endpoint::headers::CustomerHeaders;
 use domain::endpoint::url::EndpointUrl;
 use domain::request::signature::{SigningSecret, SigningSecrets};
-use domain::request::{self, Subject};
+use domain::request::{self, Occasion, Subject};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use http::{HeaderName, Method};
 use rustls::server::WebPkiClientVerifier;
@@ -261,8 +261,22 @@ fn redirects_are_not_followed() {
             let endpoint = Endpoint::start(write(&answer));
             let exchange = send(&sender(GENEROUS), &endpoint.url("http")).await;
             assert_eq!(exchange.outcome, Outcome::Rejected { status });
+            assert_eq!(exchange.excerpt, Some(format!("redirects to {location}")));
         }
         assert_eq!(target.connections(), 0);
+    });
+}
+
+#[test]
+fn a_secret_in_a_redirects_target_is_redacted() {
+    run(async {
+        let answer = "HTTP/1.1 302 Found\r\nLocation: /login?was=s3cr3t-token\r\nContent-Length: 6\r\n\r\nlogin!";
+        let endpoint = Endpoint::start(write(answer));
+        let exchange = send(&sender(GENEROUS), &endpoint.url("http")).await;
+        assert_eq!(exchange.excerpt.as_deref(), Some("redirects to /login?was=[redacted]"));
+        let created = "HTTP/1.1 201 Created\r\nLocation: /1\r\nContent-Length: 4\r\n\r\nmade";
+        let endpoint = Endpoint::start(write(created));
+        assert_eq!(send(&sender(GENEROUS), &endpoint.url("http")).await.excerpt, None, "no redirect, and accepted");
     });
 }
 
@@ -329,6 +343,7 @@ fn a_request_is_what_readme_shows() {
     let shown: Vec<_> = shown.expect("an example of a request").trim().lines().skip(1).collect();
     let alert = include_str!("../../../events/alert-triggered.json").trim_end();
     let subject = Subject {
+        occasion: Occasion::Alert,
         event_type: EventType::Triggered,
         delivery: "dlv_01JH7VVHV81KJMEKY94GFHBBTY".parse().expect("an id"),
         attempt: 1,
