@@ -77,7 +77,8 @@ pub struct SignIn {
     issuer: Url,
     /// The OAuth client id of the page, a public client.
     client_id: String,
-    /// Origins that the page may connect to besides its own and the issuer's: the token endpoint's, if it differs.
+    /// Origins that the page may connect to besides its own and what is below the issuer: the token endpoint's, unless
+    /// it is there.
     origins: Vec<Url>,
 }
 
@@ -86,6 +87,7 @@ pub struct SignIn {
 struct Url {
     text: String,
     origin: String,
+    path: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,7 +110,7 @@ impl std::str::FromStr for Url {
         let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(InvalidUrl::NotHttp);
         };
-        Ok(Self { origin: format!("{scheme}://{authority}"), text: text.to_owned() })
+        Ok(Self { origin: format!("{scheme}://{authority}"), path: uri.path().to_owned(), text: text.to_owned() })
     }
 }
 
@@ -134,9 +136,17 @@ impl SignIn {
         format!("{}/.well-known/openid-configuration", self.issuer.text.trim_end_matches('/'))
     }
 
+    /// What is below the issuer, as a source for the policy. Cognito has the user pools of all accounts in a region at
+    /// one host, so the origin alone would let the page connect to anybody's. A path that ends with a slash matches what
+    /// is below it.
+    fn issuer_source(&self) -> String {
+        format!("{}{}/", self.issuer.origin, self.issuer.path.trim_end_matches('/'))
+    }
+
     /// Scripts, styles and images come from this origin only, never inline, and no script can turn text into markup.
     fn policy(&self) -> String {
-        let mut sources = vec!["'self'", &self.issuer.origin];
+        let issuer = self.issuer_source();
+        let mut sources = vec!["'self'", issuer.as_str()];
         sources.extend(self.origins.iter().map(|url| url.origin.as_str()));
         format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src {}; base-uri 'none'; \
@@ -330,11 +340,25 @@ mod tests {
         for response in [console.index(&nothing), console.file(&console.version, "main.js", &nothing)] {
             let policy = header(&response, CONTENT_SECURITY_POLICY);
             assert!(policy.contains("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
-            assert!(policy.contains("connect-src 'self' https://issuer.example https://login.example;"), "{policy}");
+            assert!(policy.contains("connect-src 'self' https://issuer.example/pool/ https://login.example;"), "{policy}");
             assert!(!policy.contains("unsafe"), "{policy}");
             assert_eq!(header(&response, X_CONTENT_TYPE_OPTIONS), "nosniff");
             assert_eq!(header(&response, REFERRER_POLICY), "no-referrer");
         }
+    }
+
+    #[track_caller]
+    fn check_issuer_source(issuer: &str, expected: &str) {
+        assert_eq!(read(issuer, "client", "").expect("the settings are valid").issuer_source(), expected);
+    }
+
+    #[test]
+    fn the_page_connects_to_what_is_below_the_issuer_only() {
+        let pool = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Pool";
+        check_issuer_source(pool, "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Pool/");
+        check_issuer_source("https://issuer.example", "https://issuer.example/");
+        check_issuer_source("https://issuer.example/", "https://issuer.example/");
+        check_issuer_source("https://issuer.example:8443/a/b//?c#d", "https://issuer.example:8443/a/b/");
     }
 
     #[test]
