@@ -250,6 +250,17 @@ mod tests {
 
     const BLOCKED: Outcome = Outcome::Blocked(Blocked::Address);
 
+    #[tokio::test]
+    async fn vetting_a_name_that_hangs_ends_after_a_second() {
+        let lookup: Lookup = Arc::new(|_name| Box::pin(std::future::pending()));
+        let allowed_networks = AllowedNetworks::default();
+        let url = EndpointUrl::parse("https://hangs.example/", &allowed_networks).expect("a valid URL");
+        let config = SenderConfig { request_timeout: Duration::from_secs(30), allowed_networks };
+        let sender = Sender::with_lookup(config, RootCertStore::empty(), lookup);
+        let vetting = timeout(Duration::from_millis(1_500), sender.vet_host(&url));
+        assert_eq!(vetting.await, Ok(HostVetting::Unresolved));
+    }
+
     /// Each connection goes to the addresses that were vetted for it.
     #[tokio::test]
     async fn a_name_that_changes_to_a_forbidden_address_is_blocked() {

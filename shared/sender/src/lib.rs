@@ -42,8 +42,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// plus this.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long resolving a host's name may take when an integration is created or changed, while the customer waits.
-pub const VETTING_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long resolving a host's name may take when an integration is created or changed. Names resolve within a fraction
+/// of it; whoever has a name server that never answers can occupy a caller for no longer.
+pub const VETTING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sends requests to endpoints. Built once; holds the connection pool.
 pub struct Sender {
