@@ -22,6 +22,7 @@ mod log;
 mod lost_answers;
 mod openapi;
 mod outage;
+mod rate_limits;
 mod recovery;
 mod redrive;
 mod retried;
@@ -124,7 +125,8 @@ fn journeys() -> Vec<Trial> {
             large_answers_are_compressed_on_request, stored_header_values_go_to_no_other_origin,
             a_header_added_while_the_url_changes_is_not_sent_elsewhere;
         test_button: shows_what_was_sent_and_what_came_back, sends_any_event_as_of_now_and_marked,
-            explains_a_failure_and_tries_once, gone_switches_nothing_off, a_test_is_not_sent_again, ten_a_minute;
+            explains_a_failure_and_tries_once, gone_switches_nothing_off, a_test_is_not_sent_again;
+        rate_limits: each_kind_of_costly_request_has_its_own, one_log_request_reads_a_megabyte;
         log: pages_and_filters, a_delivery_shows_its_attempts, sent_again_by_hand,
             a_large_payload_is_sent_again_too, rotated_secrets_sign_for_the_overlap, a_promised_overlap_is_kept,
             repeated_requests_rotate_once, a_time_range_ends_the_search;

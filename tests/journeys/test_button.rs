@@ -147,23 +147,3 @@ pub async fn a_test_is_not_sent_again(testbed: Testbed) -> anyhow::Result<()> {
     assert_eq!(testbed.arrivals().len(), 1);
     Ok(())
 }
-
-pub async fn ten_a_minute(testbed: Testbed) -> anyhow::Result<()> {
-    let api = testbed.api().await?;
-    let body = json!({"name": "Pager", "url": testbed.receiver.url(PATH)});
-    let ids = [create_integration(&api, &body).await?, create_integration(&api, &body).await?];
-    let press = |id: &String| {
-        let path = format!("/integrations/{id}/test");
-        let api = &api;
-        async move { api.call(Method::POST, &path, Content::none()).await }
-    };
-    for turn in 0..10 {
-        press(&ids[turn % 2]).await?.expect(StatusCode::OK)?;
-    }
-    let refused = press(&ids[0]).await?;
-    assert_problem(&refused, StatusCode::TOO_MANY_REQUESTS, &[])?;
-    let seconds: u64 = refused.header("retry-after").context("no Retry-After")?.parse()?;
-    assert!((1..=60).contains(&seconds), "{seconds}");
-    assert_eq!(testbed.arrivals().len(), 10);
-    Ok(())
-}

@@ -5,6 +5,7 @@ pub mod caller;
 pub(crate) mod clock;
 pub(crate) mod compression;
 pub mod cursor;
+pub mod deadline;
 pub mod idempotency_key;
 pub mod media_type;
 pub mod openapi;

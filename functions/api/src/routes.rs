@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ::http::header::CONTENT_TYPE;
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::get;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -12,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::deliveries;
+use crate::http::deadline;
 use crate::http::openapi::{self, GatewayMessage};
 use crate::integrations::{create, delete, list, patch, read, recover, rotate_secret, test, update};
 use crate::state::Api;
@@ -21,12 +23,14 @@ pub(crate) fn routes_and_document() -> (Router<Arc<Api>>, Document) {
     let (router, mut document) = OpenApiRouter::with_openapi(Base::openapi())
         .routes(routes!(list::list, create::create))
         .routes(routes!(read::read, update::update, delete::delete))
-        .routes(routes!(test::test))
         .routes(routes!(rotate_secret::rotate_secret))
         .routes(routes!(deliveries::list::list))
         .routes(routes!(deliveries::read::read))
         .routes(routes!(deliveries::redeliver::redeliver))
         .routes(routes!(recover::recover))
+        .layer(from_fn(deadline::end_in_time))
+        // It has a time limit of its own.
+        .routes(routes!(test::test))
         .split_for_parts();
     openapi::forbid_unknown_fields::<create::NewIntegration>(&mut document);
     openapi::forbid_unknown_fields::<patch::IntegrationPatch>(&mut document);

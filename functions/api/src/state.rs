@@ -16,10 +16,10 @@ use crate::console::SignIn;
 use crate::http::caller::OrganizationClaim;
 use crate::settings::{PlainHttp, Settings, test_timeout};
 use crate::store::integrations::Integrations;
+use crate::store::rate_limit::RateLimit;
 use crate::store::recovery_rate::RecoveryRate;
 use crate::store::redelivery::Redelivery;
-use crate::store::shared_value::SharedValues;
-use crate::store::test_limit::TestLimit;
+use crate::store::token_bucket::TokenBuckets;
 
 /// What the endpoints share: clients, stores and settings.
 pub struct Api {
@@ -27,7 +27,7 @@ pub struct Api {
     pub(crate) deliveries: DeliveriesTable,
     pub(crate) dispatch: Dispatch,
     pub(crate) redelivery: Redelivery,
-    pub(crate) test_limit: TestLimit,
+    pub(crate) rate_limit: RateLimit,
     pub(crate) recovery_rate: RecoveryRate,
     pub(crate) secrets_key_arn: String,
     pub(crate) retention: Duration,
@@ -47,7 +47,7 @@ impl Api {
             allowed_networks: settings.allowed_networks,
         })?;
         let deliveries = DeliveriesTable::new(dynamodb.clone(), settings.deliveries_table);
-        let values = SharedValues::new(dynamodb.clone(), settings.integrations_table.clone());
+        let buckets = TokenBuckets::new(dynamodb.clone(), settings.integrations_table.clone());
         Ok(Self {
             integrations: Integrations::new(dynamodb, settings.integrations_table, settings.max_integrations),
             dispatch: Dispatch::new(Vault::new(aws_sdk_kms::Client::new(aws)), sender),
@@ -57,8 +57,8 @@ impl Api {
                 RetryMessages::new(sqs, settings.slow_lane_queue_url),
                 settings.retention,
             ),
-            test_limit: TestLimit::new(values.clone()),
-            recovery_rate: RecoveryRate::new(values),
+            rate_limit: RateLimit::new(buckets.clone()),
+            recovery_rate: RecoveryRate::new(buckets),
             deliveries,
             secrets_key_arn: settings.secrets_key_arn,
             retention: settings.retention,

@@ -3,8 +3,8 @@
 pub mod deliveries;
 pub mod integrations;
 mod item;
+pub mod rate_limit;
 pub mod recovery_rate;
 pub mod redelivery;
 pub mod remembered_requests;
-pub mod shared_value;
-pub mod test_limit;
+pub mod token_bucket;

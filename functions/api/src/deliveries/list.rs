@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws::dynamodb::deliveries_table::{DeliveriesTable, FailedPosition, MAX_BATCH_READ, More, Order, ReceiptRange};
+use aws::dynamodb::deliveries_table::{DeliveriesTable, FailedPosition, More, Order, ReceiptRange};
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use domain::delivery::{Record, Status};
@@ -13,16 +13,16 @@ use serde::{Deserialize, Serialize};
 use crate::deliveries::query::{LogFilter, LogParameters, LogQuery};
 use crate::deliveries::view::{DeliveryList, DeliveryView};
 use crate::http::caller::Caller;
+use crate::http::clock::now;
 use crate::http::cursor;
-use crate::http::openapi::{ClientErrors, IntegrationPath, Malformed, NotFoundResponse};
+use crate::http::openapi::{ClientErrors, IntegrationPath, Malformed, NotFoundResponse, TooManyRequestsResponse};
 use crate::http::problem::Problem;
 use crate::state::Api;
+use crate::store::deliveries::{ENOUGH_READ_UNITS, FAILED_READ_AHEAD};
+use crate::store::rate_limit::CostlyRequest;
 
 /// How many items are read at a time when most of them may be filtered out.
-const READ_AHEAD: usize = MAX_BATCH_READ;
-
-/// The most reads for one page; after that the page ends early, and its cursor continues. Twenty take well below 1 s.
-const MAX_READS: usize = 20;
+const READ_AHEAD: usize = 100;
 
 /// A position in the log, with a digest of the list it belongs to: under other filters the position would be wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,14 +64,16 @@ enum Reading {
 /// was received more than 15 days after its timestamp, and `to` does not find those whose event was received more than
 /// a day before its timestamp.
 ///
-/// A page may be short or even empty although `next_cursor` is not `null`: at most 2,000 deliveries are examined for a
-/// page. Use a cursor with the same filters as the page that it came from; only `limit` may change.
+/// A page may be short or even empty although `next_cursor` is not `null`: some hundred deliveries are examined for a
+/// page, about a megabyte of the log. Use a cursor with the same filters as the page that it came from; only `limit` may change.
+///
+/// With a filter this is a search. An organization can make 120 searches at once, and then one every half second.
 #[utoipa::path(
     get, path = "/integrations/{id}/deliveries", tag = "Deliveries", operation_id = "listDeliveries",
     params(IntegrationPath, LogParameters),
     responses(
         (status = OK, description = "A page of the log.", body = DeliveryList),
-        ClientErrors, NotFoundResponse, Malformed,
+        ClientErrors, NotFoundResponse, Malformed, TooManyRequestsResponse,
     )
 )]
 pub(crate) async fn list(
@@ -84,7 +86,11 @@ pub(crate) async fn list(
     let integration = api.integrations.find(caller, &id).await?;
     let list = query.filter.digest(integration.id);
     let place = query.cursor.as_deref().map(|cursor| read_bookmark(cursor, &list)).transpose()?;
-    let (records, next) = match reading(&query.filter, place)? {
+    let reading = reading(&query.filter, place)?;
+    if !query.filter.admits_all() {
+        api.rate_limit.admit(caller.organization, CostlyRequest::Search, now()).await?;
+    }
+    let (records, next) = match reading {
         Reading::All { behind } => log_page(&api.deliveries, integration.id, &query, behind).await?,
         Reading::Failed { behind } => failed_page(&api.deliveries, integration.id, &query, behind).await?,
     };
@@ -128,9 +134,10 @@ async fn log_page(
     query: &LogQuery,
     mut behind: Option<DeliveryId>,
 ) -> Result<(Vec<Record>, Option<Position>), Problem> {
-    let mut found = Vec::new();
-    for _ in 0..MAX_READS {
+    let (mut found, mut read_units) = (Vec::new(), 0.0);
+    while read_units < ENOUGH_READ_UNITS {
         let page = deliveries.log(integration, behind, query.read_ahead(READ_AHEAD)).await?;
+        read_units += page.read_units;
         for record in page.items {
             if query.filter.ends_before(record.identity.delivery_id) {
                 return Ok((found, None));
@@ -161,12 +168,14 @@ async fn failed_page(
         behind.map(|FailedPosition { delivery_id, created_at }| Position::Failed { behind: delivery_id, created_at })
     };
     let range = ReceiptRange { from: query.filter.from, to: query.filter.to };
-    let mut found = Vec::new();
-    for _ in 0..MAX_READS {
-        let limit = query.read_ahead(READ_AHEAD);
+    let (mut found, mut read_units) = (Vec::new(), 0.0);
+    while read_units < ENOUGH_READ_UNITS {
+        let limit = query.read_ahead(FAILED_READ_AHEAD);
         let page = deliveries.failed(integration, range, Order::NewestFirst, behind, limit).await?;
         let ids: Vec<_> = page.items.iter().map(|failed| failed.delivery_id).collect();
-        let mut records = deliveries.find_all(integration, &ids).await?.into_iter().peekable();
+        let records = deliveries.find_all(integration, &ids).await?;
+        read_units += page.read_units + records.read_units;
+        let mut records = records.items.into_iter().peekable();
         for failed in page.items {
             if found.len() == query.limit {
                 return Ok((found, next(behind)));

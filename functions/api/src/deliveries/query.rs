@@ -105,7 +105,8 @@ impl LogFilter {
         hex::encode(&Sha256::digest(list.as_bytes())[..8])
     }
 
-    fn admits_all(&self) -> bool {
+    /// Whether it filters nothing.
+    pub fn admits_all(&self) -> bool {
         let Self { status, event_type, alert_id, from, to } = self;
         status.is_none() && event_type.is_none() && alert_id.is_none() && (*from, *to) == (EARLIEST, LATEST)
     }

@@ -104,7 +104,11 @@ impl IntoResponses for ClientErrors {
             ("403", "The token does not name an organization.", &[Api]),
             ("429", "There are too many requests from all callers together: try again in a moment.", &[Gateway]),
             ("500", "Something failed on our side.", &[Api, Gateway]),
-            ("503", "The request took too long, or there is no capacity for it: try again in a moment.", &[Gateway]),
+            (
+                "503",
+                "The request took too long, or there is no capacity for it: try again in a moment.",
+                &[Api, Gateway],
+            ),
         ];
         refusals.map(|(status, description, by)| (status.to_owned(), refusal(description, by))).into()
     }

@@ -10,7 +10,7 @@ use domain::delivery::ledger::MAX_ROUNDS;
 use domain::json::{InvalidField, WHOLE_BODY};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -24,6 +24,9 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// How long a client should wait whose request still met a conflict after [`domain::backoff::MAX_ATTEMPTS`] attempts.
 const RETRY_CONTENDED_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a client should wait whose request took too long: something of ours is slow, and needs a moment.
+const RETRY_SLOW_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a request is refused.
 #[derive(Debug)]
@@ -48,7 +51,8 @@ pub enum Problem {
         expected: MediaType,
     },
     TooManyRequests {
-        message: &'static str,
+        /// Which limit is reached.
+        message: String,
         /// When to try again.
         until: Timestamp,
     },
@@ -174,6 +178,7 @@ impl Problem {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Unsupported media type")
             }
             Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests"),
+            Self::Fault(Fault::NoTimeLeft) => (StatusCode::SERVICE_UNAVAILABLE, "too-slow", "Out of time"),
             Self::Fault(_) => (StatusCode::INTERNAL_SERVER_ERROR, "fault", "Internal error"),
         }
     }
@@ -202,7 +207,10 @@ impl Problem {
                 let names = expected.names().join(" or ");
                 format!("The body must be JSON, with the header Content-Type: {names}.")
             }
-            Self::TooManyRequests { message, .. } => (*message).to_owned(),
+            Self::TooManyRequests { message, until } => format!("{message} Try again in {} s.", seconds_until(*until)),
+            Self::Fault(Fault::NoTimeLeft) => {
+                "This took too long, and may have been carried out or not: look, and try again in a moment.".to_owned()
+            }
             Self::Fault(_) => "Something failed on our side: try again in a moment.".to_owned(),
         }
     }
@@ -224,8 +232,9 @@ impl Problem {
     /// The response header that tells the client how to succeed, if there is one.
     fn advice_header(&self) -> Option<(HeaderName, HeaderValue)> {
         let (name, value) = match self {
-            Self::TooManyRequests { until, .. } => (RETRY_AFTER, whole_seconds(until.duration_since(Timestamp::now()))),
+            Self::TooManyRequests { until, .. } => (RETRY_AFTER, seconds_until(*until)),
             Self::Conflict(Conflict::Contended) => (RETRY_AFTER, RETRY_CONTENDED_AFTER.as_secs().to_string()),
+            Self::Fault(Fault::NoTimeLeft) => (RETRY_AFTER, RETRY_SLOW_AFTER.as_secs().to_string()),
             Self::UnsupportedMediaType { expected: expected @ MediaType::MergePatch } => {
                 (ACCEPT_PATCH, expected.names().join(", "))
             }
@@ -236,8 +245,8 @@ impl Problem {
 }
 
 /// Rounds up: a client that came back early would be refused again.
-fn whole_seconds(time: SignedDuration) -> String {
-    format!("{:.0}", time.as_secs_f64().ceil().max(1.0))
+fn seconds_until(instant: Timestamp) -> String {
+    format!("{:.0}", instant.duration_since(Timestamp::now()).as_secs_f64().ceil().max(1.0))
 }
 
 impl IntoResponse for Problem {
@@ -288,7 +297,8 @@ mod tests {
 
     #[test]
     fn headers_tell_the_client_how_to_succeed() {
-        let past = Problem::TooManyRequests { message: "Too often.", until: Timestamp::UNIX_EPOCH };
+        let past = Problem::TooManyRequests { message: "Too often.".to_owned(), until: Timestamp::UNIX_EPOCH };
+        assert_eq!(past.detail(), "Too often. Try again in 1 s.");
         check_header(past, StatusCode::TOO_MANY_REQUESTS, RETRY_AFTER, "1");
         let patch = Problem::UnsupportedMediaType { expected: MediaType::MergePatch };
         assert!(patch.detail().contains("application/merge-patch+json"));

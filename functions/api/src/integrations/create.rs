@@ -26,7 +26,9 @@ use crate::http::body::{FromBody, JsonBody};
 use crate::http::caller::Caller;
 use crate::http::clock::now;
 use crate::http::idempotency_key::{IdempotentRequest, Operation};
-use crate::http::openapi::{BodyErrors, ClientErrors, EventTypeName, IdempotencyKey, MethodName, WholeNumber};
+use crate::http::openapi::{
+    BodyErrors, ClientErrors, EventTypeName, IdempotencyKey, MethodName, TooManyRequestsResponse, WholeNumber,
+};
 use crate::http::precondition::entity_tag;
 use crate::http::problem::{Conflict, Problem, ProblemDocument};
 use crate::integrations::endpoint::vet;
@@ -34,11 +36,14 @@ use crate::integrations::fields::{self, ENABLED_BY_DEFAULT, Errors};
 use crate::integrations::secrets;
 use crate::integrations::view::IntegrationWithSecret;
 use crate::state::Api;
+use crate::store::rate_limit::CostlyRequest;
 use crate::store::remembered_requests::SecretOrigin;
 
 /// Creates an integration.
 ///
 /// With an `Idempotency-Key`, repeating the request within 24 hours returns the same integration and creates no other.
+///
+/// An organization can create and change 60 integrations at once, and then one every 2 seconds.
 #[utoipa::path(
     post, path = "/integrations", tag = "Integrations", operation_id = "createIntegration",
     params(IdempotencyKey),
@@ -48,7 +53,7 @@ use crate::store::remembered_requests::SecretOrigin;
          body = IntegrationWithSecret,
          headers(("Location" = String, description = "The path of the integration."),
                  ("ETag" = String, description = "Its version, for If-Match."))),
-        ClientErrors, BodyErrors,
+        ClientErrors, BodyErrors, TooManyRequestsResponse,
         (status = CONFLICT, description = "The organization has the maximum number of integrations; the integration \
                                            that was created with this Idempotency-Key has since been deleted; or \
                                            another request is creating one: try again after the time in Retry-After.",
@@ -63,8 +68,9 @@ pub(crate) async fn create(
 ) -> Result<impl IntoResponse, Problem> {
     let request = IdempotentRequest::read(&headers, Operation::Create, &body.bytes)?;
     let draft = body.value.check(|url| api.read_new_url(url)).map_err(Problem::Invalid)?;
-    vet(&api.dispatch, &draft.url).await?;
     let (organization, request) = (caller.organization, request.as_ref());
+    api.rate_limit.admit(organization, CostlyRequest::Change, now()).await?;
+    vet(&api.dispatch, &draft.url).await?;
     with_backoff((), |()| async {
         // Read first: any creation from here on, also by the same request carried out concurrently, is then a conflict.
         let generation = api.integrations.generation(organization).await?;

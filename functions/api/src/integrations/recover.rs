@@ -8,7 +8,6 @@
 //! A dry run selects the same deliveries by the same rules, but sends nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws::dynamodb::deliveries_table::{Failed, FailedPosition, MAX_BATCH_READ, More, Order, ReceiptRange};
 use aws::log;
@@ -32,10 +31,9 @@ use crate::http::cursor;
 use crate::http::openapi::{BodyErrors, ClientErrors, IntegrationPath, NotFoundResponse, TooManyRequestsResponse};
 use crate::http::problem::{Conflict, Problem, ProblemDocument};
 use crate::state::Api;
+use crate::store::deliveries::{ENOUGH_READ_UNITS, FAILED_READ_AHEAD};
+use crate::store::rate_limit::CostlyRequest;
 use crate::store::redelivery::check_enabled;
-
-/// How long a dry run counts in one request: far less than API Gateway's timeout.
-const COUNTS_FOR: Duration = Duration::from_secs(10);
 
 /// Which failed deliveries to send again.
 #[derive(Default, ToSchema)]
@@ -143,6 +141,8 @@ struct Part {
     skipped: usize,
     /// Where the next part begins; `None` after the last.
     next: Option<Progress>,
+    /// What reading it cost.
+    read_units: f64,
 }
 
 /// Sends all failed deliveries of a time range again.
@@ -153,6 +153,10 @@ struct Part {
 /// in `Retry-After`.
 ///
 /// A dry run counts the deliveries that would be sent again now. It works while the integration is switched off, too.
+/// Each request examines some hundred deliveries, about a megabyte of the log.
+///
+/// An organization can redeliver and recover 60 times at once, and then once every second. Dry runs count as searches of
+/// the log instead: 120 at once, and then one every half second.
 #[utoipa::path(
     post, path = "/integrations/{id}/recover", tag = "Deliveries", operation_id = "recover",
     params(IntegrationPath),
@@ -175,9 +179,13 @@ pub(crate) async fn recover(
     let progress = progress(&body.value, now)?;
     let integration = api.integrations.find(caller, &id).await?;
     match progress.mode {
-        Mode::DryRun => Ok(Json(count_failed(&api, &integration, progress, now).await?)),
+        Mode::DryRun => {
+            api.rate_limit.admit(caller.organization, CostlyRequest::Search, now).await?;
+            Ok(Json(count_failed(&api, &integration, progress).await?))
+        }
         Mode::Execute => {
             check_enabled(&integration)?;
+            api.rate_limit.admit(caller.organization, CostlyRequest::Send, now).await?;
             Ok(Json(recover_part(&api, &integration, progress, now).await?))
         }
     }
@@ -211,33 +219,31 @@ fn resume(progress: Progress, mode: Mode) -> Result<Progress, Problem> {
     if progress.is_possible() { Ok(progress) } else { Err(cursor::invalid_cursor()) }
 }
 
-/// Reads the next part of the failed deliveries. Nothing is written.
-async fn read_part(api: &Api, integration: &Integration, progress: Progress) -> Result<Part, Problem> {
+/// Reads the next part of the failed deliveries, of at most `limit`. Nothing is written.
+async fn read_part(api: &Api, integration: &Integration, progress: Progress, limit: usize) -> Result<Part, Problem> {
     let (range, behind) = (progress.range(), progress.behind());
-    let limit = i32::try_from(MAX_BATCH_READ).unwrap_or(i32::MAX);
+    let limit = i32::try_from(limit).unwrap_or(i32::MAX);
     let page = api.deliveries.failed(integration.id, range, Order::OldestFirst, behind, limit).await?;
     let examined: Vec<_> = page.items.iter().filter(|failed| !failed.test).map(|failed| failed.delivery_id).collect();
     let found = api.deliveries.find_all(integration.id, &examined).await?;
-    let to_recover: Vec<_> = found.into_iter().filter(|record| is_to_recover(record, progress.began_at)).collect();
+    let read_units = page.read_units + found.read_units;
+    let to_recover = found.items.into_iter().filter(|record| is_to_recover(record, progress.began_at));
+    let to_recover: Vec<_> = to_recover.collect();
     let last = page.items.last().filter(|_| page.more == More::Perhaps);
-    Ok(Part { skipped: examined.len() - to_recover.len(), to_recover, next: last.map(|last| progress.at(last)) })
+    let next = last.map(|last| progress.at(last));
+    Ok(Part { skipped: examined.len() - to_recover.len(), to_recover, next, read_units })
 }
 
-/// Counts what would be sent again, part after part, for up to [`COUNTS_FOR`].
-async fn count_failed(
-    api: &Api,
-    integration: &Integration,
-    mut progress: Progress,
-    began: Timestamp,
-) -> Result<Recovered, Problem> {
-    let (mut count, mut skipped) = (0, 0);
+/// Counts what would be sent again, part after part, until [`ENOUGH_READ_UNITS`] are used up.
+async fn count_failed(api: &Api, integration: &Integration, mut progress: Progress) -> Result<Recovered, Problem> {
+    let (mut count, mut skipped, mut read_units) = (0, 0, 0.0);
     loop {
-        let part = read_part(api, integration, progress).await?;
+        let part = read_part(api, integration, progress, FAILED_READ_AHEAD).await?;
         count += part.to_recover.len();
         skipped += part.skipped;
-        let is_time_up = clock::now().duration_since(began).unsigned_abs() > COUNTS_FOR;
+        read_units += part.read_units;
         match part.next {
-            Some(next) if !is_time_up => progress = next,
+            Some(next) if read_units < ENOUGH_READ_UNITS => progress = next,
             next => {
                 let next_cursor = next.map(|next| cursor::encode(&next));
                 return Ok(Recovered { dry_run: true, count, skipped, next_cursor, paced_until: None });
@@ -253,7 +259,7 @@ async fn recover_part(
     progress: Progress,
     now: Timestamp,
 ) -> Result<Recovered, Problem> {
-    let Part { to_recover, skipped, next } = read_part(api, integration, progress).await?;
+    let Part { to_recover, skipped, next, .. } = read_part(api, integration, progress, MAX_BATCH_READ).await?;
     let next_cursor = next.map(|next| cursor::encode(&next));
     let mut recovered = Recovered { dry_run: false, count: 0, skipped, next_cursor, paced_until: None };
     if to_recover.is_empty() {
@@ -262,8 +268,7 @@ async fn recover_part(
     let count = u32::try_from(to_recover.len()).unwrap_or(u32::MAX);
     let slots = api.recovery_rate.reserve(integration, count, now).await?;
     let slots = slots.map_err(|full| Problem::TooManyRequests {
-        message: "Deliveries to this endpoint are already scheduled for the next ten minutes: continue after the time \
-                  in Retry-After.",
+        message: "Deliveries to this endpoint are already scheduled for the next ten minutes.".to_owned(),
         until: full.until,
     })?;
     recovered.paced_until = Some(slots.until());

@@ -24,6 +24,7 @@ use crate::http::clock::now;
 use crate::http::idempotency_key::{IdempotentRequest, Operation};
 use crate::http::openapi::{
     BodyErrors, ClientErrors, IdempotencyKey, IfMatch, IntegrationPath, NotFoundResponse, PreconditionFailed,
+    TooManyRequestsResponse,
 };
 use crate::http::precondition::{Precondition, entity_tag};
 use crate::http::problem::{Conflict, Problem, ProblemDocument};
@@ -31,6 +32,7 @@ use crate::integrations::view::IntegrationWithSecret;
 use crate::integrations::{fields, secrets};
 use crate::state::Api;
 use crate::store::integrations::{Change, next_version};
+use crate::store::rate_limit::CostlyRequest;
 use crate::store::remembered_requests::SecretOrigin;
 
 /// How long the old secret still signs if `overlap_seconds` is not given: a day.
@@ -107,7 +109,8 @@ impl Rotation {
 ///
 /// While the old secret of an earlier rotation still signs, another rotation is refused unless `replace_previous` is
 /// set. With an `Idempotency-Key`, repeating the request within 24 hours has the same result and does not rotate
-/// again.
+/// again. A rotation counts as a change of the integration: an organization can make 60 at once, and then one every 2
+/// seconds.
 #[utoipa::path(
     post, path = "/integrations/{id}/rotate-secret", tag = "Integrations", operation_id = "rotateSecret",
     params(IntegrationPath, IfMatch, IdempotencyKey),
@@ -115,7 +118,7 @@ impl Rotation {
     responses(
         (status = OK, description = "The integration. A generated signing secret is shown only here.",
          body = IntegrationWithSecret, headers(("ETag" = String, description = "Its version, for If-Match."))),
-        ClientErrors, NotFoundResponse, BodyErrors, PreconditionFailed,
+        ClientErrors, NotFoundResponse, BodyErrors, PreconditionFailed, TooManyRequestsResponse,
         (status = CONFLICT, description = "The secret before the last rotation still signs; or another request is \
                                            changing the integration: try again after the time in Retry-After.",
          body = ProblemDocument, content_type = "application/problem+json"),
@@ -133,6 +136,7 @@ pub(crate) async fn rotate_secret(
     let request = request.as_ref();
     let precondition = Precondition::read(&headers);
     let rotation = body.value.check(SigningSecret::generate(random()))?;
+    api.rate_limit.admit(caller.organization, CostlyRequest::Change, now()).await?;
     with_backoff((), |()| async {
         // Read first: any change from here on, also by the same request carried out concurrently, is then a conflict.
         let current = api.integrations.find(caller, &id).await?;

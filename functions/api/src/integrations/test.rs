@@ -40,6 +40,7 @@ use crate::http::openapi::{
 use crate::http::problem::Problem;
 use crate::integrations::sample::{alert_id, sample};
 use crate::state::Api;
+use crate::store::rate_limit::CostlyRequest;
 
 /// What a customer's header values are replaced with in the result.
 const MASKED: &str = "••••";
@@ -122,7 +123,8 @@ pub struct TimingsView {
 ///
 /// The request is like that of an alert which has just been triggered, resolved or acknowledged, but has the header
 /// `X-Roboticks-Test: true`, and `alert.id` is a random number from 2^52 to 2^53 - 1, the id of no real alert. An
-/// organization can make at most 10 tests a minute. A test appears in the integration log, and is never retried.
+/// organization can make 10 tests at once, and then one every 6 seconds. A test appears in the integration log, and is
+/// never retried.
 #[utoipa::path(
     post, path = "/integrations/{id}/test", tag = "Integrations", operation_id = "testIntegration",
     params(IntegrationPath),
@@ -140,11 +142,7 @@ pub(crate) async fn test(
 ) -> Result<Json<TestResult>, Problem> {
     let integration = api.integrations.find(caller, &id).await?;
     let started_at = now();
-    let admitted = api.test_limit.admit(caller.organization, started_at).await?;
-    admitted.map_err(|too_many| Problem::TooManyRequests {
-        message: "Your organization has made 10 tests within a minute, the maximum: wait a little.",
-        until: too_many.until,
-    })?;
+    api.rate_limit.admit(caller.organization, CostlyRequest::Test, started_at).await?;
 
     let identity = Identity {
         integration_id: integration.id,

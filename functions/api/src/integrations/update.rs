@@ -12,8 +12,10 @@ use jiff::Timestamp;
 
 use crate::http::body::MergePatchBody;
 use crate::http::caller::Caller;
+use crate::http::clock;
 use crate::http::openapi::{
     BodyErrors, ClientErrors, Contended, IfMatch, IntegrationPath, NotFoundResponse, PreconditionFailed,
+    TooManyRequestsResponse,
 };
 use crate::http::precondition::Precondition;
 use crate::http::problem::Problem;
@@ -23,12 +25,15 @@ use crate::integrations::secrets;
 use crate::integrations::view::{IntegrationView, with_version};
 use crate::state::Api;
 use crate::store::integrations::Change;
+use crate::store::rate_limit::CostlyRequest;
 
 /// Changes an integration with a JSON merge patch (RFC 7396).
 ///
 /// Absent fields stay as they are; `null` resets a field to its default, or removes it. With `If-Match`, the change is
 /// made only to the version that you read, otherwise to the current one. A patch that changes nothing makes no new
 /// version.
+///
+/// An organization can create and change 60 integrations at once, and then one every 2 seconds.
 #[utoipa::path(
     patch, path = "/integrations/{id}", tag = "Integrations", operation_id = "changeIntegration",
     params(IntegrationPath, IfMatch),
@@ -37,7 +42,7 @@ use crate::store::integrations::Change;
         (status = OK, description = "The changed integration.", body = IntegrationView,
          headers(("ETag" = String, description = "Its version, for If-Match."))),
         ClientErrors, NotFoundResponse, BodyErrors, PreconditionFailed,
-        Contended,
+        TooManyRequestsResponse, Contended,
     )
 )]
 pub(crate) async fn update(
@@ -48,6 +53,8 @@ pub(crate) async fn update(
     MergePatchBody(patch): MergePatchBody<IntegrationPatch>,
 ) -> Result<impl IntoResponse, Problem> {
     let precondition = Precondition::read(&headers);
+    // Every patch, because each opens the secrets to see what it changes.
+    api.rate_limit.admit(caller.organization, CostlyRequest::Change, clock::now()).await?;
     let patched = |current, now| apply_patch(&api, current, &precondition, &patch, now);
     match api.integrations.change(caller, &id, &precondition, patched).await? {
         Change::Nothing(integration) => Ok(with_version(&integration)),

@@ -6,6 +6,14 @@ use domain::integration::Integration;
 
 use crate::http::problem::Problem;
 
+/// A request that has used so many read units of the log reads no further, and says where to go on: a megabyte. One more
+/// page is at most as much again (a query ends at a megabyte), so a request costs at most 512 units, or $0.00006.
+pub const ENOUGH_READ_UNITS: f64 = 256.0;
+
+/// How many failed deliveries are read at a time. One with five rounds of five attempts is 34 kB at most, nine units, so
+/// these are a page as above too.
+pub const FAILED_READ_AHEAD: usize = 25;
+
 /// Finds a delivery of an integration.
 ///
 /// # Errors

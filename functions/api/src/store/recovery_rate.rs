@@ -10,7 +10,7 @@ use aws::fault::Fault;
 use domain::integration::Integration;
 use jiff::Timestamp;
 
-use crate::store::shared_value::{SharedValues, ValueKey};
+use crate::store::token_bucket::{TokenBucket, TokenBuckets, TooFewTokens};
 
 /// The time between two deliveries of a recovery: ten a second for each integration.
 pub const INTERVAL: Duration = Duration::from_millis(100);
@@ -25,14 +25,13 @@ pub struct Slots {
     count: u32,
 }
 
-/// All instants up to [`MAX_AHEAD`] are reserved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoSlotsLeft {
-    /// When there are enough free instants again.
-    pub until: Timestamp,
-}
-
 impl Slots {
+    /// The last `count` instants before that time.
+    fn before(until: Timestamp, count: u32) -> Self {
+        let first = until.saturating_sub(INTERVAL * count).unwrap_or(Timestamp::MIN);
+        Self { first, count }
+    }
+
     pub fn times(self) -> impl Iterator<Item = Timestamp> {
         (0..self.count).map(move |index| later(self.first, INTERVAL * index))
     }
@@ -43,50 +42,33 @@ impl Slots {
     }
 }
 
+/// A token for each instant within [`MAX_AHEAD`].
+const INSTANTS: TokenBucket = TokenBucket { capacity: 6_000, every: INTERVAL };
+
 /// The timelines of all integrations.
 #[derive(Clone, Debug)]
-pub struct RecoveryRate(SharedValues);
+pub struct RecoveryRate(TokenBuckets);
 
 impl RecoveryRate {
-    pub fn new(values: SharedValues) -> Self {
-        Self(values)
+    pub fn new(buckets: TokenBuckets) -> Self {
+        Self(buckets)
     }
 
     /// Reserves `count` instants at which deliveries of an integration are sent again, after all those already
     /// reserved.
     ///
     /// # Errors
-    /// [`Fault`] when DynamoDB fails, [`Fault::Contended`] when other requests keep changing the timeline.
+    /// [`TooFewTokens`] when the last of them would be further ahead than [`MAX_AHEAD`]; [`Fault`] when DynamoDB fails.
     pub async fn reserve(
         &self,
         integration: &Integration,
         count: u32,
         now: Timestamp,
-    ) -> Result<Result<Slots, NoSlotsLeft>, Fault> {
-        let key = ValueKey::new(integration.organization_id, format!("recovery_{}", integration.id));
-        let needed_until = later(now, MAX_AHEAD);
-        let reserve = |reserved_until: Option<i64>| {
-            let reserved_until = reserved_until.and_then(|at| Timestamp::from_millisecond(at).ok());
-            let slots = reserve(reserved_until, count, now)?;
-            Ok((slots.until().as_millisecond(), slots))
-        };
-        self.0.change(&key, needed_until, reserve).await
+    ) -> Result<Result<Slots, TooFewTokens>, Fault> {
+        let name = format!("recovery_{}", integration.id);
+        let until = self.0.take(integration.organization_id, &name, INSTANTS, count, now).await?;
+        Ok(until.map(|until| Slots::before(until, count)))
     }
-}
-
-/// Reserves `count` instants, from `now` on but after those already reserved.
-///
-/// # Errors
-/// [`NoSlotsLeft`] when the last of them would be further ahead than [`MAX_AHEAD`].
-fn reserve(reserved_until: Option<Timestamp>, count: u32, now: Timestamp) -> Result<Slots, NoSlotsLeft> {
-    let first = reserved_until.map_or(now, |reserved_until| reserved_until.max(now));
-    let slots = Slots { first, count };
-    let horizon = later(now, MAX_AHEAD);
-    if slots.until() > horizon {
-        let surplus = slots.until().duration_since(horizon).unsigned_abs();
-        return Err(NoSlotsLeft { until: later(now, surplus) });
-    }
-    Ok(slots)
 }
 
 fn later(instant: Timestamp, by: Duration) -> Timestamp {
@@ -102,24 +84,11 @@ mod tests {
     }
 
     #[test]
-    fn ten_a_second_from_now_on() {
-        let slots = reserve(None, 3, at(0)).unwrap();
+    fn ten_a_second_for_no_longer_than_a_queue_can_delay() {
+        let slots = Slots::before(at(300), 3);
         assert_eq!(slots.times().collect::<Vec<_>>(), [at(0), at(100), at(200)]);
         assert_eq!(slots.until(), at(300));
-    }
-
-    #[test]
-    fn after_those_already_reserved() {
-        assert_eq!(reserve(Some(at(300)), 1, at(0)).unwrap().times().next(), Some(at(300)));
-        assert_eq!(reserve(Some(at(-300)), 1, at(0)).unwrap().times().next(), Some(at(0)));
-    }
-
-    #[test]
-    fn no_further_ahead_than_a_queue_can_delay() {
-        let nearly_full = Some(at(599_900));
-        assert!(reserve(nearly_full, 1, at(0)).is_ok());
-        assert_eq!(reserve(nearly_full, 2, at(0)), Err(NoSlotsLeft { until: at(100) }));
-        assert!(reserve(nearly_full, 2, at(100)).is_ok());
+        assert_eq!(INTERVAL * INSTANTS.capacity, MAX_AHEAD);
         assert!(MAX_AHEAD < Duration::from_secs(15 * 60));
     }
 }

@@ -9,8 +9,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity, ReturnValue,
+    ReturnValuesOnConditionCheckFailure,
+};
 use domain::delivery::payload::{self, InflateError};
 use domain::delivery::transitions::Write;
 use domain::delivery::{DeliveryKey, Identity, Record};
@@ -108,6 +112,16 @@ pub struct Misdated {
 pub struct Page<T> {
     pub items: Vec<T>,
     pub more: More,
+    /// What reading it cost, in DynamoDB's read units.
+    pub read_units: f64,
+}
+
+/// The deliveries that were found of those asked for, in order.
+#[derive(Debug)]
+pub struct FoundAll {
+    pub items: Vec<Record>,
+    /// What reading them cost, in DynamoDB's read units.
+    pub read_units: f64,
 }
 
 /// Whether there may be more items after a page.
@@ -347,10 +361,11 @@ impl DeliveriesTable {
             .scan_index_forward(false)
             .consistent_read(true)
             .limit(limit)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
             .map_err(Fault::of("Query"))?;
-        page_of(page.items, page.last_evaluated_key)
+        page_of(page)
     }
 
     /// A page of an integration's failed deliveries by their time of receipt, from the one after `after` on. What
@@ -383,10 +398,11 @@ impl DeliveriesTable {
             .set_exclusive_start_key(after)
             .scan_index_forward(order == Order::OldestFirst)
             .limit(limit)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
             .map_err(Fault::of("Query"))?;
-        page_of(page.items, page.last_evaluated_key)
+        page_of(page)
     }
 
     /// The deliveries with these ids, at most [`MAX_BATCH_READ`], in the order given. Those that no longer exist are
@@ -394,13 +410,9 @@ impl DeliveriesTable {
     ///
     /// # Errors
     /// [`Fault`] when DynamoDB fails or leaves some unread, or an item cannot be read.
-    pub async fn find_all(
-        &self,
-        integration_id: IntegrationId,
-        deliveries: &[DeliveryId],
-    ) -> Result<Vec<Record>, Fault> {
+    pub async fn find_all(&self, integration_id: IntegrationId, deliveries: &[DeliveryId]) -> Result<FoundAll, Fault> {
         if deliveries.is_empty() {
-            return Ok(Vec::new());
+            return Ok(FoundAll { items: Vec::new(), read_units: 0.0 });
         }
         let keys = deliveries.iter().map(|&delivery_id| {
             let key = DeliveryKey { integration_id, delivery_id };
@@ -409,17 +421,19 @@ impl DeliveriesTable {
         let wanted = KeysAndAttributes::builder().set_keys(Some(keys.collect())).consistent_read(true);
         let wanted = wanted.build().expect("the keys are given");
         let get = self.client.batch_get_item().request_items(&self.table, wanted);
+        let get = get.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let mut response = get.send().await.map_err(Fault::of("BatchGetItem"))?;
-        if response.unprocessed_keys.is_some_and(|unprocessed| !unprocessed.is_empty()) {
+        if response.unprocessed_keys.as_ref().is_some_and(|unprocessed| !unprocessed.is_empty()) {
             return Err(Fault::Aws { operation: "BatchGetItem", code: "UnprocessedKeys".to_owned() });
         }
+        let read_units = read_units(response.consumed_capacity(), deliveries.len());
         let items = response.responses.as_mut().and_then(|tables| tables.remove(&self.table)).unwrap_or_default();
         let mut found: HashMap<DeliveryId, Record> = HashMap::with_capacity(items.len());
         for item in items {
             let record: Record = from_item(item).map_err(|_| UNREADABLE)?;
             found.insert(record.identity.delivery_id, record);
         }
-        Ok(deliveries.iter().filter_map(|delivery| found.remove(delivery)).collect())
+        Ok(FoundAll { items: deliveries.iter().filter_map(|delivery| found.remove(delivery)).collect(), read_units })
     }
 
     /// Extends the retention of a payload that has an item of its own. Does nothing for one that is in its delivery's
@@ -483,10 +497,18 @@ fn refused_with(item: Option<Item>) -> Result<Written, Fault> {
     item.map(read).transpose().map(Written::Refused)
 }
 
-fn page_of<T: DeserializeOwned>(items: Option<Vec<Item>>, last: Option<Item>) -> Result<Page<T>, Fault> {
-    let items = items.unwrap_or_default().into_iter();
+fn page_of<T: DeserializeOwned>(page: QueryOutput) -> Result<Page<T>, Fault> {
+    let read_units = read_units(page.consumed_capacity.as_slice(), page.items().len());
+    let more = if page.last_evaluated_key.is_some() { More::Perhaps } else { More::None };
+    let items = page.items.unwrap_or_default().into_iter();
     let items = items.map(|item| from_item(item).map_err(|_| UNREADABLE)).collect::<Result<_, _>>()?;
-    Ok(Page { items, more: if last.is_some() { More::Perhaps } else { More::None } })
+    Ok(Page { items, more, read_units })
+}
+
+/// The read units that were used. Should DynamoDB not say, each item counts as one, so that a limit still holds.
+fn read_units(consumed: &[ConsumedCapacity], items: usize) -> f64 {
+    let units: Option<f64> = consumed.iter().map(ConsumedCapacity::capacity_units).sum();
+    units.filter(|units| *units > 0.0).unwrap_or(items as f64)
 }
 
 fn number(value: impl ToString) -> AttributeValue {
