@@ -4,6 +4,7 @@
 //! The local cloud does not enforce everything that AWS enforces. What it cannot show is checked here.
 
 mod access;
+mod concurrency;
 mod environment;
 mod events;
 mod functions;
