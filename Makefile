@@ -40,7 +40,7 @@ chaos: rust ## inject faults on a local cloud, then account for every delivery
 	$(call build_beside,build -q -p chaos)
 	@cargo run -q -p chaos
 
-# ONLY selects parts: starts, work, latency, costs, growth, fault, neighbours, flood, overflow.
+# ONLY selects parts: starts, work, latency, costs, growth, fault, neighbours, flood, overflow, api.
 # The floor and the empty Lambda that it compares with are built like the functions, and so is the benchmark itself.
 bench: build ## measure what a delivery costs in work, money and time, and write docs/measurements.md; twenty minutes
 	@tools/install_bench.sh

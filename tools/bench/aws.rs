@@ -159,6 +159,8 @@ pub struct Aws {
 enum CallError {
     Failed,
     ConditionFailed(Option<Item>),
+    /// Of a transaction, with which of its writes were refused.
+    Cancelled(Vec<bool>),
     Unknown(String),
 }
 
@@ -329,6 +331,12 @@ impl State {
                 let item = item.filter(|_| wanted);
                 (400, json!({ "__type": kind, "message": "The conditional request failed", "Item": item }))
             }
+            Err(CallError::Cancelled(refused)) => {
+                let code = |refused| if refused { "ConditionalCheckFailed" } else { "None" };
+                let reasons: Vec<_> = refused.into_iter().map(|refused| json!({ "Code": code(refused) })).collect();
+                let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
+                (400, json!({ "__type": kind, "message": "cancelled", "CancellationReasons": reasons }))
+            }
             Err(CallError::Failed) if self.outage == Outage::Throttles => {
                 (400, json!({ "__type": "ThrottlingException", "message": "on purpose" }))
             }
@@ -349,6 +357,7 @@ impl State {
             "Query" => self.query(input),
             "GetItem" => self.get(input),
             "PutItem" | "UpdateItem" => self.write(operation, input),
+            "TransactWriteItems" => self.transact(input),
             "SendMessage" => {
                 self.tally.count(operation);
                 self.send(input, &input["QueueUrl"])?;
@@ -390,6 +399,14 @@ impl State {
             "Decrypt" => {
                 self.tally.count(operation);
                 Ok(json!({ "KeyId": "SecretsKey", "Plaintext": BASE64.encode(&self.data_key) }))
+            }
+            "GenerateDataKey" => {
+                self.tally.count(operation);
+                // As long as what KMS makes of a data key.
+                let sealed = BASE64.encode([7; 184]);
+                Ok(
+                    json!({ "KeyId": "SecretsKey", "Plaintext": BASE64.encode(&self.data_key), "CiphertextBlob": sealed }),
+                )
             }
             _ => Err(CallError::Unknown("the operation is not implemented".to_owned())),
         }
@@ -469,6 +486,33 @@ impl State {
             Some("ALL_OLD") => json!({ "Attributes": before }),
             _ => json!({}),
         })
+    }
+
+    /// All writes or none, at twice the units.
+    fn transact(&mut self, input: &Value) -> Result<Value, CallError> {
+        let writes = input["TransactItems"].as_array().cloned().unwrap_or_default();
+        let writes: Vec<_> = writes.iter().filter_map(|write| write.as_object()?.values().next().cloned()).collect();
+        let mut refused = Vec::new();
+        for write in &writes {
+            let given = write["Item"].as_object().or(write["Key"].as_object()).cloned().unwrap_or_default();
+            let table = self.table(write)?;
+            let before = table.items.get(&table.key(&given)).cloned().unwrap_or_default();
+            let condition = write["ConditionExpression"].as_str();
+            let met = condition.map(|condition| evaluate(condition, &before, placeholders(write))).transpose()?;
+            refused.push(met == Some(false));
+        }
+        if refused.contains(&true) {
+            self.tally.count("TransactWriteItems");
+            return Err(CallError::Cancelled(refused));
+        }
+        for write in &writes {
+            let name = of_table("TransactWriteItems", write);
+            let units = self.tally.of(&name).write_units;
+            self.write("TransactWriteItems", write)?;
+            let calls = self.tally.0.entry(name).or_default();
+            calls.write_units += calls.write_units - units;
+        }
+        Ok(json!({}))
     }
 
     fn send(&mut self, message: &Value, url: &Value) -> Result<(), CallError> {

@@ -23,7 +23,7 @@ pub struct Invocation {
 
 impl Invocation {
     /// How long it would take on Lambda, in seconds: with a share of a processor, and AWS calls that take their time.
-    fn billed_seconds(&self, memory_mb: f64) -> f64 {
+    pub fn billed_seconds(&self, memory_mb: f64) -> f64 {
         let slower = (price::MEMORY_OF_ONE_PROCESSOR / memory_mb - 1.0).max(0.0);
         self.duration.as_secs_f64()
             + self.cpu.as_secs_f64() * slower

@@ -5,13 +5,14 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use support::function::Function;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use crate::alerts::{FULL_BATCH, batch};
@@ -56,6 +57,7 @@ pub struct EventSource {
     messages: RefCell<Messages>,
     changed: Notify,
     sandboxes: Vec<Worker>,
+    account: Arc<Semaphore>,
     /// When each invocation began that has ended, and how long it ran.
     ended: RefCell<Vec<(Instant, Duration)>>,
 }
@@ -76,6 +78,7 @@ impl EventSource {
             messages: RefCell::default(),
             changed: Notify::new(),
             sandboxes: started,
+            account: Arc::clone(&testbed.account),
             ended: RefCell::default(),
         })
     }
@@ -106,6 +109,8 @@ impl EventSource {
     }
 
     async fn invoke<'a>(&self, sandbox: &'a Worker, bodies: Vec<String>) -> Result<&'a Worker> {
+        // Lambda tries again as long as the account has no concurrency left.
+        let _running = self.account.acquire().await?;
         let answer = process_batch(sandbox, batch(self.queue, &bodies)).await?;
         self.ended.borrow_mut().push((answer.started.into(), answer.ended - answer.started));
         Ok(sandbox)

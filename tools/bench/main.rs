@@ -42,10 +42,11 @@ enum Part {
     Neighbours,
     Flood,
     Overflow,
+    Api,
 }
 
 impl Part {
-    const ALL: [(&'static str, Self); 9] = [
+    const ALL: [(&'static str, Self); 10] = [
         ("starts", Self::Starts),
         ("work", Self::Work),
         ("latency", Self::Latency),
@@ -55,6 +56,7 @@ impl Part {
         ("neighbours", Self::Neighbours),
         ("flood", Self::Flood),
         ("overflow", Self::Overflow),
+        ("api", Self::Api),
     ];
 
     async fn measure(self, testbed: &mut Testbed, screen: &Screen) -> Result<Section> {
@@ -71,6 +73,7 @@ impl Part {
             }
             Self::Flood => compare(testbed, screen, "flood", &[Experiment::Flood]).await,
             Self::Overflow => compare(testbed, screen, "overflow", &[Experiment::Overflow]).await,
+            Self::Api => compare(testbed, screen, "api", &[Experiment::Api]).await,
         }
     }
 }

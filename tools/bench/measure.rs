@@ -1,5 +1,6 @@
 //! What is measured, one file each.
 
+pub mod api;
 pub mod comparison;
 pub mod costs;
 pub mod deployment;

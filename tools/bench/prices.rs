@@ -40,6 +40,9 @@ pub const LOGS_LINE_OVERHEAD: u64 = 26;
 /// A KMS request.
 pub const KMS_REQUEST: f64 = 0.03 / 1e4;
 
+/// A request to an HTTP API. Those that its throttles refuse are free.
+pub const HTTP_API_REQUEST: f64 = 1.00 / 1e6;
+
 /// A gigabyte sent to the internet.
 pub const EGRESS_GB: f64 = 0.09;
 
@@ -61,6 +64,9 @@ pub const EGRESS_OVERHEAD: u64 = 700;
 /// The lines that Lambda itself writes about an invocation (START, END, REPORT): how many, and their bytes.
 pub const LAMBDA_LINES: u64 = 3;
 pub const LAMBDA_LINES_BYTES: u64 = 290;
+
+/// A line of the API's access log, in bytes.
+pub const ACCESS_LINE_BYTES: u64 = 450;
 
 /// How many deliveries share one decryption of an integration's data key: it is kept in memory while its sandbox lives.
 pub const DELIVERIES_PER_DECRYPTION: f64 = 1_000.0;

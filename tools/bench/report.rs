@@ -180,7 +180,7 @@ pub fn faults(delays: &[Delay]) -> Section {
 pub fn neighbours(part: &'static str, comparisons: &[Comparison]) -> Section {
     let mut table =
         Table::new(["from queue to arrival", "p50, ms", "p99, ms", "× p99", "arrivals", "`deliver` ms an alert"]);
-    let mut judgements = Vec::new();
+    let (mut judgements, mut notes) = (Vec::new(), Vec::new());
     for Comparison { what, measured } in comparisons {
         for it in measured {
             let label = format!("{what}, {}", it.condition.label());
@@ -195,9 +195,14 @@ pub fn neighbours(part: &'static str, comparisons: &[Comparison]) -> Section {
             if it.condition.has_budget() {
                 judgements.push(budgets::DISTURBANCE.judge(&label, it.ratio));
             }
+            if let Some(attack) = &it.attack {
+                notes.push(attack.to_string());
+                judgements.push(budgets::API_FLOOD.judge("AWS's prices", attack.dollars_an_hour));
+            }
         }
     }
-    Section::new(part, table, &comparisons).judged(judgements)
+    let section = Section::new(part, table, &comparisons).judged(judgements);
+    Section { notes, ..section }
 }
 
 fn range(spread: Spread, digits: usize) -> String {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use aws::kms::seal::{DataKey, seal};
@@ -18,6 +19,7 @@ use serde_json::Value;
 use support::function::Function;
 use support::project::Project;
 use support::template::Template;
+use tokio::sync::Semaphore;
 
 use crate::alerts::{Alerts, batch};
 use crate::aws::{Aws, Destination, Item, Queue, Sent};
@@ -32,6 +34,9 @@ pub const SECRET: &[u8; 32] = b"the-signing-secret-of-everybody!";
 /// The organization that the sample alerts are of.
 const ORGANIZATION: u64 = 1;
 
+/// How many invocations can run at once in an account, by default ("Lambda quotas").
+const ACCOUNT_CONCURRENCY: usize = 1_000;
+
 /// Everything that a measurement needs, set up once.
 pub struct Testbed {
     pub project: Project,
@@ -39,6 +44,8 @@ pub struct Testbed {
     pub aws: Aws,
     pub endpoint: Endpoint,
     pub alerts: Alerts,
+    /// What all functions together may use of the account's concurrency.
+    pub account: Arc<Semaphore>,
 }
 
 /// Whether an integration's filters match the sample alert.
@@ -57,7 +64,8 @@ impl Testbed {
         let template = Template::read();
         let aws = Aws::start(&template, SECRET).await?;
         let endpoint = Endpoint::start(SECRET).await?;
-        Ok(Self { project, template, aws, endpoint, alerts: Alerts::new()? })
+        let account = Arc::new(Semaphore::new(ACCOUNT_CONCURRENCY));
+        Ok(Self { project, template, aws, endpoint, alerts: Alerts::new()?, account })
     }
 
     /// Gives the organization these integrations, and none besides; the ledger is emptied.

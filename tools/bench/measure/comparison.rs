@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::api::Attack;
 use crate::statistics::Percentiles;
 
 /// What happens beside the alerts that are measured.
@@ -17,6 +18,8 @@ pub enum Condition {
     SomeHang,
     /// A slow endpoint gets many alerts.
     Flooded,
+    /// One token makes requests of the API at full speed.
+    ApiFlooded,
 }
 
 impl Condition {
@@ -26,13 +29,14 @@ impl Condition {
             Self::SomeBeginToHang => "4 of 20 begin to hang",
             Self::SomeHang => "4 of 20 hang",
             Self::Flooded => "beside 500 alerts for a slow endpoint",
+            Self::ApiFlooded => "beside one token's flood of the API",
         }
     }
 
     /// Whether the budget is for it. Before an endpoint is known to be slow, sandboxes that have no connection and no
     /// secret open yet come into use.
     pub fn has_budget(self) -> bool {
-        matches!(self, Self::SomeHang | Self::Flooded)
+        matches!(self, Self::SomeHang | Self::Flooded | Self::ApiFlooded)
     }
 }
 
@@ -44,6 +48,8 @@ pub struct Sample {
     /// How long `deliver` ran, for this many alerts; none where retries are measured.
     pub deliver: Duration,
     pub alerts: usize,
+    /// What became of the requests to the API, of the last round.
+    pub attack: Option<Attack>,
 }
 
 impl Sample {
@@ -52,6 +58,7 @@ impl Sample {
         self.arrival_ms.extend(other.arrival_ms);
         self.deliver += other.deliver;
         self.alerts += other.alerts;
+        self.attack = other.attack;
     }
 }
 
@@ -72,4 +79,5 @@ pub struct Measured {
     pub arrivals: usize,
     /// How long `deliver` ran for each alert of any endpoint.
     pub deliver_ms: Option<f64>,
+    pub attack: Option<Attack>,
 }

@@ -143,7 +143,7 @@ pub(super) async fn measure_overflow(testbed: &Testbed, condition: Condition) ->
             if condition == Condition::Flooded {
                 flood.ensure_all_arrive().await?;
             }
-            Ok(Sample { arrival_ms, deliver, alerts })
+            Ok(Sample { arrival_ms, deliver, alerts, attack: None })
         })
         .await
 }

@@ -60,7 +60,7 @@ pub(super) async fn measure(testbed: &Testbed, per_second: u32, condition: Condi
             let deliver = deployment.alerts.run_time_since(begun);
             let hung = hanging.take().deliveries.len();
             ensure!(condition == Condition::Undisturbed || hung > HANGING.len(), "only {hung} requests hung");
-            Ok(Sample { arrival_ms, deliver, alerts })
+            Ok(Sample { arrival_ms, deliver, alerts, attack: None })
         })
         .await
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::comparison::{Comparison, Condition, Measured, Sample};
-use super::{flood, hanging};
+use super::{api, flood, hanging};
 use crate::statistics::{Percentiles, milliseconds};
 use crate::testbed::Testbed;
 
@@ -19,6 +19,8 @@ pub enum Experiment {
     Flood,
     /// Alerts that match more integrations than one invocation makes first attempts for, beside the same.
     Overflow,
+    /// Alerts beside one token's flood of the API.
+    Api,
 }
 
 impl Experiment {
@@ -27,6 +29,7 @@ impl Experiment {
             Self::Hanging { per_second } => format!("{per_second} alerts/s"),
             Self::Flood => format!("{} due retries/s", flood::RETRIES_PER_SECOND),
             Self::Overflow => format!("alerts for {} endpoints each", flood::MATCHING),
+            Self::Api => format!("{} alerts/s", api::ALERTS_PER_SECOND),
         }
     }
 
@@ -35,6 +38,7 @@ impl Experiment {
         match self {
             Self::Hanging { .. } => &[Condition::Undisturbed, Condition::SomeBeginToHang, Condition::SomeHang],
             Self::Flood | Self::Overflow => &[Condition::Undisturbed, Condition::Flooded],
+            Self::Api => &[Condition::Undisturbed, Condition::ApiFlooded],
         }
     }
 
@@ -47,6 +51,7 @@ impl Experiment {
             Self::Hanging { per_second } => hanging::measure(testbed, per_second, condition).await,
             Self::Flood => flood::measure_retries(testbed, condition).await,
             Self::Overflow => flood::measure_overflow(testbed, condition).await,
+            Self::Api => api::measure(testbed, condition).await,
         }
     }
 
@@ -58,7 +63,7 @@ impl Experiment {
             let arrival_ms = Percentiles::of(sample.arrival_ms);
             let ratio = arrival_ms.p99 / *undisturbed.get_or_insert(arrival_ms.p99);
             let deliver_ms = (sample.alerts > 0).then(|| milliseconds(sample.deliver) / sample.alerts as f64);
-            Measured { condition: *condition, arrival_ms, ratio, arrivals, deliver_ms }
+            Measured { condition: *condition, arrival_ms, ratio, arrivals, deliver_ms, attack: sample.attack }
         });
         Comparison { what: self.label(), measured: measured.collect() }
     }
