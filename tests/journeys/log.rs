@@ -257,6 +257,39 @@ pub async fn repeated_requests_rotate_once(testbed: Testbed) -> anyhow::Result<(
 }
 
 /// The log is sorted by the time of the events; `from` and `to` are times of receipt.
+/// Events of 1970, of 1024 weeks ago (a GPS receiver's overflow) and of the future are found by when they were received.
+pub async fn misdated_events_are_found_by_their_receipt(testbed: Testbed) -> anyhow::Result<()> {
+    let api = testbed.api().await?;
+    let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH)})).await?;
+    let integration = testbed.stack.find_integration(testbed.organization, &id).await?;
+    let (began, weeks) = (Timestamp::now(), Duration::from_secs(1_024 * 7 * 24 * 60 * 60));
+    let mut sent = Vec::new();
+    for timestamp in [began, "1970-01-01T00:00:12Z".parse()?, began - weeks, began + weeks] {
+        let mut alert = testbed.alert();
+        alert["timestamp"] = json!(timestamp.to_string());
+        let body = alert.to_string();
+        testbed.send(&body).await?;
+        let key = testbed.delivery(&integration, &body)?;
+        testbed.record(key, Status::Delivered).await?;
+        sent.push(key.delivery_id.to_string());
+    }
+    let found = async |query: &str| -> anyhow::Result<Vec<String>> { Ok(ids(api.all_deliveries(&id, query).await?)) };
+    let minute = Duration::from_secs(60);
+    let (minute_before, minute_after) = (began - minute, Timestamp::now() + minute);
+    let newest_receipt_last = [&sent[0], &sent[3], &sent[2], &sent[1]].map(String::clone);
+    for limit in [1, 2, 100] {
+        let range = format!("from={minute_before}&to={minute_after}&limit={limit}");
+        assert_eq!(found(&range).await?, newest_receipt_last, "{range}");
+    }
+    assert_eq!(found(&format!("from={minute_before}&status=delivered")).await?, newest_receipt_last);
+    assert_eq!(found(&format!("to={minute_before}")).await?, [""; 0]);
+    assert_eq!(found(&format!("from={minute_after}")).await?, [""; 0]);
+    // Within this range of times of receipt, an event of 1970 is no surprise, and is listed once.
+    assert_eq!(found(&format!("from=1970-01-02T00:00:00Z&to={minute_after}")).await?.len(), 4);
+    assert_eq!(found("").await?, [&sent[3], &sent[0], &sent[2], &sent[1]].map(String::clone), "by the events' time");
+    Ok(())
+}
+
 pub async fn a_time_range_ends_the_search(testbed: Testbed) -> anyhow::Result<()> {
     let api = testbed.api().await?;
     let id = create_integration(&api, &json!({"name": "Pager", "url": testbed.receiver.url(PATH)})).await?;

@@ -129,7 +129,7 @@ fn journeys() -> Vec<Trial> {
         rate_limits: each_kind_of_costly_request_has_its_own, one_log_request_reads_a_megabyte;
         log: pages_and_filters, a_delivery_shows_its_attempts, sent_again_by_hand,
             a_large_payload_is_sent_again_too, rotated_secrets_sign_for_the_overlap, a_promised_overlap_is_kept,
-            repeated_requests_rotate_once, a_time_range_ends_the_search;
+            repeated_requests_rotate_once, a_time_range_ends_the_search, misdated_events_are_found_by_their_receipt;
     }
 }
 

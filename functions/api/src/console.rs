@@ -340,7 +340,10 @@ mod tests {
         for response in [console.index(&nothing), console.file(&console.version, "main.js", &nothing)] {
             let policy = header(&response, CONTENT_SECURITY_POLICY);
             assert!(policy.contains("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
-            assert!(policy.contains("connect-src 'self' https://issuer.example/pool/ https://login.example;"), "{policy}");
+            assert!(
+                policy.contains("connect-src 'self' https://issuer.example/pool/ https://login.example;"),
+                "{policy}"
+            );
             assert!(!policy.contains("unsafe"), "{policy}");
             assert_eq!(header(&response, X_CONTENT_TYPE_OPTIONS), "nosniff");
             assert_eq!(header(&response, REFERRER_POLICY), "no-referrer");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws::dynamodb::deliveries_table::{DeliveriesTable, FailedPosition, More, Order, ReceiptRange};
+use aws::dynamodb::deliveries_table::{DeliveriesTable, FailedPosition, Misdated, More, Order, ReceiptRange};
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use domain::delivery::{Record, Status};
@@ -38,6 +38,13 @@ struct Bookmark {
 enum Position {
     /// In the list of all deliveries.
     All { behind: DeliveryId },
+    /// Among the misdated deliveries, which follow all others in a time range.
+    Misdated {
+        behind: Option<DeliveryId>,
+        /// When that one was received.
+        #[serde(with = "jiff::fmt::serde::timestamp::millisecond::optional")]
+        created_at: Option<Timestamp>,
+    },
     /// In the list of failed deliveries.
     Failed {
         behind: DeliveryId,
@@ -46,11 +53,20 @@ enum Position {
     },
 }
 
+impl Position {
+    fn among_misdated(behind: Option<Misdated>) -> Self {
+        let (delivery, created_at) = behind.map(|behind| (behind.delivery_id, behind.created_at)).unzip();
+        Self::Misdated { behind: delivery, created_at }
+    }
+}
+
 /// What to read for a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
     /// All deliveries, after that one.
     All { behind: Option<DeliveryId> },
+    /// Misdated deliveries, after that one.
+    Misdated { behind: Option<Misdated> },
     /// Failed deliveries, after that position.
     Failed { behind: Option<FailedPosition> },
 }
@@ -60,9 +76,8 @@ enum Reading {
 /// Deliveries are sorted by the timestamp of their event. With `status=failed` they are sorted by the time of receipt,
 /// and those that failed a moment ago may be missing.
 ///
-/// `from` and `to` filter by the time of receipt. Without `status=failed`, `from` does not find deliveries whose event
-/// was received more than 15 days after its timestamp, and `to` does not find those whose event was received more than
-/// a day before its timestamp.
+/// `from` and `to` filter by the time of receipt, whatever the events' timestamps say. Deliveries whose event was
+/// received more than 15 days after its timestamp or more than a day before it come last then, by the time of receipt.
 ///
 /// A page may be short or even empty although `next_cursor` is not `null`: some hundred deliveries are examined for a
 /// page, about a megabyte of the log. Use a cursor with the same filters as the page that it came from; only `limit` may change.
@@ -92,6 +107,9 @@ pub(crate) async fn list(
     }
     let (records, next) = match reading {
         Reading::All { behind } => log_page(&api.deliveries, integration.id, &query, behind).await?,
+        Reading::Misdated { behind } => {
+            misdated_page(&api.deliveries, integration.id, &query, behind, Vec::new(), 0.0).await?
+        }
         Reading::Failed { behind } => failed_page(&api.deliveries, integration.id, &query, behind).await?,
     };
     Ok(Json(DeliveryList {
@@ -123,6 +141,14 @@ fn reading(filter: &LogFilter, place: Option<Position>) -> Result<Reading, Probl
             Ok(Reading::Failed { behind: Some(FailedPosition { delivery_id: behind, created_at }) })
         }
         Some(Position::All { behind }) if !lists_failed => Ok(Reading::All { behind: Some(behind) }),
+        Some(Position::Misdated { behind: None, created_at: None }) if filter.has_time_range() && !lists_failed => {
+            Ok(Reading::Misdated { behind: None })
+        }
+        Some(Position::Misdated { behind: Some(delivery_id), created_at: Some(created_at) })
+            if filter.has_time_range() && !lists_failed && filter.is_in_time(created_at) =>
+        {
+            Ok(Reading::Misdated { behind: Some(Misdated { delivery_id, created_at }) })
+        }
         Some(_) => Err(cursor::invalid_cursor()),
     }
 }
@@ -140,7 +166,7 @@ async fn log_page(
         read_units += page.read_units;
         for record in page.items {
             if query.filter.ends_before(record.identity.delivery_id) {
-                return Ok((found, None));
+                return misdated_page(deliveries, integration, query, None, found, read_units).await;
             }
             if found.len() == query.limit {
                 return Ok((found, behind.map(|behind| Position::All { behind })));
@@ -151,10 +177,49 @@ async fn log_page(
             }
         }
         if page.more == More::None {
-            return Ok((found, None));
+            return misdated_page(deliveries, integration, query, None, found, read_units).await;
         }
     }
     Ok((found, behind.map(|behind| Position::All { behind })))
+}
+
+/// Completes a page with misdated deliveries, which the list of all does not contain.
+async fn misdated_page(
+    deliveries: &DeliveriesTable,
+    integration: IntegrationId,
+    query: &LogQuery,
+    mut behind: Option<Misdated>,
+    mut found: Vec<Record>,
+    mut read_units: f64,
+) -> Result<(Vec<Record>, Option<Position>), Problem> {
+    if !query.filter.has_time_range() {
+        return Ok((found, None));
+    }
+    let range = ReceiptRange { from: query.filter.from, to: query.filter.to };
+    while read_units < ENOUGH_READ_UNITS {
+        let page = deliveries.misdated(integration, range, behind, query.read_ahead(FAILED_READ_AHEAD)).await?;
+        let ids: Vec<_> = page.items.iter().map(|misdated| misdated.delivery_id).collect();
+        let records = deliveries.find_all(integration, &ids).await?;
+        read_units += page.read_units + records.read_units;
+        let mut records = records.items.into_iter().peekable();
+        for misdated in page.items {
+            if found.len() == query.limit {
+                return Ok((found, Some(Position::among_misdated(behind))));
+            }
+            behind = Some(misdated);
+            // Missing: its worker died before it was created.
+            let Some(record) = records.next_if(|record| record.identity.delivery_id == misdated.delivery_id) else {
+                continue;
+            };
+            if query.filter.admits(&record) && !query.filter.ids().contains(misdated.delivery_id) {
+                found.push(record);
+            }
+        }
+        if page.more == More::None {
+            return Ok((found, None));
+        }
+    }
+    Ok((found, Some(Position::among_misdated(behind))))
 }
 
 /// Reads a page of failed deliveries.
@@ -243,5 +308,14 @@ mod tests {
         assert!(reading(&filter(since), Some(failed("2025-01-10T10:00:00Z"))).is_ok());
         assert!(reading(&filter(since), Some(failed("2025-01-10T09:59:59Z"))).is_err(), "DynamoDB would refuse it");
         assert!(reading(&filter(""), Some(failed("2025-01-10T10:00:00Z"))).is_err());
+        let range = "from=2025-01-10T10:00:00Z";
+        let misdated = |created_at: &str| {
+            Position::among_misdated(Some(Misdated { delivery_id: delivery, created_at: at(created_at) }))
+        };
+        assert!(reading(&filter(range), Some(Position::among_misdated(None))).is_ok());
+        assert!(reading(&filter(range), Some(misdated("2025-01-10T10:00:00Z"))).is_ok());
+        assert!(reading(&filter(range), Some(misdated("2025-01-10T09:59:59Z"))).is_err());
+        assert!(reading(&filter(""), Some(Position::among_misdated(None))).is_err());
+        assert!(reading(&filter(since), Some(Position::among_misdated(None))).is_err());
     }
 }

@@ -1,12 +1,12 @@
 //! The query parameters of the integration log: filters, cursor and page size.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use domain::alert::event::EventType;
+use domain::delivery::misdated::IdRange;
 use domain::delivery::{Record, Status};
 use domain::ids::{DeliveryId, IntegrationId};
-use domain::json::{TIME, WHOLE_NUMBER};
+use domain::json::{TIME, WHOLE_NUMBER, parse_time};
 use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -19,15 +19,6 @@ const DEFAULT_LIMIT: usize = 25;
 
 /// The largest page size.
 const MAX_LIMIT: usize = 100;
-
-/// How long after its timestamp an event may be received so that `from` still finds its delivery: the log is sorted by
-/// the events' timestamps, so a search by time of receipt has to read that much further. A queue keeps a message for 14
-/// days, so even an event that waited out our longest outage is found; the rest allows for producers' clocks.
-const LATEST_RECEIPT: Duration = Duration::from_secs(15 * 24 * 60 * 60);
-
-/// How far ahead of its receipt an event's timestamp may be so that `to` still finds its delivery: producers' clocks
-/// are wrong by less.
-const EARLIEST_RECEIPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The query parameters, as the OpenAPI document describes them.
 #[derive(IntoParams)]
@@ -43,10 +34,10 @@ pub struct LogParameters {
     /// Only deliveries of this alert.
     #[param(required = false, inline)]
     alert_id: crate::http::openapi::WholeNumber,
-    /// Only deliveries whose event was received at this time or later; see the operation for the limits.
+    /// Only deliveries whose event was received at this time or later.
     #[param(required = false, value_type = String, format = DateTime)]
     from: Timestamp,
-    /// Only deliveries whose event was received at this time or earlier; see the operation for the limits.
+    /// Only deliveries whose event was received at this time or earlier.
     #[param(required = false, value_type = String, format = DateTime)]
     to: Timestamp,
     /// Where to continue: the `next_cursor` of the previous page.
@@ -83,16 +74,24 @@ impl LogFilter {
         (self.from.as_millisecond()..=self.to.as_millisecond()).contains(&received_at.as_millisecond())
     }
 
+    /// Whether only a part of all times of receipt is wanted.
+    pub fn has_time_range(&self) -> bool {
+        self.from > EARLIEST || self.to < LATEST
+    }
+
+    /// The ids among which a list of all deliveries finds those that were received in time.
+    pub fn ids(&self) -> IdRange {
+        IdRange::received_between(self.from, self.to)
+    }
+
     /// The delivery after which a list of all deliveries, newest event first, may begin; `None` for the very beginning.
     pub fn begins_behind(&self) -> Option<DeliveryId> {
-        let newest_event = self.to.saturating_add(EARLIEST_RECEIPT).unwrap_or(Timestamp::MAX);
-        (self.to < LATEST).then(|| DeliveryId::new(newest_event, [0xff; 10]))
+        (self.to < LATEST).then(|| self.ids().last)
     }
 
     /// Whether in a list of all deliveries, newest event first, nothing matches from this delivery on.
     pub fn ends_before(&self, delivery: DeliveryId) -> bool {
-        let oldest_event = self.from.saturating_sub(LATEST_RECEIPT).unwrap_or(Timestamp::MIN);
-        delivery < DeliveryId::new(oldest_event, [0; 10])
+        delivery < self.ids().first
     }
 
     /// Identifies the filtered list that a cursor belongs to: 64 bits of a hash, enough to notice every mix-up.
@@ -202,7 +201,7 @@ fn whole_number(text: &str) -> Result<u64, &'static str> {
 
 fn time(text: &str) -> Result<Timestamp, &'static str> {
     // A `+` in a query string means a space unless it is percent-encoded, which callers forget.
-    text.replace(' ', "+").parse().map_err(|_| TIME.words)
+    parse_time(&text.replace(' ', "+")).ok_or(TIME.words)
 }
 
 fn limit(text: &str) -> Result<usize, &'static str> {

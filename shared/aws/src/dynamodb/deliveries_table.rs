@@ -292,10 +292,11 @@ impl DeliveriesTable {
             .scan_index_forward(false)
             .consistent_read(true)
             .limit(limit)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
             .map_err(Fault::of("Query"))?;
-        page_of(page.items, page.last_evaluated_key)
+        page_of(page)
     }
 
     /// The decompressed payload of a delivery, from its own item or the delivery's.
