@@ -124,7 +124,7 @@ mod tests {
         for known in ["CRITICAL", "Warning", "low"] {
             check_severity(known, None);
         }
-        for unknown in ["sev-1", "p1", "blocker", "notice", "крит"] {
+        for unknown in ["sev-1", "p1", "blocker", "notice", "hide", "крит"] {
             check_severity(unknown, None);
         }
         for slip in ["Critcal", "critical ", "crtiical", "criticel"] {
