@@ -88,7 +88,7 @@ fn pages_sign_in_over_https_except_on_this_machine() {
         let plain: Vec<_> = pattern.split("http").skip(1).filter(|rest| !rest.starts_with("s://")).collect();
         assert!(!plain.is_empty(), "{parameter}: for local runs");
         let is_local = |rest: &&str| rest.starts_with(r"://(127\.0\.0\.1|localhost):");
-        assert!(plain.iter().all(|rest| is_local(rest)), "{parameter}: {pattern}");
+        assert!(plain.iter().all(is_local), "{parameter}: {pattern}");
     }
 }
 
