@@ -199,8 +199,8 @@ impl Integrations {
     /// Deletes an integration, and leaves a tombstone for the retention time. Returns what was deleted.
     ///
     /// # Errors
-    /// [`Problem::NotFound`] when the caller has none with this id, [`Problem::PreconditionFailed`] when another version
-    /// is meant, or a fault.
+    /// [`Problem::NotFound`] when the caller has none with this id, [`Problem::PreconditionFailed`] when another
+    /// version is meant, or a fault.
     pub async fn delete(
         &self,
         caller: Caller,

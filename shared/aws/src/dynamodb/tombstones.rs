@@ -1,9 +1,9 @@
-//! What remains of deleted integrations for the retention time: a tombstone each, so that a delivery whose message comes
-//! back after its integration was deleted ends `cancelled`.
+//! What remains of deleted integrations for the retention time: a tombstone each, so that a delivery whose message
+//! comes back after its integration was deleted ends `cancelled`.
 //!
 //! They are stored beside the integrations under sort keys of their own, which begin with the time of deletion. So an
-//! alert's first receipt, which reads an organization's integrations, does not read them however many there are, and the
-//! newest ones can be found without reading the others.
+//! alert's first receipt, which reads an organization's integrations, does not read them however many there are, and
+//! the newest ones can be found without reading the others.
 
 use std::collections::HashMap;
 
@@ -17,9 +17,9 @@ use crate::fault::Fault;
 
 const PREFIX: &str = "deleted_";
 
-/// How many tombstones are read: an organization's newest ones, 30 read units at most. A delivery of an integration that
-/// was deleted before them is not found, and if its worker died during the request it stays `sending` until it expires,
-/// in a log that nobody can read any more.
+/// How many tombstones are read: an organization's newest ones, 30 read units at most. A delivery of an integration
+/// that was deleted before them is not found, and if its worker died during the request it stays `sending` until it
+/// expires, in a log that nobody can read any more.
 pub const MAX_READ: i32 = 1_000;
 
 /// A tombstone's item, which DynamoDB deletes after `expires_at`.
