@@ -109,6 +109,36 @@ def refused_while_protected(delete, is_protected, message):
     return delete_unless_protected
 
 
+def read_units_by_size(read):
+    """On AWS, a read costs a unit for each 4 KB, or half a unit if it is eventually consistent. ministack 1.5.33 reports
+    one unit for a query of any size, and nothing for a batch."""
+
+    def units(items, request):
+        return sum(items) * (1 if request.get("ConsistentRead") else 0.5)
+
+    def blocks(size):
+        return max(1, -(-size // 4096))
+
+    def read_and_count(data):
+        response = read(data)
+        if response[0] != 200 or data.get("ReturnConsumedCapacity") != "TOTAL":
+            return response
+        answer = json.loads(response[2])
+        size = dynamodb._item_size_bytes
+        if "Items" in answer:
+            used = units([blocks(sum(map(size, answer["Items"])))], data)
+            answer["ConsumedCapacity"] = {"TableName": data["TableName"], "CapacityUnits": used}
+        else:
+            answer["ConsumedCapacity"] = [
+                {"TableName": table, "CapacityUnits": units([blocks(size(item)) for item in found], request)}
+                for table, request in data["RequestItems"].items()
+                for found in [answer["Responses"].get(table, [])]
+            ]
+        return json_response(answer)
+
+    return read_and_count
+
+
 def issuer_has_to_be_there(create):
     """On AWS, an authorizer is only created if its issuer has a discovery document. ministack 1.5.33 accepts any
     issuer. This does not fetch documents, but refuses hosts that cannot exist (`.invalid`, RFC 6761)."""
@@ -150,6 +180,8 @@ if __name__ == "__main__":
     cognito._update_user_attributes = writable_attributes_only(cognito._update_user_attributes)
     cloudwatch_logs._filter_log_events = every_log_event(cloudwatch_logs._filter_log_events)
     cognito._sign_up = sign_up_only_where_open(cognito._sign_up)
+    dynamodb._query = read_units_by_size(dynamodb._query)
+    dynamodb._batch_get_item = read_units_by_size(dynamodb._batch_get_item)
     sqs._HANDLERS["StartMessageMoveTask"] = move_tasks.start
     sqs._HANDLERS["ListMessageMoveTasks"] = move_tasks.list_
     tables, pools = RESOURCES["AWS::DynamoDB::Table"], RESOURCES["AWS::Cognito::UserPool"]

@@ -49,7 +49,7 @@ pub async fn each_kind_of_costly_request_has_its_own(testbed: Testbed) -> anyhow
             let refused = request.make(&api, &id).await?;
             assert_problem(&refused, StatusCode::TOO_MANY_REQUESTS, &[])?;
             let seconds: u64 = refused.header("retry-after").context("no Retry-After")?.parse()?;
-            assert!((200..=306).contains(&seconds), "{seconds}");
+            assert!((200..=312).contains(&seconds), "{seconds}");
             let detail = refused.json()?["detail"].as_str().unwrap_or_default().to_owned();
             let limit = format!("{at_once} ");
             assert!(detail.contains(&limit) && detail.contains(&format!("Try again in {seconds} s.")), "{detail}");
