@@ -2,8 +2,9 @@
 
 use anyhow::Context;
 use domain::alert::filter::Filter;
-use domain::ids::OrganizationId;
+use domain::ids::{IntegrationId, OrganizationId};
 use domain::integration::{Integration, Method};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::stack::Stack;
@@ -56,6 +57,14 @@ impl Stack {
     pub async fn create(&self, organization: OrganizationId, new: NewIntegration) -> anyhow::Result<Integration> {
         let created = self.api(organization).await?.create(&new.into_json()).await?;
         self.find_integration(organization, created["id"].as_str().unwrap_or_default()).await
+    }
+
+    /// Writes a copy of an integration without secrets into the table, past the API, which creates only so many at once.
+    pub async fn copy(&self, integration: &Integration, url: String) -> anyhow::Result<Integration> {
+        let id = IntegrationId::new(Timestamp::now(), std::array::from_fn(|_| fastrand::u8(..)));
+        let copy = Integration { id, url, ..integration.clone() };
+        self.integrations.put(&copy).await?;
+        Ok(copy)
     }
 
     /// Writes an integration into the table as its next version, past the API: for states that the API would refuse.

@@ -93,8 +93,9 @@ pub enum LinkFault {
     DelayReads,
 }
 
-/// Longer than a request without a fault takes, even on a busy machine.
-const MAX_READ_DELAY: Duration = Duration::from_millis(1_500);
+/// As long as a request without a fault takes, so that requests overlap; and so short that all reads of one that has to
+/// repeat itself fit into the time of a request.
+const MAX_READ_DELAY: Duration = Duration::from_millis(500);
 
 /// A proxy for the cloud that adds a fault. Stops when dropped.
 pub struct FaultyLink {
