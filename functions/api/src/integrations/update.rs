@@ -1,6 +1,6 @@
 //! `PATCH /integrations/{id}`: changes some of an integration's settings.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws::log::{self, Changed};
 use axum::extract::{Path, State};
@@ -55,7 +55,8 @@ pub(crate) async fn update(
     let precondition = Precondition::read(&headers);
     // Every patch, because each opens the secrets to see what it changes.
     api.rate_limit.admit(caller.organization, CostlyRequest::Change, clock::now()).await?;
-    let patched = |current, now| apply_patch(&api, current, &precondition, &patch, now);
+    let vetted = Mutex::default();
+    let patched = |current, now| apply_patch(&api, current, &precondition, &patch, &vetted, now);
     match api.integrations.change(caller, &id, &precondition, patched).await? {
         Change::Nothing(integration) => Ok(with_version(&integration)),
         Change::Version(integration) => {
@@ -65,12 +66,14 @@ pub(crate) async fn update(
     }
 }
 
-/// Applies the patch to an integration. Nothing is written.
+/// Applies the patch to an integration. Nothing is written. `vetted` is the URL whose host was found to be allowed when
+/// this request applied the patch before: looking it up again each time could take seconds.
 async fn apply_patch(
     api: &Api,
     current: Integration,
     precondition: &Precondition,
     patch: &IntegrationPatch,
+    vetted: &Mutex<Option<String>>,
     now: Timestamp,
 ) -> Result<Integration, Problem> {
     let open = secrets::still_valid(&*api.dispatch.secrets(&current).await?, now);
@@ -84,8 +87,11 @@ async fn apply_patch(
         }
     };
     // Also when it is switched on: even an unchanged host name may resolve to another address by now.
-    if patch.changes_url() || (patched.integration.enabled && !current.enabled) {
-        vet(&api.dispatch, &patched.integration.url).await?;
+    let is_to_vet = patch.changes_url() || (patched.integration.enabled && !current.enabled);
+    let url = &patched.integration.url;
+    if is_to_vet && vetted.lock().unwrap_or_else(PoisonError::into_inner).as_ref() != Some(url) {
+        vet(&api.dispatch, url).await?;
+        vetted.lock().unwrap_or_else(PoisonError::into_inner).replace(url.clone());
     }
     let sealed = match patched.secrets {
         Some(open) => secrets::seal(api, &Owner::of(&patched.integration), &open).await?,
