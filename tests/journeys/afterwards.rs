@@ -6,6 +6,7 @@ use harness::operator::DEAD_RETRY_MESSAGE;
 use serde_json::Value;
 use support::function::Function;
 
+use crate::hostile;
 use crate::testbed::{CANARY, CANARY_IN_BASE64, INTRUDER, Testbed};
 
 /// Every secret, header value, payload and URL of every journey held a canary, which must be in nothing that others may
@@ -13,7 +14,8 @@ use crate::testbed::{CANARY, CANARY_IN_BASE64, INTRUDER, Testbed};
 pub async fn no_secret_has_leaked(testbed: Testbed) -> anyhow::Result<()> {
     let mut texts = testbed.stack.visible_texts().await?;
     assert!(texts.len() > 100, "only {} texts", texts.len());
-    let mut leaks = Secrets::new([CANARY, CANARY_IN_BASE64]).find_in(texts.clone());
+    let secrets = [CANARY, CANARY_IN_BASE64].into_iter().chain(hostile::ECHOED);
+    let mut leaks = Secrets::new(secrets).find_in(texts.clone());
     texts.retain(|text| text.place != DEAD_RETRY_MESSAGE);
     leaks.extend(Secrets::new([INTRUDER]).find_in(texts));
     assert!(leaks.is_empty(), "{leaks:#?}");

@@ -139,6 +139,7 @@ fn record(number: usize, body: &str) -> Value {
 }
 
 /// A header value, a password and a signing secret whose characters are escaped in JSON, HTML and URLs.
+pub const ECHOED: [&str; 3] = [KEY, PASSWORD, SIGNING_SECRET];
 const KEY: &str = r#"canary/k"e&y+<7>='%41'\"#;
 const PASSWORD: &str = r#"canary/p"a&s+<8>='%41'\"#;
 const SIGNING_SECRET: &str = r#"canary/s"i&g+<9>='%41'\"#;
