@@ -332,6 +332,7 @@ fn reset(wire: &mut Wire) -> io::Result<()> {
 
 #[test]
 fn a_redirect_to_the_metadata_service() {
+    let shown = "redirects to http://169.254.169.254/latest/meta-data/iam/security-credentials/";
     check(
         |wire| {
             wire.read_request()?;
@@ -339,7 +340,7 @@ fn a_redirect_to_the_metadata_service() {
             wire.write(format!("HTTP/1.1 307 Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"))?;
             wire.hold()
         },
-        fails(LONG, "redirect", "redirects are never followed"),
+        Expected { excerpt: Some(shown), ..fails(LONG, "redirect", "redirects are never followed") },
     );
 }
 
