@@ -1,7 +1,7 @@
 // Texts of others are shown as text: names, URLs, header names, payloads and responses that try to be HTML or script.
 
 import { add, expect, log, rows, test } from './fixtures.js';
-import { CONSOLE_URL, sendAlert } from './stack.js';
+import { CONSOLE_URL, reachable, sendAlert } from './stack.js';
 
 const HOSTILE = [
   '<script>alert(1)</script>',
@@ -29,8 +29,16 @@ for (const name of HOSTILE) {
   });
 }
 
-test('what turns the direction of text is shown by its code', async ({ signedIn: page, receiver }) => {
-  await add(page, { name: REVERSED, url: receiver.url, secret: 'None' });
+// Such a name is refused today, but may be stored.
+test('what turns the direction of text is shown by its code', async ({ integration, page }) => {
+  await page.route(
+    (url) => url.pathname.endsWith(integration),
+    async (route) => {
+      const response = await route.fetch({ url: reachable(route.request().url()) });
+      await route.fulfill({ response, json: { ...(await response.json()), name: REVERSED } });
+    },
+  );
+  await page.reload();
   await expect(page.getByRole('heading', { level: 1 })).toHaveText('gpj⟨U+202E⟩txt.exe');
   expect(await page.locator('main').textContent()).not.toContain('\u202E');
   expect(await page.title()).not.toContain('\u202E');

@@ -24,7 +24,7 @@ test('what the API warns of is shown with the integration and in its form', asyn
     },
   );
   await page.reload();
-  const shown = page.getByRole('status').filter({ hasText: 'No alert has had the severity critcal⟨U+202E⟩.' });
+  const shown = page.getByRole('note').filter({ hasText: 'No alert has had the severity critcal⟨U+202E⟩.' });
   await expect(shown).toBeVisible();
   await page.getByRole('link', { name: 'Edit' }).click();
   await expect(page.getByRole('heading', { name: 'Edit webhook' })).toBeVisible();

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use api::http::deadline::LONGEST_REQUEST;
 use serde_json::{Value, json};
 
 use support::readme::text;
@@ -40,6 +39,17 @@ fn throttles(template: &Template) -> BTreeMap<String, Throttle> {
     settings.iter().map(|(route, settings)| (route.clone(), Throttle::of(settings))).collect()
 }
 
+/// How long a request other than a test may take on AWS, in seconds.
+fn longest_request(template: &Template) -> u64 {
+    let variables = &template.properties("ApiFunction")["Environment"]["Variables"];
+    let [on_aws, seconds, _] = &variables["LONGEST_REQUEST_SECONDS"]["Fn::If"].as_array().expect("a condition")[..]
+    else {
+        panic!("a condition has two values");
+    };
+    assert_eq!(*on_aws, "OnAws");
+    seconds.as_str().and_then(|seconds| seconds.parse().ok()).expect("a number of seconds")
+}
+
 /// The longest that a request of a route occupies an invocation, in seconds.
 fn longest(template: &Template, route: &str) -> u64 {
     let inside = match route {
@@ -47,7 +57,7 @@ fn longest(template: &Template, route: &str) -> u64 {
         "POST /integrations/{id}/test" => template.properties("ApiFunction")["Timeout"].as_u64().expect("it is set"),
         // They wait for nothing.
         "GET /" | "GET /console/{proxy+}" | "ANY /openapi.json" => 0,
-        _ => LONGEST_REQUEST.as_secs(),
+        _ => longest_request(template),
     };
     inside + AROUND_A_REQUEST
 }

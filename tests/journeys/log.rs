@@ -281,11 +281,14 @@ pub async fn misdated_events_are_found_by_their_receipt(testbed: Testbed) -> any
         let range = format!("from={minute_before}&to={minute_after}&limit={limit}");
         assert_eq!(found(&range).await?, newest_receipt_last, "{range}");
     }
-    assert_eq!(found(&format!("from={minute_before}&status=delivered")).await?, newest_receipt_last);
+    assert_eq!(found(&format!("from={minute_before}&to={minute_after}&status=delivered")).await?, newest_receipt_last);
     assert_eq!(found(&format!("to={minute_before}")).await?, [""; 0]);
     assert_eq!(found(&format!("from={minute_after}")).await?, [""; 0]);
     // Within this range of times of receipt, an event of 1970 is no surprise, and is listed once.
     assert_eq!(found(&format!("from=1970-01-02T00:00:00Z&to={minute_after}")).await?.len(), 4);
+    // Without an end, events of the future are no surprise either.
+    let since = [&sent[3], &sent[0], &sent[2], &sent[1]].map(String::clone);
+    assert_eq!(found(&format!("from={minute_before}")).await?, since);
     assert_eq!(found("").await?, [&sent[3], &sent[0], &sent[2], &sent[1]].map(String::clone), "by the events' time");
     Ok(())
 }

@@ -124,7 +124,7 @@ export function ErrorNotice({ error, children }) {
 export function Warnings({ integration }) {
   const warnings = integration?.warnings ?? [];
   if (warnings.length === 0) return null;
-  return html`<div class="notice info" role="status">
+  return html`<div class="warnings" role="note" aria-label="Warnings">
     ${warnings.map(({ message }) => html`<p>${format.visible(message)}</p>`)}
   </div>`;
 }

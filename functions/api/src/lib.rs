@@ -35,7 +35,7 @@ pub use crate::state::Api;
 
 /// Every route, with fallbacks for unknown paths and methods.
 pub fn router(api: Arc<Api>) -> Router {
-    let (router, document) = routes::routes_and_document();
+    let (router, document) = routes::routes_and_document(api.longest_request);
     let console = console::routes(&api.sign_in);
     router
         .with_state(api)

@@ -1,10 +1,11 @@
 //! Every route that needs a token, and the OpenAPI document that describes them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::header::CONTENT_TYPE;
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -18,8 +19,9 @@ use crate::http::openapi::{self, GatewayMessage};
 use crate::integrations::{create, delete, list, patch, read, recover, rotate_secret, test, update};
 use crate::state::Api;
 
-/// The routes, and the OpenAPI document built from them.
-pub(crate) fn routes_and_document() -> (Router<Arc<Api>>, Document) {
+/// The routes, and the OpenAPI document built from them. `longest_request` is how long a request other than a test may
+/// take.
+pub(crate) fn routes_and_document(longest_request: Duration) -> (Router<Arc<Api>>, Document) {
     let (router, mut document) = OpenApiRouter::with_openapi(Base::openapi())
         .routes(routes!(list::list, create::create))
         .routes(routes!(read::read, update::update, delete::delete))
@@ -28,7 +30,7 @@ pub(crate) fn routes_and_document() -> (Router<Arc<Api>>, Document) {
         .routes(routes!(deliveries::read::read))
         .routes(routes!(deliveries::redeliver::redeliver))
         .routes(routes!(recover::recover))
-        .layer(from_fn(deadline::end_in_time))
+        .layer(from_fn_with_state(longest_request, deadline::end_in_time))
         // It has a time limit of its own.
         .routes(routes!(test::test))
         .split_for_parts();
@@ -42,7 +44,7 @@ pub(crate) fn routes_and_document() -> (Router<Arc<Api>>, Document) {
 
 /// The OpenAPI document.
 pub fn document() -> Document {
-    routes_and_document().1
+    routes_and_document(Duration::ZERO).1
 }
 
 /// `GET /openapi.json`, which needs no token.

@@ -40,6 +40,8 @@ pub struct Settings {
     pub(crate) slow_lane_queue_url: String,
     pub(crate) secrets_key_arn: String,
     pub(crate) request_timeout: Duration,
+    /// How long a request other than a test may take.
+    pub(crate) longest_request: Duration,
     pub(crate) retention: Duration,
     pub(crate) allowed_networks: AllowedNetworks,
     pub(crate) plain_http: PlainHttp,
@@ -59,6 +61,7 @@ impl Settings {
             slow_lane_queue_url: environment.text("SLOW_LANE_QUEUE_URL")?,
             secrets_key_arn: environment.text("SECRETS_KEY_ARN")?,
             request_timeout: environment.seconds("REQUEST_TIMEOUT_SECONDS")?,
+            longest_request: environment.seconds("LONGEST_REQUEST_SECONDS")?,
             retention: environment.days("RETENTION_DAYS")?,
             allowed_networks: environment
                 .parsed::<AllowedNetworks>("ALLOW_PRIVATE_NETWORKS")?

@@ -77,7 +77,7 @@ enum Reading {
 /// and those that failed a moment ago may be missing.
 ///
 /// `from` and `to` filter by the time of receipt, whatever the events' timestamps say. Deliveries whose event was
-/// received more than 15 days after its timestamp or more than a day before it come last then, by the time of receipt.
+/// received more than 15 days after its timestamp or more than a day before it may come last then, by the time of receipt.
 ///
 /// A page may be short or even empty although `next_cursor` is not `null`: some hundred deliveries are examined for a
 /// page, about a megabyte of the log. Use a cursor with the same filters as the page that it came from; only `limit` may change.

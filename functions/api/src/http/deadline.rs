@@ -3,19 +3,16 @@
 use std::time::Duration;
 
 use aws::fault::Fault;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 
 use crate::http::problem::Problem;
 
-/// How long a request other than a test may take: as long as a single AWS call, far more than is ever needed. A request
-/// that is ended between a write and its message leaves what a worker leaves that dies there, and the sweep sends it.
-pub const LONGEST_REQUEST: Duration = aws::config::CALL_TIMEOUT;
-
-/// Answers 503 when the request takes too long.
-pub(crate) async fn end_in_time(request: Request, next: Next) -> Response {
-    let answered = timeout(LONGEST_REQUEST, next.run(request)).await;
+/// Answers 503 when the request takes longer than that. A request that is ended between a write and its message leaves
+/// what a worker leaves that dies there, and the sweep sends it.
+pub(crate) async fn end_in_time(State(longest): State<Duration>, request: Request, next: Next) -> Response {
+    let answered = timeout(longest, next.run(request)).await;
     answered.unwrap_or_else(|_elapsed| Problem::Fault(Fault::NoTimeLeft).into_response())
 }
