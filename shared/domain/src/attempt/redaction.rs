@@ -442,7 +442,7 @@ mod tests {
         check(
             &[&header],
             "the user fleet-user has another password than hunter2-hunter2",
-            concat!("the user [redacted] has another password than [redacted]"),
+            "the user [redacted] has another password than [redacted]",
         );
         check(&["whsec_AAECAwQFBgcICQoLDA0ODw"], "key 000102030405060708090a0b0c0d0e0f", "key [redacted]");
     }
