@@ -146,6 +146,12 @@ impl Testbed {
             let [map, key, name] = [map, key, name].map(|part| self.resolve(part));
             return self.resolve(&self.template.section("Mappings")[&map][&key][&name]);
         }
+        // The bench is an AWS.
+        if let Some([condition, on_aws, _]) = value["Fn::If"].as_array().map(Vec::as_slice)
+            && condition == "OnAws"
+        {
+            return self.resolve(on_aws);
+        }
         // Whatever else there is, such as an issuer, is not called; it only has to read as a URL.
         value.as_str().unwrap_or("https://example.com").to_owned()
     }
