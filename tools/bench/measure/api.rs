@@ -3,8 +3,6 @@
 //! Of AWS there are the routes' throttles and the account's concurrency; the API's sandboxes are there already, since on
 //! Lambda starting them takes nobody else's processors. API Gateway's work is not done by anyone here.
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Display, Formatter};
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -14,13 +12,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::Method;
 use hyper::body::Bytes;
-use serde::Serialize;
 use serde_json::{Value, json};
 use support::function::Function;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use super::comparison::{Condition, Sample};
+use super::comparison::{Attack, Condition, Sample};
 use super::deployment::{Deployment, Expected, delivery_id, repeat, wait_for_arrivals};
 use crate::alerts::Alerts;
 use crate::aws::{Aws, Tally};
@@ -48,31 +45,6 @@ const NAME_SERVER: &str = "127.53.53.53";
 
 /// As many sandboxes as the attacked routes can use at once, by their throttles and the longest time of a request.
 const SANDBOXES: usize = 160;
-
-/// What became of an attack.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Attack {
-    pub requests: u64,
-    pub refused_by_throttles: u64,
-    /// What the API answered: how often each status.
-    pub answers: BTreeMap<u64, u64>,
-    /// The most invocations of the API at the same time.
-    pub most_at_once: usize,
-    pub dollars_an_hour: f64,
-}
-
-impl Display for Attack {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let answers: Vec<_> = self.answers.iter().map(|(status, count)| format!("{count} × {status}")).collect();
-        let Self { requests, refused_by_throttles, most_at_once, .. } = self;
-        write!(
-            formatter,
-            "Of {requests} requests the throttles refused {refused_by_throttles}. The API answered {}, with at most \
-             {most_at_once} invocations at once.",
-            answers.join(", ")
-        )
-    }
-}
 
 pub(super) async fn measure(testbed: &Testbed, condition: Condition) -> Result<Sample> {
     testbed.endpoint.set_behavior(Behavior::ACCEPTS);

@@ -1,10 +1,11 @@
 //! What is measured undisturbed and disturbed: under which conditions, and how the results compare.
 
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::api::Attack;
 use crate::statistics::Percentiles;
 
 /// What happens beside the alerts that are measured.
@@ -59,6 +60,31 @@ impl Sample {
         self.deliver += other.deliver;
         self.alerts += other.alerts;
         self.attack = other.attack;
+    }
+}
+
+/// What became of a flood of the API.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Attack {
+    pub requests: u64,
+    pub refused_by_throttles: u64,
+    /// What the API answered: how often each status.
+    pub answers: BTreeMap<u64, u64>,
+    /// The most invocations of the API at the same time.
+    pub most_at_once: usize,
+    pub dollars_an_hour: f64,
+}
+
+impl Display for Attack {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let answers: Vec<_> = self.answers.iter().map(|(status, count)| format!("{count} × {status}")).collect();
+        let Self { requests, refused_by_throttles, most_at_once, .. } = self;
+        write!(
+            formatter,
+            "Of {requests} requests the throttles refused {refused_by_throttles}. The API answered {}, with at most \
+             {most_at_once} invocations at once.",
+            answers.join(", ")
+        )
     }
 }
 

@@ -229,7 +229,7 @@ fn is_same_version(mut found: Item, mut written: Item) -> bool {
     found == written
 }
 
-pub(super) const UNREADABLE: Fault = Fault::UnreadableItem { table: "integrations" };
+const UNREADABLE: Fault = Fault::UnreadableItem { table: "integrations" };
 
 fn item_key(organization: OrganizationId, id: IntegrationId) -> Item {
     HashMap::from([

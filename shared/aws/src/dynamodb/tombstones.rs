@@ -12,7 +12,6 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::ids::{IntegrationId, OrganizationId};
 use jiff::Timestamp;
 
-use crate::dynamodb::integrations_table::UNREADABLE;
 use crate::fault::Fault;
 
 const PREFIX: &str = "deleted_";
@@ -58,7 +57,7 @@ pub async fn newest_deleted(
     let page = query.send().await.map_err(Fault::of("Query"))?;
     let deleted =
         |item: &HashMap<String, AttributeValue>| item.get("integration_id")?.as_s().ok().and_then(|key| id_in(key));
-    page.items().iter().map(|item| deleted(item).ok_or(UNREADABLE)).collect()
+    page.items().iter().map(|item| deleted(item).ok_or(Fault::UnreadableItem { table: "integrations" })).collect()
 }
 
 /// Sorts by the time of deletion: its milliseconds have thirteen digits until the year 2286.
